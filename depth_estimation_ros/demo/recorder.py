@@ -1,0 +1,169 @@
+"""Listens to camera and node: records what the node publishes, measures rates, latency and accuracy."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+
+from depth_estimation_ros.conversions import image_to_depth
+from depth_estimation_ros.estimator import DepthMap
+from depth_estimation_ros.evaluation.metrics import DepthMetrics
+
+# Topics of the camera are measured, topics of the node also recorded.
+CAMERA_TOPICS = {"image": Image, "camera_info": CameraInfo, "ground_truth/depth": Image}
+NODE_TOPICS = {
+    "depth/image": Image,
+    "depth/camera_info": CameraInfo,
+    "depth/points": PointCloud2,
+    "depth/preview": Image,
+}
+# What a frame of the picture consists of; truth is added where there is some.
+PICTURED = ("image", "depth/image", "depth/points")
+# Every fourth pixel of every fourth row: as good as all for a mean, and a twelfth of a core.
+STRIDE = 4
+
+
+@dataclass
+class TopicStatistics:
+    """How often a topic came, and when first and last (seconds)."""
+
+    type: str
+    count: int = 0
+    first: float = 0.0
+    last: float = 0.0
+
+    @property
+    def rate_hz(self) -> float:
+        """Mean rate between the first and the last message."""
+        return (self.count - 1) / (self.last - self.first) if self.count > 1 else 0.0
+
+
+@dataclass
+class Frame:
+    """Messages of one stamp, serialized, by topic."""
+
+    messages: dict[str, bytes] = field(default_factory=dict)
+    measured: bool = False
+
+    def has(self, *topics: str) -> bool:
+        """Tell whether all these topics have come."""
+        return all(topic in self.messages for topic in topics)
+
+
+class Recorder(Node):
+    """
+    Subscribes to camera and node, and writes what the node publishes into a bag.
+
+    Callbacks only take the time and queue the bytes; a thread writes and measures.
+
+    Parameters
+    ----------
+    bag : pathlib.Path
+        Folder of the mcap bag; must not exist.
+    """
+
+    def __init__(self, bag: Path):
+        super().__init__("demo_recorder")
+        self.topics: dict[str, TopicStatistics] = {}
+        self.latencies: list[float] = []
+        self.metrics = DepthMetrics()
+        self.diagnostics: dict[str, str] = {}
+        self.has_truth = False
+        self.pictured: Frame | None = None
+        self.picture_until = float("inf")
+        self._frames: OrderedDict[int, Frame] = OrderedDict()
+        self._queue: queue.SimpleQueue = queue.SimpleQueue()
+        typestore = get_typestore(Stores.ROS2_JAZZY)
+        self._writer = Writer(bag, version=9, storage_plugin=StoragePlugin.MCAP)
+        self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+        self._writer.open()
+        self._connections = {
+            topic: self._writer.add_connection(self.resolve_topic_name(topic), _type_name(kind), typestore=typestore)
+            for topic, kind in NODE_TOPICS.items()
+        }
+        # Best effort listens to reliable and best-effort publishers alike.
+        qos = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)
+        for topic, kind in {**CAMERA_TOPICS, **NODE_TOPICS}.items():
+            self.topics[topic] = TopicStatistics(_type_name(kind))
+            self.create_subscription(kind, topic, self._callback(topic), qos, raw=True)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+        self._thread = threading.Thread(target=self._work, name="recorder")
+        self._thread.start()
+
+    def frame_counts(self) -> dict[str, int]:
+        """Return the node's own counts of frames; empty before its first diagnostics."""
+        names = ("received", "published", "superseded", "failed")
+        return {name: int(self.diagnostics[name]) for name in names if name in self.diagnostics}
+
+    def close(self) -> None:
+        """Write out what is queued and complete the bag."""
+        self._queue.put(None)
+        self._thread.join()
+        self._writer.close()
+
+    def _callback(self, topic: str):
+        return lambda raw: self._queue.put((topic, time.time_ns(), raw))
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            values = {pair.key: pair.value for pair in status.values}
+            if "superseded" in values:
+                self.diagnostics = values
+
+    def _work(self) -> None:
+        while (item := self._queue.get()) is not None:
+            self._take(*item)
+
+    def _take(self, topic: str, received: int, raw: bytes) -> None:
+        statistics = self.topics[topic]
+        statistics.count += 1
+        statistics.last = received * 1e-9
+        statistics.first = statistics.first or statistics.last
+        if topic in self._connections:
+            self._writer.write(self._connections[topic], received, raw)
+        if topic in ("image", "ground_truth/depth", "depth/image", "depth/points"):
+            kind = {**CAMERA_TOPICS, **NODE_TOPICS}[topic]
+            stamp = deserialize_message(raw, kind).header.stamp
+            nanoseconds = stamp.sec * 10**9 + stamp.nanosec
+            if topic == "depth/image":
+                self.latencies.append((received - nanoseconds) * 1e-6)
+            self._match(topic, nanoseconds, raw)
+
+    def _match(self, topic: str, stamp: int, raw: bytes) -> None:
+        self.has_truth |= topic == "ground_truth/depth"
+        frame = self._frames.setdefault(stamp, Frame())
+        frame.messages[topic] = raw
+        while len(self._frames) > 60:
+            self._frames.popitem(last=False)
+        if not frame.measured and frame.has("depth/image", "ground_truth/depth"):
+            frame.measured = True
+            self._measure(frame)
+        wanted = (*PICTURED, "ground_truth/depth") if self.has_truth else PICTURED
+        if frame.has(*wanted) and (self.pictured is None or time.monotonic() < self.picture_until):
+            self.pictured = frame
+
+    def _measure(self, frame: Frame) -> None:
+        truth = image_to_depth(deserialize_message(frame.messages["ground_truth/depth"], Image))
+        depth = image_to_depth(deserialize_message(frame.messages["depth/image"], Image))
+        depth = DepthMap(depth).resized(truth.shape[1], truth.shape[0]).depth
+        depth, truth = depth[::STRIDE, ::STRIDE], truth[::STRIDE, ::STRIDE]
+        estimated = np.isfinite(depth)
+        if (estimated & (truth > 0)).any():
+            self.metrics.add(depth, truth, estimated)
+
+
+def _type_name(kind: type) -> str:
+    return f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"

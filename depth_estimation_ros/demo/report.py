@@ -1,0 +1,153 @@
+"""What the demo ends with: a summary as JSON and as a table, and a picture."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rclpy.serialization import deserialize_message
+from rich.console import Console
+from rich.table import Table
+from sensor_msgs.msg import Image, PointCloud2
+
+from depth_estimation_ros.conversions import image_to_depth, image_to_rgb, message_to_cloud
+from depth_estimation_ros.demo.recorder import Frame, Recorder
+from depth_estimation_ros.preview import render_preview
+
+
+def summarise(recorder: Recorder) -> dict:
+    """
+    Return the demo's figures.
+
+    Frames are counted by the node, latency from the image's stamp to the moment depth was received here; accuracy is
+    the mean over frames, against the camera's true depth, and None where it has none.
+    """
+    values, counts = recorder.diagnostics, recorder.frame_counts()
+    means = recorder.metrics.mean()
+    latencies = np.percentile(recorder.latencies, (50, 95)) if recorder.latencies else (float("nan"),) * 2
+    return {
+        **{f"frames_{name}": count for name, count in counts.items()},
+        "rate_hz": round(recorder.topics["depth/image"].rate_hz, 2),
+        "latency_ms": {"p50": round(float(latencies[0]), 2), "p95": round(float(latencies[1]), 2)},
+        "inference_ms": {p: float(values[f"inference_ms_{p}"]) for p in ("p50", "p95")},
+        "topics": {
+            name: {"type": t.type, "count": t.count, "rate_hz": round(t.rate_hz, 2)}
+            for name, t in recorder.topics.items()
+            if t.count
+        },
+        "model": {"name": values["model"], "sha256": values["model_sha256"]},
+        "backend": values["backend"],
+        "accuracy": {name: round(means[name], 4) for name in ("abs_rel", "rmse", "delta1")} if means else None,
+    }
+
+
+def write_json(summary: dict, path: Path) -> None:
+    """Write a summary whole or not at all."""
+    draft = path.with_suffix(".tmp")
+    draft.write_text(json.dumps(summary, indent=2) + "\n")
+    os.replace(draft, path)
+
+
+def print_table(summary: dict, console: Console) -> None:
+    """Print a summary for a person."""
+    table = Table(title="depth_estimation_ros demo", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    for name, topic in summary["topics"].items():
+        table.add_row(name, f"{topic['rate_hz']:.1f} Hz, {topic['count']} messages")
+    table.add_section()
+    table.add_row("latency, image stamp to depth received", _milliseconds(summary["latency_ms"]))
+    table.add_row("inference", f"{_milliseconds(summary['inference_ms'])}, {summary['backend']}")
+    names = ("received", "published", "superseded", "failed")
+    table.add_row("frames " + " / ".join(names), " / ".join(str(summary[f"frames_{name}"]) for name in names))
+    accuracy = summary["accuracy"]
+    text = "no true depth to compare with"
+    if accuracy:
+        text = f"AbsRel {accuracy['abs_rel']:.3f}, RMSE {accuracy['rmse']:.3f} m, delta<1.25 {accuracy['delta1']:.3f}"
+    table.add_row("accuracy", text)
+    table.add_row("model", f"{summary['model']['name']} ({summary['model']['sha256'][:12]})")
+    console.print(table)
+
+
+def draw_picture(frame: Frame, near: float = 0.5, far: float = 8.0) -> np.ndarray:
+    """
+    Draw a frame: image, depth, truth where there is some, and the cloud seen from above the camera.
+
+    Parameters
+    ----------
+    frame : Frame
+        With an image, depth and cloud.
+    near, far : float
+        Range of the colours, metres.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 [h, w, 3], RGB.
+    """
+    image = image_to_rgb(deserialize_message(frame.messages["image"], Image))
+    depth = image_to_depth(deserialize_message(frame.messages["depth/image"], Image))
+    cloud = deserialize_message(frame.messages["depth/points"], PointCloud2)
+    size = (640, round(640 * image.shape[0] / image.shape[1]))
+    tiles = [("image", image), ("estimated depth", render_preview(None, depth, "turbo", near, far))]
+    if frame.has("ground_truth/depth"):
+        truth = image_to_depth(deserialize_message(frame.messages["ground_truth/depth"], Image))
+        tiles.append(("true depth", render_preview(None, truth, "turbo", near, far)))
+    tiles.append(("point cloud", draw_cloud(*message_to_cloud(cloud), size)))
+    drawn = [_titled(title, cv2.resize(tile, size, interpolation=cv2.INTER_AREA)) for title, tile in tiles]
+    if len(drawn) == 3:
+        return np.hstack(drawn)
+    return np.vstack([np.hstack(drawn[:2]), np.hstack(drawn[2:])])
+
+
+def draw_cloud(xyz: np.ndarray, rgb: np.ndarray, size: tuple[int, int], tilt: float = 25.0) -> np.ndarray:
+    """
+    Draw a cloud as a camera would see it from above and behind the one that took it.
+
+    Parameters
+    ----------
+    xyz, rgb : numpy.ndarray
+        float32 [h, w, 3], metres in the optical frame, NaN invalid; uint8 [h, w, 3].
+    size : tuple of int
+        (width, height) of the picture.
+    tilt : float
+        Degrees that the view looks down.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 [height, width, 3].
+    """
+    width, height = size
+    picture = np.full((height, width, 3), 24, np.uint8)
+    valid = np.isfinite(xyz).all(axis=2)
+    points, colours = xyz[valid].astype(np.float64), rgb[valid]
+    if not len(points):
+        return picture
+    centre = np.median(points, axis=0)
+    rotation = cv2.Rodrigues(np.radians([tilt, 0.0, 0.0]))[0] @ cv2.Rodrigues(np.radians([0.0, 20.0, 0.0]))[0]
+    seen = (points - centre) @ rotation.T + [0.0, 0.0, 1.3 * centre[2]]
+    focal = 0.8 * width
+    front = seen[:, 2] > 0.3
+    seen, colours = seen[front], colours[front]
+    u = (focal * seen[:, 0] / seen[:, 2] + 0.5 * width).astype(int)
+    v = (focal * seen[:, 1] / seen[:, 2] + 0.5 * height).astype(int)
+    # A point covers what its pixel covered, so that near and far surfaces are equally dense.
+    radius = np.clip(0.6 * focal / (seen[:, 2] * np.sqrt(valid.size)) * centre[2], 1, 8).astype(int)
+    for i in np.argsort(-seen[:, 2]):
+        cv2.circle(picture, (int(u[i]), int(v[i])), int(radius[i]), colours[i].tolist(), -1)
+    return picture
+
+
+def _titled(title: str, tile: np.ndarray) -> np.ndarray:
+    tile = np.ascontiguousarray(tile)
+    for colour, thickness in (((0, 0, 0), 4), ((255, 255, 255), 1)):
+        cv2.putText(tile, title, (12, 28), cv2.FONT_HERSHEY_SIMPLEX, 0.75, colour, thickness, cv2.LINE_AA)
+    return tile
+
+
+def _milliseconds(percentiles: dict[str, float]) -> str:
+    return f"p50 {percentiles['p50']:.1f} ms, p95 {percentiles['p95']:.1f} ms"

@@ -1,0 +1,156 @@
+"""From a colour image and its camera to metric depth. No ROS here, and no engine's specifics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from depth_estimation_ros.backends import Backend, create_backend
+from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.model import Model, load_model
+
+
+@dataclass(frozen=True)
+class DepthMap:
+    """
+    Depth of every pixel of a view.
+
+    Parameters
+    ----------
+    depth : numpy.ndarray
+        float32 [h, w], metres along the optical axis (REP 118), NaN where invalid.
+    camera : PinholeCamera or None
+        Intrinsics at this size, where the camera is known.
+    """
+
+    depth: np.ndarray
+    camera: PinholeCamera | None = None
+
+    def resized(self, width: int, height: int) -> DepthMap:
+        """Return the same view at another size, interpolated; invalid pixels stay invalid."""
+        if self.depth.shape == (height, width):
+            return self
+        depth = cv2.resize(self.depth, (width, height), interpolation=cv2.INTER_LINEAR)
+        return DepthMap(depth, self.camera and self.camera.resized(width, height))
+
+    def limited(self, near: float, far: float) -> DepthMap:
+        """Return the same view with depths outside [near, far] metres invalid."""
+        with np.errstate(invalid="ignore"):
+            inside = (self.depth >= near) & (self.depth <= far)
+        return replace(self, depth=np.where(inside, self.depth, np.float32(np.nan)))
+
+
+class DepthEstimator:
+    """
+    Estimates metric depth from single colour images.
+
+    Parameters
+    ----------
+    model : Model
+        A checked model.
+    backend : Backend
+        The engine that runs it.
+    """
+
+    def __init__(self, model: Model, backend: Backend):
+        self.model, self.backend = model, backend
+
+    @classmethod
+    def load(cls, model: str | Path = "default", backend: str = "auto", threads: int = 0) -> DepthEstimator:
+        """
+        Load a model.
+
+        Parameters
+        ----------
+        model : str or path
+            ``"default"``, or the path of an ONNX file that keeps the contract of `depth_estimation_ros.model`.
+        backend : str
+            One of `depth_estimation_ros.backends.BACKENDS`.
+        threads : int
+            CPU threads, 0 for all cores.
+
+        Raises
+        ------
+        ModelError
+            If the model is missing or cannot be used.
+        BackendError
+            If this machine does not have the backend.
+        """
+        checked = load_model(model)
+        return cls(checked, create_backend(checked, backend, threads))
+
+    def estimate(self, rgb: np.ndarray, camera: PinholeCamera | None = None) -> DepthMap:
+        """
+        Estimate the depth of one image.
+
+        Parameters
+        ----------
+        rgb : numpy.ndarray
+            uint8 [H, W, 3].
+        camera : PinholeCamera, optional
+            Intrinsics of the image. Without them depth is metric only if the camera's field of view is that of
+            the model's training data.
+
+        Returns
+        -------
+        DepthMap
+            At the network's output size.
+
+        Raises
+        ------
+        ValueError
+            If the image is not uint8 [H, W, 3], or the camera is of another size.
+        BackendError
+            If the engine fails.
+        """
+        return self.postprocess(self.backend.infer(self.preprocess(rgb)), rgb, camera)
+
+    def preprocess(self, rgb: np.ndarray) -> np.ndarray:
+        """Resample an image, uint8 [H, W, 3], to a batch of one of the network's input size, uint8 [1, h, w, 3]."""
+        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
+            raise ValueError(f"the image must be uint8 [height, width, 3], got {rgb.dtype} {list(rgb.shape)}")
+        info = self.model.info
+        # Averaging while shrinking, as in training: plain interpolation would alias.
+        shrinks = rgb.shape[1] > info.input_width or rgb.shape[0] > info.input_height
+        interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        return cv2.resize(rgb, (info.input_width, info.input_height), interpolation=interpolation)[None]
+
+    def postprocess(self, output: np.ndarray, rgb: np.ndarray, camera: PinholeCamera | None = None) -> DepthMap:
+        """
+        Turn the network's output for one image into metres for its camera.
+
+        The network knows the training camera only: seen through a focal length k times as long, everything looks
+        k times nearer than it is, so its depth is multiplied by k.
+
+        Parameters
+        ----------
+        output : numpy.ndarray
+            float32 [1, 1, h, w], metres at the model's focal length.
+        rgb : numpy.ndarray
+            The image, [H, W, 3].
+        camera : PinholeCamera, optional
+            Intrinsics of the image.
+
+        Returns
+        -------
+        DepthMap
+            At the output's size.
+        """
+        depth = output[0, 0]
+        height, width = depth.shape
+        if camera is not None:
+            if (camera.height, camera.width) != rgb.shape[:2]:
+                raise ValueError(
+                    f"the camera is {camera.width}x{camera.height}, the image {rgb.shape[1]}x{rgb.shape[0]}: "
+                    "use the intrinsics of this image size"
+                )
+            info = self.model.info
+            seen = camera.resized(info.input_width, info.input_height)
+            depth = depth * np.float32(seen.focal_length / info.focal_length)
+            camera = camera.resized(width, height)
+        with np.errstate(invalid="ignore"):
+            depth = np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(np.nan))
+        return DepthMap(depth, camera)

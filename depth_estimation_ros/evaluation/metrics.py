@@ -1,0 +1,148 @@
+"""
+Accuracy of metric depth: the one definition in this repository, for training and for the robot alike.
+
+Definitions as in Eigen et al. (NIPS 2014) and Laina et al. (3DV 2016). Nothing is scaled to fit: a depth that is
+wrong by a factor counts as wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+METRICS = ("abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog", "delta1", "delta2", "delta3")
+
+# Sums from which every metric follows; pooling adds them up over images.
+_SUMS = ("abs_rel", "sq_rel", "sq", "sq_log", "abs_log10", "log", "delta1", "delta2", "delta3")
+
+
+def depth_metrics(prediction: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None) -> dict[str, float]:
+    """
+    Compare one depth map, or several taken as one, with the truth.
+
+    Parameters
+    ----------
+    prediction, truth : numpy.ndarray
+        Metres, of one shape. Pixels whose truth is not a positive number never count.
+    mask : numpy.ndarray of bool, optional
+        Pixels to count, of the same shape.
+
+    Returns
+    -------
+    dict
+        ``abs_rel``, ``sq_rel`` (metres), ``rmse`` (metres), ``rmse_log`` (natural logarithm), ``log10``,
+        ``silog`` (x 100), ``delta1`` to ``delta3`` (shares with a ratio under 1.25, 1.25^2, 1.25^3), and ``pixels``.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, no pixel counts, or a counted prediction is not a positive number.
+    """
+    return _metrics(*_sums(prediction, truth, mask))
+
+
+def eigen_crop_mask(truth: np.ndarray, near: float = 1e-3, far: float = 10.0) -> np.ndarray:
+    """
+    Return the pixels that the Eigen protocol of NYU Depth v2 counts.
+
+    Rows 45 to 470 and columns 41 to 600 of 640x480, or the same window of a map that holds every n-th pixel of it,
+    where ``near < truth < far``.
+
+    Parameters
+    ----------
+    truth : numpy.ndarray
+        [h, w] metres, 640x480 or an n-th of it.
+    near, far : float
+        Range of valid truth in metres.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool [h, w].
+
+    Raises
+    ------
+    ValueError
+        If the map is not 4:3 with 640 a multiple of its width.
+    """
+    h, w = truth.shape
+    if 640 % w or h * 4 != w * 3:
+        raise ValueError(f"the Eigen crop is defined for 640x480 or a whole fraction of it, not {w}x{h}")
+    rows, columns = np.arange(h) * (640 // w), np.arange(w) * (640 // w)
+    window = ((rows >= 45) & (rows < 471))[:, None] & ((columns >= 41) & (columns < 601))
+    return window & (truth > near) & (truth < far)
+
+
+class DepthMetrics:
+    """Metrics over many images: the mean of per-image values, and pooled over all pixels."""
+
+    def __init__(self):
+        self.per_image: list[dict[str, float]] = []
+        self._pixels, self._totals = 0, dict.fromkeys(_SUMS, 0.0)
+
+    def add(self, prediction: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None) -> dict[str, float]:
+        """Add one image; parameters, result and errors as in `depth_metrics`."""
+        pixels, sums = _sums(prediction, truth, mask)
+        self._pixels += pixels
+        for name in _SUMS:
+            self._totals[name] += sums[name]
+        self.per_image.append(_metrics(pixels, sums))
+        return self.per_image[-1]
+
+    def mean(self) -> dict[str, float]:
+        """Return the mean of the per-image values; empty without images."""
+        if not self.per_image:
+            return {}
+        return {name: float(np.mean([row[name] for row in self.per_image])) for name in METRICS}
+
+    def pooled(self) -> dict[str, float]:
+        """Return the metrics of all pixels taken together; empty without images."""
+        return _metrics(self._pixels, self._totals) if self.per_image else {}
+
+
+def summary_line(metrics: dict[str, float], names: Iterable[str] = ("abs_rel", "rmse", "log10", "delta1")) -> str:
+    """Return the metrics as one line to print."""
+    return "  ".join(f"{name} {metrics[name]:.4f}" for name in names)
+
+
+def _sums(prediction: np.ndarray, truth: np.ndarray, mask: np.ndarray | None) -> tuple[int, dict[str, float]]:
+    prediction, truth = np.asarray(prediction), np.asarray(truth)
+    if prediction.shape != truth.shape or (mask is not None and mask.shape != truth.shape):
+        raise ValueError(f"prediction {prediction.shape}, truth {truth.shape} and mask must have one shape")
+    with np.errstate(invalid="ignore"):
+        counted = np.isfinite(truth) & (truth > 0)
+    if mask is not None:
+        counted &= mask
+    d, g = prediction[counted].astype(np.float64), truth[counted].astype(np.float64)
+    if not g.size:
+        raise ValueError("no pixel has a positive true depth inside the mask: there is nothing to compare")
+    if not (np.isfinite(d).all() and (d > 0).all()):
+        raise ValueError("predictions must be positive numbers where they are counted: clamp or mask them first")
+    error, log_error = d - g, np.log(d) - np.log(g)
+    ratio = np.maximum(d / g, g / d)
+    return g.size, {
+        "abs_rel": float((np.abs(error) / g).sum()),
+        "sq_rel": float((error**2 / g).sum()),
+        "sq": float((error**2).sum()),
+        "sq_log": float((log_error**2).sum()),
+        "abs_log10": float(np.abs(log_error).sum() / np.log(10)),
+        "log": float(log_error.sum()),
+        **{f"delta{n}": float((ratio < 1.25**n).sum()) for n in (1, 2, 3)},
+    }
+
+
+def _metrics(pixels: int, sums: dict[str, float]) -> dict[str, float]:
+    mean = {name: value / pixels for name, value in sums.items()}
+    return {
+        "abs_rel": mean["abs_rel"],
+        "sq_rel": mean["sq_rel"],
+        "rmse": mean["sq"] ** 0.5,
+        "rmse_log": mean["sq_log"] ** 0.5,
+        "log10": mean["abs_log10"],
+        "silog": 100.0 * max(mean["sq_log"] - mean["log"] ** 2, 0.0) ** 0.5,
+        "delta1": mean["delta1"],
+        "delta2": mean["delta2"],
+        "delta3": mean["delta3"],
+        "pixels": pixels,
+    }

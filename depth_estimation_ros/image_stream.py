@@ -1,0 +1,189 @@
+"""What the nodes that publish images have in common: parameters, publishers, pace, and a clean end."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import rclpy
+from builtin_interfaces.msg import Time
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.duration import Duration
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.conversions import camera_to_info, depth_to_image, rgb_to_image
+
+
+def declare(node: Node, name: str, default, description: str, span=None, choices=()):
+    """
+    Declare a parameter that is read once, at the start, and return its value.
+
+    Parameters
+    ----------
+    node : rclpy.node.Node
+        Owner.
+    name, default, description
+        As ROS shows them.
+    span : tuple, optional
+        Smallest and largest value of a number.
+    choices : tuple of str
+        Values a string may have.
+
+    Raises
+    ------
+    ValueError
+        If the value given is of another type, out of range, or none of the choices.
+    """
+    text = f"{description} One of {', '.join(choices)}." if choices else description
+    # YAML reads the webcam in source:=0 as a number; where text is wanted, any value is text.
+    textual = isinstance(default, str)
+    descriptor = ParameterDescriptor(description=text, read_only=True, dynamic_typing=textual)
+    if span and isinstance(default, float):
+        descriptor.floating_point_range = [FloatingPointRange(from_value=float(span[0]), to_value=float(span[1]))]
+    elif span:
+        descriptor.integer_range = [IntegerRange(from_value=span[0], to_value=span[1], step=1)]
+    try:
+        value = node.declare_parameter(name, default, descriptor).value
+    except Exception as error:  # rclpy has one exception a reason, all with a plain sentence
+        limits = f", from {span[0]} to {span[1]}" if span else ""
+        kind = {int: "an integer", float: "a number with a decimal point", bool: "true or false"}
+        raise ValueError(f"parameter {name} must be {kind.get(type(default), 'text')}{limits} ({error})") from None
+    value = str(value) if textual else value
+    if choices and value not in choices:
+        raise ValueError(f"parameter {name} must be one of {', '.join(choices)}, got '{value}'")
+    return value
+
+
+class ImageStream:
+    """
+    Publishers of ``image``, ``camera_info`` and ``ground_truth/depth`` of one camera.
+
+    Declares the parameters ``frame_id``, ``image_encoding`` and ``reliability`` on the node.
+    """
+
+    def __init__(self, node: Node):
+        self.node = node
+        self.frame_id = declare(node, "frame_id", "camera_optical_frame", "Frame of the images (REP 103, optical).")
+        self.encoding = declare(
+            node, "image_encoding", "rgb8", "Encoding of the images.", choices=("rgb8", "bgr8", "mono8")
+        )
+        reliability = declare(
+            node,
+            "reliability",
+            "reliable",
+            "Quality of service; reliable serves both kinds of subscriber.",
+            choices=("reliable", "best_effort"),
+        )
+        policies = {"reliable": ReliabilityPolicy.RELIABLE, "best_effort": ReliabilityPolicy.BEST_EFFORT}
+        qos = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=policies[reliability])
+        self._image = node.create_publisher(Image, "image", qos)
+        self._info = node.create_publisher(CameraInfo, "camera_info", qos)
+        self._depth = node.create_publisher(Image, "ground_truth/depth", qos)
+        self.published = 0
+
+    @property
+    def has_subscriber(self) -> bool:
+        """Whether somebody takes the images."""
+        return self._image.get_subscription_count() > 0
+
+    @property
+    def wants_depth(self) -> bool:
+        """Whether somebody takes the true depth."""
+        return self._depth.get_subscription_count() > 0
+
+    def publish(
+        self,
+        rgb: np.ndarray,
+        camera: PinholeCamera | None,
+        depth: np.ndarray | None,
+        stamp: Time | None = None,
+    ) -> None:
+        """
+        Publish one moment; all messages carry the same stamp.
+
+        A camera without intrinsics is announced as the message's definition asks, by K of zeros.
+        """
+        header = Header(stamp=stamp or self.node.get_clock().now().to_msg(), frame_id=self.frame_id)
+        if camera is None:
+            info = CameraInfo(header=header, width=rgb.shape[1], height=rgb.shape[0])
+        else:
+            info = camera_to_info(camera, header)
+        self._info.publish(info)
+        if depth is not None and self.wants_depth:
+            self._depth.publish(depth_to_image(depth, header))
+        self._image.publish(rgb_to_image(rgb, header, self.encoding))
+        self.published += 1
+
+    def drain(self, seconds: float = 2.0) -> None:
+        """Wait until reliable subscribers have everything."""
+        end = time.monotonic() + seconds
+        for publisher in (self._info, self._depth, self._image):
+            publisher.wait_for_all_acked(Duration(seconds=max(0.0, end - time.monotonic())))
+
+
+class Pace:
+    """Waits for moments on the clock, answers the node's services meanwhile, and ends early when asked to."""
+
+    def __init__(self, node: Node):
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(node)
+        self.stopping = False
+
+    def stop(self, *_) -> None:
+        """Ask for the end; also serves as the handler of a signal."""
+        self.stopping = True
+
+    def wait_until(self, moment: float) -> bool:
+        """Wait until ``time.monotonic()`` is ``moment``; False if the end was asked for."""
+        while not self.stopping:
+            left = moment - time.monotonic()
+            self._executor.spin_once(timeout_sec=max(0.0, min(left, 0.1)))
+            if left <= 0:
+                break
+        return not self.stopping
+
+    def ticks(self, rate: float) -> Iterable[None]:
+        """Yield ``rate`` times a second until the end; a late tick delays the next, none are made up for."""
+        moment = time.monotonic()
+        while self.wait_until(moment):
+            yield
+            moment = max(moment + 1.0 / rate, time.monotonic())
+
+
+def run(name: str, make_node: Callable[[], Node], args: list[str] | None) -> int:
+    """
+    Make a node and let its ``work(pace)`` publish until it has no more, or SIGINT or SIGTERM.
+
+    Returns
+    -------
+    int
+        Exit code: 0, or 1 after a mistake of the user's, which is named in one line on stderr.
+    """
+    # Signals set a flag here instead of tearing the context down under a publisher.
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    node = None
+    try:
+        node = make_node()
+        pace = Pace(node)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, pace.stop)
+        node.work(pace)
+        return 0
+    except ValueError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.shutdown()

@@ -1,0 +1,87 @@
+"""Start the package's nodes as processes of their own, with the transport settings that large messages need."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO
+
+PACKAGE = "depth_estimation_ros"
+
+
+def share_path(relative: str) -> Path:
+    """
+    Return a file of the package's share folder.
+
+    Parameters
+    ----------
+    relative : str
+        For example ``"config/fastdds.xml"``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If neither the source tree nor the ament index has it.
+    """
+    # A source tree, or a development install, has its own; an installed package is found through the ament index.
+    source = Path(__file__).resolve().parents[1] / relative
+    if source.is_file():
+        return source
+    os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)  # pip installs there, and sets no such variable
+    for prefix in os.environ["AMENT_PREFIX_PATH"].split(os.pathsep):
+        if (path := Path(prefix) / "share" / PACKAGE / relative).is_file():
+            return path
+    raise FileNotFoundError(f"{relative} of {PACKAGE} was not found; install the package again")
+
+
+def transport_environment() -> dict[str, str]:
+    """
+    Return environment variables that let megabyte messages pass between processes without loss.
+
+    Fast DDS gets a shared-memory segment that holds several images, and glibc keeps the memory of large messages
+    instead of mapping and unmapping it for each one. Variables that are set already are left alone.
+    """
+    wanted = {
+        "FASTRTPS_DEFAULT_PROFILES_FILE": str(share_path("config/fastdds.xml")),
+        "MALLOC_MMAP_THRESHOLD_": "33554432",
+        "MALLOC_TRIM_THRESHOLD_": "536870912",
+    }
+    return {name: value for name, value in wanted.items() if name not in os.environ}
+
+
+def start_node(module: str, parameters: dict, log: IO) -> subprocess.Popen:
+    """
+    Start a node of this package.
+
+    Parameters
+    ----------
+    module : str
+        Module to run, e.g. ``"depth_estimation_ros.node"``.
+    parameters : dict
+        ROS parameters by name.
+    log : file
+        Takes what the node prints.
+
+    Returns
+    -------
+    subprocess.Popen
+    """
+    arguments = [sys.executable, "-m", module, "--ros-args"]
+    for name, value in parameters.items():
+        arguments += ["-p", f"{name}:={json.dumps(value)}"]
+    return subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+
+
+def stop(process: subprocess.Popen, timeout: float = 10.0) -> int:
+    """End a process as Ctrl-C would, or by force after ``timeout`` seconds; return its exit code."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    try:
+        return process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()

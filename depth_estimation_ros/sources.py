@@ -1,0 +1,263 @@
+"""Where images come from: folders, videos, webcams and bags, as iterables of frames. Only bags need ROS."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from depth_estimation_ros.camera import PinholeCamera
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+BAG_SUFFIXES = (".bag", ".mcap", ".db3")
+
+# What FFmpeg prints about a broken video says less than our own sentence.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """
+    One image and what is known about it.
+
+    Parameters
+    ----------
+    rgb : numpy.ndarray
+        uint8 [height, width, 3].
+    time_ns : int or None
+        When it was taken, nanoseconds since the epoch; None where nobody knows.
+    camera : PinholeCamera or None
+        Intrinsics of this image.
+    depth : numpy.ndarray or None
+        True depth, float32 [h, w], metres, NaN invalid.
+    """
+
+    rgb: np.ndarray
+    time_ns: int | None = None
+    camera: PinholeCamera | None = None
+    depth: np.ndarray | None = None
+
+
+class Source(Protocol):
+    """
+    An iterable of frames; every ``iter()`` starts from the beginning (a webcam: from now).
+
+    Attributes
+    ----------
+    description : str
+        What it is, for a log.
+    notes : list of str
+        Choices that were made and that the user should know of, one sentence each.
+    rate : float or None
+        Images a second that are natural to it; None if the frames' times say when (bag), or nothing does.
+    live : bool
+        Whether it sets the pace by itself, as a webcam does.
+    """
+
+    description: str
+    notes: list[str]
+    rate: float | None
+    live: bool
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Iterate over the frames."""
+        ...
+
+
+def open_source(
+    source: str,
+    *,
+    depth_scale: float = 0.001,
+    image_topic: str = "",
+    camera_info_topic: str = "",
+    depth_topic: str = "",
+) -> Source:
+    """
+    Open whatever a name stands for.
+
+    Parameters
+    ----------
+    source : str
+        An image, a folder of images, a video, a bag (``.bag``, ``.mcap``, ``.db3``, or a rosbag2 folder),
+        or the number of a webcam.
+    depth_scale : float
+        Metres per unit of depth PNGs beside a folder's images.
+    image_topic, camera_info_topic, depth_topic : str
+        Topics of a bag; empty takes the first that fits.
+
+    Raises
+    ------
+    ValueError
+        If there is no such thing, or it holds no images.
+    """
+    if re.fullmatch(r"\d+|/dev/video\d+", source):
+        return Webcam(int(re.search(r"\d+", source).group()))
+    if not source:
+        raise ValueError("no source given; name an image, folder, video, bag or the number of a webcam")
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise ValueError(f"source '{source}' does not exist")
+    if path.suffix.lower() in BAG_SUFFIXES or (path.is_dir() and _is_bag(path)):
+        from depth_estimation_ros.bag_source import Bag
+
+        return Bag(path, image_topic, camera_info_topic, depth_topic)
+    if path.is_dir():
+        return Folder(path, depth_scale)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return SingleImage(path)
+    return Video(path)
+
+
+def _is_bag(path: Path) -> bool:
+    return (path / "metadata.yaml").exists() or any(child.suffix in BAG_SUFFIXES for child in path.iterdir())
+
+
+def read_image(path: Path) -> np.ndarray:
+    """
+    Read an image file.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 [height, width, 3] RGB.
+
+    Raises
+    ------
+    ValueError
+        If it is not a readable image.
+    """
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f"'{path}' is not a readable image")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def read_depth(path: Path, scale: float) -> np.ndarray:
+    """
+    Read a depth image file; 0, and 65535 in 16 bits, mean invalid.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A PNG of one channel, 8 or 16 bits.
+    scale : float
+        Metres per unit.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 [h, w], metres, NaN invalid.
+
+    Raises
+    ------
+    ValueError
+        If it is not a readable image of one channel.
+    """
+    stored = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if stored is None or stored.ndim != 2:
+        raise ValueError(f"'{path}' is not a readable depth image; a PNG of one channel is expected")
+    invalid = (stored == 0) | ((stored == 65535) & (stored.dtype == np.uint16))
+    return np.where(invalid, np.float32(np.nan), stored * np.float32(scale))
+
+
+class SingleImage:
+    """One image file."""
+
+    def __init__(self, path: Path):
+        self._rgb = read_image(path)
+        self.description, self.notes, self.rate, self.live = f"image {path}", [], None, False
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Iterate over the one frame."""
+        yield Frame(self._rgb)
+
+
+class Folder:
+    """
+    Images of a folder in natural order (2 before 10), with depth where it is found.
+
+    Depth is a file of the same stem in ``depth/`` beside ``rgb/`` (or ``color/``), or ``X.depth.png`` beside
+    ``X.color.jpg``.
+    """
+
+    def __init__(self, path: Path, depth_scale: float):
+        if not (math.isfinite(depth_scale) and depth_scale > 0):
+            raise ValueError(f"depth_scale must be positive metres per unit, got {depth_scale}")
+        inner = next((path / name for name in ("rgb", "color", "colour") if (path / name).is_dir()), path)
+        files = sorted(
+            (file for file in inner.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES),
+            key=lambda file: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", file.name)],
+        )
+        self._files = [file for file in files if not file.stem.endswith(".depth")]
+        if not self._files:
+            raise ValueError(f"folder '{path}' holds no images ({', '.join(IMAGE_SUFFIXES)})")
+        self._scale = depth_scale
+        self._depth = {file: found for file in self._files if (found := self._depth_of(file, inner, path))}
+        self.description = f"{len(self._files)} images of {inner}"
+        self.notes = [f"{len(self._depth)} of them have true depth"] if self._depth else []
+        self.rate, self.live = None, False
+
+    @staticmethod
+    def _depth_of(file: Path, inner: Path, path: Path) -> Path | None:
+        if inner != path:
+            found = path / "depth" / f"{file.stem}.png"
+        elif file.stem.endswith(".color"):
+            found = file.with_name(file.stem.removesuffix(".color") + ".depth.png")
+        else:
+            return None
+        return found if found.exists() else None
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Iterate over the images; a file that cannot be read raises ValueError when its turn comes."""
+        for file in self._files:
+            depth = read_depth(self._depth[file], self._scale) if file in self._depth else None
+            yield Frame(read_image(file), depth=depth)
+
+
+class Video:
+    """A video file."""
+
+    def __init__(self, path: Path):
+        self._path = str(path)
+        capture = cv2.VideoCapture(self._path)
+        readable = capture.isOpened() and capture.read()[0]
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        capture.release()
+        if not readable:
+            raise ValueError(f"'{path}' is neither a readable video nor an image or bag")
+        self.rate = rate if 0 < rate < 1000 else 30.0
+        self.description, self.notes, self.live = f"video {path} ({self.rate:g} images a second)", [], False
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Iterate over the frames from the first."""
+        capture = cv2.VideoCapture(self._path)
+        try:
+            while (read := capture.read())[0]:
+                yield Frame(cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB))
+        finally:
+            capture.release()
+
+
+class Webcam:
+    """A camera of this computer, by its number."""
+
+    def __init__(self, index: int):
+        if hasattr(cv2, "setLogLevel"):
+            cv2.setLogLevel(0)  # the sentence below says it better
+        self._capture = cv2.VideoCapture(index)
+        if not self._capture.isOpened():
+            raise ValueError(f"webcam {index} cannot be opened; is it plugged in and free, and may you read it?")
+        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest image, not the oldest waiting
+        self.description, self.notes, self.rate, self.live = f"webcam {index}", [], None, True
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Iterate over the images as they come; ends when the camera gives none."""
+        while (read := self._capture.read())[0]:
+            yield Frame(cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB))

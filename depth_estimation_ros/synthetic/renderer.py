@@ -1,0 +1,210 @@
+"""
+Render textured parallelograms with exact depth, fast enough for a live camera.
+
+Every surface is a parallelogram ``o + a u + b v`` with a and b in [0, 1]. In the camera's frame, with
+intrinsics K and a pixel p = (x, y, 1), the matrix ``G = (K [u v o])^-1`` gives ``G p = (a, b, 1) / z``:
+its rows are affine in the pixel, the third one is the inverse depth itself, and the surface covers the pixel
+where ``0 <= a/z <= 1/z`` and ``0 <= b/z <= 1/z``. So one matrix per surface yields coverage, depth and the
+texture's homography (Hartley and Zisserman, Multiple View Geometry, section 8.1.1), also for surfaces that
+pass behind the camera.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from depth_estimation_ros.camera import PinholeCamera
+
+_NEAR = 0.02  # metres; nearer surface points are not drawn
+_EDGE = 1e-4  # pixels by which a surface reaches over its edge, so that rounding leaves no crack to the next one
+
+
+@dataclass(frozen=True)
+class Quad:
+    """
+    One textured parallelogram, seen from the side where u runs right and v runs down.
+
+    Parameters
+    ----------
+    origin, u, v : numpy.ndarray
+        Corner and the two edges that leave it, float64 [3], metres in the world frame.
+    texture : numpy.ndarray
+        uint8 [h, w, 3] RGB; columns run along u, rows along v.
+    """
+
+    origin: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+    texture: np.ndarray
+
+    @property
+    def normal(self) -> np.ndarray:
+        """Unit normal towards the visible side, float64 [3]."""
+        normal = np.cross(self.v, self.u)
+        return normal / np.linalg.norm(normal)
+
+
+class QuadRenderer:
+    """
+    Z-buffer over a fixed set of quads.
+
+    Parameters
+    ----------
+    quads : list of Quad
+        The scene; together they should close it, as a room does.
+    """
+
+    def __init__(self, quads: list[Quad]):
+        self._origin = np.stack([q.origin for q in quads])
+        self._axes = np.stack([np.stack([q.u, q.v], axis=1) for q in quads])  # [n, 3, 2]
+        self._normal = np.stack([q.normal for q in quads])
+        self._texels_per_metre = np.array([q.texture.shape[1] / np.linalg.norm(q.u) for q in quads])
+        self._pyramids = [_pyramid(q.texture) for q in quads]
+
+    def render(self, camera: PinholeCamera, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Draw the scene.
+
+        Parameters
+        ----------
+        camera : PinholeCamera
+            Intrinsics.
+        pose : numpy.ndarray
+            Camera-to-world, float [4, 4]; the camera frame is the optical one (x right, y down, z forward).
+
+        Returns
+        -------
+        rgb : numpy.ndarray
+            uint8 [height, width, 3]; black where nothing is seen.
+        depth : numpy.ndarray
+            float32 [height, width], metres along the optical axis (REP 118), NaN where nothing is seen.
+        """
+        rotation, position = pose[:3, :3], pose[:3, 3]
+        distance = np.einsum("ni,ni->n", self._normal, position - self._origin)
+        facing = np.flatnonzero(distance > 1e-6)
+        frames = np.concatenate([self._axes[facing], (self._origin[facing] - position)[:, :, None]], axis=2)
+        G = np.linalg.inv(camera.k @ rotation.T @ frames)
+        first, last = _row_spans(G, camera)
+
+        inverse_depth = np.zeros((camera.height, camera.width), np.float32)
+        owner = np.full((camera.height, camera.width), -1, np.int16)
+        drawn = np.flatnonzero((first <= last).any(axis=1))
+        for i in drawn:
+            _draw_depth(inverse_depth, owner, i, G[i, 2], first[i], last[i])
+
+        rgb = np.zeros((camera.height, camera.width, 3), np.uint8)
+        for i in drawn:
+            quad = facing[i]
+            # Texels under a pixel, the geometric mean of both directions (slant stretches one of them):
+            # density z / (f sqrt(cos)), where cos ~ distance / z.
+            footprint = self._texels_per_metre[quad] / (camera.focal_length * np.sqrt(distance[quad]))
+            _draw_texture(rgb, inverse_depth, owner, i, G[i], self._pyramids[quad], footprint, first[i], last[i])
+        _soften_edges(rgb, owner)
+        with np.errstate(divide="ignore"):
+            depth = np.reciprocal(inverse_depth)
+        if owner.min() < 0:
+            depth[owner < 0] = np.nan
+        return rgb, depth
+
+
+def _pyramid(texture: np.ndarray) -> list[np.ndarray]:
+    levels = [np.ascontiguousarray(texture)]
+    while min(levels[-1].shape[:2]) > 8:
+        height, width = levels[-1].shape[:2]
+        levels.append(cv2.resize(levels[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA))
+    return levels
+
+
+def _row_spans(G: np.ndarray, camera: PinholeCamera) -> tuple[np.ndarray, np.ndarray]:
+    """First and last column of each quad in each image row, int32 [n, height]; first > last: none."""
+    a, b, w = G[:, 0], G[:, 1], G[:, 2]
+    inequalities = np.stack([a, b, w - a, w - b, w], axis=1)  # each A x + B y + C >= 0; [n, 5, 3]
+    A, B, C = (inequalities[..., k, None] for k in range(3))
+    rest = B * np.arange(camera.height) + C
+    flat = np.abs(A) < 1e-15
+    bound = -rest / np.where(flat, 1.0, A)
+    lower = np.where((A > 0) & ~flat, bound, -np.inf).max(axis=1)
+    upper = np.where((A < 0) & ~flat, bound, np.inf).min(axis=1)
+    upper[((rest < 0) & flat).any(axis=1)] = -np.inf
+    first = np.clip(np.ceil(lower - _EDGE), 0, camera.width).astype(np.int32)
+    last = np.clip(np.floor(upper + _EDGE), -1, camera.width - 1).astype(np.int32)
+    return first, last
+
+
+def _box(first: np.ndarray, last: np.ndarray) -> tuple[int, int, int, int]:
+    """Rows and columns (top, bottom, left, right; half open) that the spans cover."""
+    rows = np.flatnonzero(first <= last)
+    top, bottom = rows[0], rows[-1] + 1
+    return top, bottom, first[rows].min(), last[rows].max() + 1
+
+
+def _draw_depth(inverse_depth, owner, index, plane, first, last) -> None:
+    top, bottom, left, right = _box(first, last)
+    columns = np.arange(left, right, dtype=np.int32)
+    rows = np.arange(top, bottom)
+    values = (plane[0] * columns).astype(np.float32) + (plane[1] * rows + plane[2]).astype(np.float32)[:, None]
+    window = inverse_depth[top:bottom, left:right]
+    nearer = values > window
+    nearer &= values < 1.0 / _NEAR
+    nearer &= columns >= first[top:bottom, None]
+    nearer &= columns <= last[top:bottom, None]
+    np.copyto(window, values, where=nearer)
+    np.copyto(owner[top:bottom, left:right], np.int16(index), where=nearer)
+
+
+def _draw_texture(rgb, inverse_depth, owner, index, G, pyramid, footprint, first, last) -> None:
+    top, bottom, left, right = _box(first, last)
+    mask = (owner[top:bottom, left:right] == index).view(np.uint8)
+    x, y, width, height = cv2.boundingRect(mask)
+    if width == 0:
+        return
+    left, top, mask = left + x, top + y, mask[y : y + height, x : x + width]
+    window = inverse_depth[top : top + height, left : left + width]
+    nearest, farthest = cv2.minMaxLoc(window, mask)[1::-1]
+    # Level l serves 0.75 to 1.5 times 2^l texels a pixel. That grows as z^1.5, so levels are bands of depth.
+    levels = [_level(footprint, z, len(pyramid)) for z in (nearest, farthest)]
+    for level in range(levels[0], levels[1] + 1):
+        part, window_part, px, py = mask, rgb[top : top + height, left : left + width], left, top
+        if levels[0] != levels[1]:
+            part = mask.copy()
+            if level > levels[0]:
+                part &= window < _inverse_depth_of(footprint, level)
+            if level < levels[1]:
+                part &= window >= _inverse_depth_of(footprint, level + 1)
+            x, y, w, h = cv2.boundingRect(part)
+            if w == 0:
+                continue
+            part, window_part = part[y : y + h, x : x + w], window_part[y : y + h, x : x + w]
+            px, py = left + x, top + y
+        texture = pyramid[level]
+        rows, columns = texture.shape[:2]
+        to_texel = np.array([[columns, 0, -0.5], [0, rows, -0.5], [0, 0, 1.0]])
+        shift = np.array([[1.0, 0, px], [0, 1.0, py], [0, 0, 1.0]])
+        size = (part.shape[1], part.shape[0])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        warped = cv2.warpPerspective(texture, to_texel @ G @ shift, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        np.copyto(window_part, warped, where=part.view(bool)[..., None])
+
+
+def _level(footprint: float, inverse_depth: float, count: int) -> int:
+    texels = footprint * max(inverse_depth, 1e-3) ** -1.5
+    return int(np.clip(np.floor(np.log2(texels / 0.75)), 0, count - 1))
+
+
+def _inverse_depth_of(footprint: float, level: int) -> np.float32:
+    """Inverse depth below which ``level`` (1 or more) begins."""
+    return np.float32((0.75 * 2.0**level / footprint) ** (-2.0 / 3.0))
+
+
+def _soften_edges(rgb: np.ndarray, owner: np.ndarray) -> None:
+    """Blend pixels beside a border between surfaces with their neighbours, against stair steps."""
+    edge = np.zeros(owner.shape, np.uint8)
+    across, down = owner[:, 1:] != owner[:, :-1], owner[1:] != owner[:-1]
+    edge[:, 1:] |= across
+    edge[:, :-1] |= across
+    edge[1:] |= down
+    edge[:-1] |= down
+    np.copyto(rgb, cv2.GaussianBlur(rgb, (3, 3), 0.9), where=edge.view(bool)[..., None])

@@ -1,0 +1,58 @@
+from glob import glob
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+package = "depth_estimation_ros"
+
+setup(
+    name=package,
+    version="0.1.0",
+    description="Metric depth image, point cloud and laser scan from a single colour camera, for ROS 2",
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    maintainer="depth_estimation_ros developers",
+    maintainer_email="depth-estimation-ros@example.org",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=[f"{package}*", "training*"]),
+    package_data={package: ["weights/*.onnx", "weights/*.md"], "training": ["recipes/*.yaml"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{package}"]),
+        (f"share/{package}", ["package.xml"]),
+        (f"share/{package}/launch", glob("launch/*.launch.py")),
+        (f"share/{package}/config", glob("config/*")),
+    ],
+    # ROS itself is never listed here: see requirements/.
+    install_requires=[
+        "numpy>=1.21",
+        "onnxruntime>=1.16",
+        "opencv-python-headless>=4.5",
+        "PyYAML>=5.4",
+        "rich>=10",
+        "rosbags>=0.10,<0.12",
+    ],
+    extras_require={
+        "training": [
+            "torch>=2.5",
+            "torchvision>=0.20",
+            "lightning>=2.6,<3",
+            "jsonargparse[signatures]>=4.35",
+            "onnx>=1.16",
+            "onnxscript>=0.2",
+            "scipy>=1.10",
+            "tensorboard>=2.15",
+        ],
+        "test": ["pytest>=7"],
+    },
+    entry_points={
+        "console_scripts": [
+            f"depth_estimation_node = {package}.node:main",
+            f"synthetic_camera = {package}.synthetic_camera:main",
+            f"image_source = {package}.image_source:main",
+            f"depth_estimation_demo = {package}.demo.__main__:main",
+            f"depth_estimation_bench = {package}.bench:main",
+        ],
+    },
+    zip_safe=False,
+)

@@ -1,0 +1,169 @@
+"""
+Nodes as separate processes, for tests of what crosses the wire.
+
+A test starts a node with :func:`start_node`, talks to it through a node of its own (:func:`ros_context`),
+waits with :func:`wait_for`, and ends it as a person would, with Ctrl-C: :func:`stop`. Both sides share one
+private ``ROS_DOMAIN_ID`` and stay on this machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+# 0 is everybody's default, and above 101 the ports of DDS overlap Linux's ephemeral ones.
+DOMAIN_ID = 1 + os.getpid() % 100
+
+# A job in the background of a shell inherits "ignore SIGINT", and would hand it on to every node it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def ros_environment(domain_id: int = DOMAIN_ID) -> dict[str, str]:
+    """Return the variables that every ROS process of a test runs with, this one included."""
+    return {
+        "ROS_DOMAIN_ID": str(domain_id),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "ROS_PYTHON_CHECK_FIELDS": "1",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
+    }
+
+
+def start_node(
+    module: str,
+    *ros_args: str,
+    parameters: dict | None = None,
+    remappings: dict[str, str] | None = None,
+    domain_id: int = DOMAIN_ID,
+    env: dict[str, str] | None = None,
+) -> subprocess.Popen:
+    """
+    Start ``python -m <module> --ros-args ...`` in a process of its own.
+
+    Parameters
+    ----------
+    module : str
+        Module to run, e.g. ``"depth_estimation_ros.synthetic_camera"``.
+    *ros_args : str
+        Further ROS arguments, e.g. ``"--params-file", "x.yaml"``.
+    parameters : dict, optional
+        Parameters by name. A string stays a string, also one like ``"0"``.
+    remappings : dict, optional
+        Names as the node has them, and what to call them instead.
+    domain_id : int
+        ``ROS_DOMAIN_ID`` of the node.
+    env : dict, optional
+        Further environment variables.
+
+    Returns
+    -------
+    subprocess.Popen
+        The process. What it prints goes to a file (a pipe nobody empties blocks the node): :func:`output`.
+    """
+    arguments = [sys.executable, "-m", module, "--ros-args", *ros_args]
+    for name, value in (parameters or {}).items():
+        arguments += ["-p", f"{name}:={json.dumps(value)}"]
+    for name, value in (remappings or {}).items():
+        arguments += ["-r", f"{name}:={value}"]
+    log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+    process = subprocess.Popen(
+        arguments,
+        env={**os.environ, **ros_environment(domain_id), **(env or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+    process.log = log
+    return process
+
+
+def output(process: subprocess.Popen) -> str:
+    """Return what a process of :func:`start_node` has printed so far, stdout and stderr together."""
+    size = os.fstat(process.log.fileno()).st_size
+    return os.pread(process.log.fileno(), size, 0).decode(errors="replace")
+
+
+def stop(process: subprocess.Popen, timeout: float = 10.0) -> int:
+    """
+    End a process as Ctrl-C would and return its exit code (of one that has ended already: the one it had).
+
+    Raises
+    ------
+    AssertionError
+        If it is still alive after ``timeout`` seconds (it is killed then); the text holds what it printed.
+    """
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    try:
+        return process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise AssertionError(f"did not end within {timeout} s of SIGINT; it printed:\n{output(process)}") from None
+
+
+@contextlib.contextmanager
+def running_node(module: str, *ros_args: str, **kwargs):
+    """Run a node for the length of a ``with`` block; arguments are those of :func:`start_node`."""
+    process = start_node(module, *ros_args, **kwargs)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def ros_context(domain_id: int = DOMAIN_ID, name: str = "test_observer"):
+    """Give the test a node of its own, an ``rclpy.node.Node``, on the domain of the nodes under test."""
+    os.environ.update({k: v for k, v in ros_environment(domain_id).items() if k.startswith("ROS_")})
+    import rclpy
+
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=domain_id)
+    node = rclpy.create_node(name, context=context)
+    try:
+        yield node
+    finally:
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+
+
+def wait_for(node, condition, timeout: float = 20.0, process: subprocess.Popen | None = None) -> None:
+    """
+    Spin ``node`` until ``condition()`` holds.
+
+    The timeout is a safety net, not a measurement: it is generous, and only a failing test gets near it.
+
+    Raises
+    ------
+    AssertionError
+        If the time passes, or ``process`` ends before; the text holds what ``process`` printed.
+    """
+    from rclpy.executors import SingleThreadedExecutor
+
+    executor = SingleThreadedExecutor(context=node.context)
+    executor.add_node(node)
+    deadline = time.monotonic() + timeout
+    try:
+        while not condition():
+            printed = f"; it printed:\n{output(process)}" if process is not None else ""
+            if process is not None and process.poll() is not None:
+                raise AssertionError(f"the node ended with exit code {process.returncode}{printed}")
+            if time.monotonic() > deadline:
+                raise AssertionError(f"did not happen within {timeout} s{printed}")
+            executor.spin_once(timeout_sec=0.05)
+    finally:
+        executor.remove_node(node)
+        executor.shutdown()

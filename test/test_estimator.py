@@ -1,0 +1,100 @@
+import cv2
+import numpy as np
+import pytest
+
+from depth_estimation_ros import DepthEstimator, DepthMap, PinholeCamera
+from depth_estimation_ros.backends import BackendError
+from depth_estimation_ros.evaluation.metrics import depth_metrics
+
+CAMERA = PinholeCamera(640, 480, 518.8579, 519.4696, 324.5824, 252.7362)
+
+
+@pytest.fixture(scope="module")
+def estimator():
+    return DepthEstimator.load("default", threads=1)
+
+
+@pytest.fixture
+def noise():
+    return np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+
+
+def test_depth_comes_at_the_networks_size_with_its_camera(estimator, noise):
+    result = estimator.estimate(noise, CAMERA)
+    h, w = result.depth.shape
+    assert result.depth.dtype == np.float32
+    assert (result.camera.width, result.camera.height) == (w, h)
+    assert result.camera == CAMERA.resized(w, h)
+    assert (result.depth > 0).all()
+
+
+def test_without_a_camera_depth_has_none(estimator, noise):
+    assert estimator.estimate(noise).camera is None
+    assert estimator.estimate(noise).resized(100, 80).camera is None
+
+
+def test_depth_is_proportional_to_the_focal_length(estimator, noise):
+    longer = PinholeCamera(640, 480, 2 * CAMERA.fx, 2 * CAMERA.fy, CAMERA.cx, CAMERA.cy)
+    once, twice = estimator.estimate(noise, CAMERA).depth, estimator.estimate(noise, longer).depth
+    np.testing.assert_allclose(twice, 2 * once, rtol=1e-5)
+
+
+def test_at_the_training_focal_length_nothing_is_corrected(estimator, noise):
+    info = estimator.model.info
+    camera = PinholeCamera.from_fov(640, 480, 1.0)
+    focal = info.focal_length * np.sqrt((640 / info.input_width) * (480 / info.input_height))
+    camera = PinholeCamera(640, 480, focal, focal, camera.cx, camera.cy)
+    np.testing.assert_allclose(estimator.estimate(noise, camera).depth, estimator.estimate(noise).depth, rtol=1e-5)
+
+
+def test_image_size_changes_nothing_but_detail(estimator, rgbd_data):
+    image = cv2.imread(str(rgbd_data / "rgbd_samples" / "color" / "00000.jpg"))[..., ::-1]
+    full = np.ascontiguousarray(image)
+    half = cv2.resize(full, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    camera = PinholeCamera(full.shape[1], full.shape[0], 525, 525, 319.5, 239.5)
+    a = estimator.estimate(full, camera).depth
+    b = estimator.estimate(half, camera.resized(half.shape[1], half.shape[0])).depth
+    np.testing.assert_allclose(np.median(a / b), 1.0, atol=0.01)
+
+
+def test_real_rooms_come_out_in_metres(estimator, rgbd_data):
+    """Five frames of a dataset the network never saw, held against a sensor: not good, but metres."""
+    camera = PinholeCamera(640, 480, 525, 525, 319.5, 239.5)
+    errors = []
+    for i in range(5):
+        image = cv2.imread(str(rgbd_data / f"rgbd_samples/color/{i:05d}.jpg"))[..., ::-1]
+        truth = cv2.imread(str(rgbd_data / f"rgbd_samples/depth/{i:05d}.png"), cv2.IMREAD_UNCHANGED) * 1e-3
+        depth = estimator.estimate(np.ascontiguousarray(image), camera).resized(640, 480).depth
+        errors.append(depth_metrics(depth, truth)["abs_rel"])
+    assert np.mean(errors) < 0.5
+
+
+def test_an_image_that_is_none_is_refused(estimator):
+    for bad in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)):
+        with pytest.raises(ValueError, match="must be uint8"):
+            estimator.estimate(bad)
+
+
+def test_intrinsics_of_another_size_are_refused(estimator, noise):
+    with pytest.raises(ValueError, match="the camera is 320x240, the image 640x480"):
+        estimator.estimate(noise, CAMERA.resized(320, 240))
+
+
+def test_a_backend_that_is_not_there_is_refused_by_name():
+    with pytest.raises(BackendError, match="'gpu' is unknown; choose one of"):
+        DepthEstimator.load("default", backend="gpu")
+    with pytest.raises(BackendError, match=r"no tensorrt provider \(it has: .*cpu"):
+        DepthEstimator.load("default", backend="tensorrt")
+
+
+def test_resizing_keeps_invalid_pixels_invalid_and_values_in_place():
+    depth = np.full((40, 60), 2.0, np.float32)
+    depth[:, :20] = np.nan
+    resized = DepthMap(depth).resized(120, 80).depth
+    assert np.isnan(resized[:, :38]).all()
+    np.testing.assert_allclose(resized[:, 44:], 2.0)
+
+
+def test_depth_out_of_range_is_invalid():
+    limited = DepthMap(np.array([[0.1, 1.0, 9.0, np.nan]], np.float32)).limited(0.5, 5.0).depth
+    np.testing.assert_array_equal(limited, np.array([[np.nan, 1.0, np.nan, np.nan]], np.float32))

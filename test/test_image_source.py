@@ -1,0 +1,171 @@
+"""The image source as a process of its own: folders, videos and bags become a camera."""
+
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+from ros_processes import output, ros_context, running_node, stop, wait_for
+from sensor_msgs.msg import CameraInfo, Image
+from test_sources import CAMERA, BagWriter, picture, save
+
+from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.conversions import camera_from_info, image_to_depth, image_to_rgb
+
+SOURCE = "depth_estimation_ros.image_source"
+
+
+class Observer:
+    """Collects what an image source publishes."""
+
+    def __init__(self, node):
+        self.images, self.infos, self.depths = [], [], []
+        # camera_info and depth first: the source waits for a subscriber of the image.
+        node.create_subscription(CameraInfo, "camera_info", self.infos.append, 50)
+        node.create_subscription(Image, "ground_truth/depth", self.depths.append, 50)
+        node.create_subscription(Image, "image", self.images.append, 50)
+
+    @property
+    def reds(self):
+        return [int(image_to_rgb(message)[0, 0, 0]) for message in self.images]
+
+
+def play(parameters, until):
+    """Run an image source until ``until(observer)`` holds; return the observer, exit code and log."""
+    with ros_context() as node:
+        observer = Observer(node)
+        with running_node(SOURCE, parameters=parameters) as source:
+            wait_for(node, lambda: until(observer), process=source)
+            # With the messages here, the end of the source or Ctrl-C is all that is left.
+            code = stop(source) if parameters.get("loop") else source.wait(20)
+            return observer, code, output(source)
+
+
+def test_every_image_of_a_folder_arrives_in_order_and_the_node_ends(tmp_path):
+    for number in range(1, 13):
+        save(tmp_path / f"{number}.png", picture(number))
+    observer, code, log = play({"source": str(tmp_path), "rate": 50.0}, lambda o: len(o.images) == 12)
+    assert observer.reds == list(range(1, 13))
+    assert code == 0
+    assert "published 12 images" in log
+
+
+def test_a_folder_with_depth_publishes_truth_of_the_same_stamp(tmp_path):
+    for number in (1, 2, 3):
+        save(tmp_path / "rgb" / f"{number}.png", picture(number))
+        save_depth = np.full((24, 32), 1000 * number, np.uint16)
+        (tmp_path / "depth").mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / "depth" / f"{number}.png"), save_depth)
+    # With the loop the truth cannot be missed while its subscription is being matched.
+    observer, code, _ = play(
+        {"source": str(tmp_path), "rate": 20.0, "loop": True},
+        lambda o: len(o.depths) >= 4 and len(o.images) >= 6,
+    )
+    reds = {
+        (m.header.stamp.sec, m.header.stamp.nanosec): r for m, r in zip(observer.images, observer.reds, strict=True)
+    }
+    pairs = [(reds.get((m.header.stamp.sec, m.header.stamp.nanosec)), m) for m in observer.depths]
+    pairs = [(red, image_to_depth(m)[0, 0]) for red, m in pairs if red is not None]
+    assert len(pairs) >= 3
+    assert all(metres == pytest.approx(red) for red, metres in pairs)
+    assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("parameters", "camera"),
+    [
+        ({"fx": 30.0, "fy": 31.0, "cx": 14.0, "cy": 13.0}, PinholeCamera(32, 24, 30.0, 31.0, 14.0, 13.0)),
+        ({"fx": 30.0, "fy": 31.0}, PinholeCamera(32, 24, 30.0, 31.0, 15.5, 11.5)),
+        ({"horizontal_fov": 1.2}, PinholeCamera.from_fov(32, 24, 1.2)),
+    ],
+)
+def test_intrinsics_come_from_the_parameters(tmp_path, parameters, camera):
+    save(tmp_path / "a.png", picture(1))
+    parameters |= {"source": str(tmp_path / "a.png"), "loop": True, "frame_id": "left_eye", "rate": 20.0}
+    observer, _, _ = play(parameters, lambda o: o.infos and o.images)
+    assert camera_from_info(observer.infos[0]) == camera
+    assert observer.infos[0].header.frame_id == observer.images[0].header.frame_id == "left_eye"
+
+
+def test_unknown_intrinsics_are_announced_as_unknown(tmp_path):
+    save(tmp_path / "a.png", picture(1))
+    parameters = {"source": str(tmp_path / "a.png"), "loop": True, "rate": 20.0}
+    observer, _, log = play(parameters, lambda o: len(o.infos) > 2)
+    assert (observer.infos[0].width, observer.infos[0].height) == (32, 24)
+    assert not observer.infos[0].k.any()
+    assert log.count("intrinsics are not known") == 1
+
+
+def test_a_bag_keeps_its_stamps_when_asked_to_and_else_gets_new_ones(tmp_path):
+    with BagWriter(tmp_path / "run", "mcap") as bag:
+        for index in range(4):
+            bag.image("/camera/image", 100.0 + index / 16, picture(index), "rgb8")
+            bag.info("/camera/camera_info", 100.0 + index / 16, CAMERA)
+    parameters = {"source": str(tmp_path / "run"), "restamp": False}
+    observer, code, _ = play(parameters, lambda o: len(o.images) == 4)
+    assert [(m.header.stamp.sec, m.header.stamp.nanosec) for m in observer.images] == [
+        (100, index * 62_500_000) for index in range(4)
+    ]
+    assert observer.reds == [0, 1, 2, 3]
+    assert camera_from_info(observer.infos[-1]) == CAMERA
+    assert code == 0
+    observer, _, _ = play(parameters | {"restamp": True}, lambda o: len(o.images) == 4)
+    assert all(message.header.stamp.sec > 1_000_000_000 for message in observer.images)
+
+
+def test_a_video_starts_again_when_looped_and_ctrl_c_ends_it(tmp_path):
+    path = tmp_path / "film.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25.0, (64, 48))
+    for value in (20, 220):
+        writer.write(picture(value, (48, 64))[..., ::-1].copy())
+    writer.release()
+    observer, code, _ = play({"source": str(path), "loop": True}, lambda o: len(o.images) >= 6)
+    bright = [red > 120 for red in observer.reds]
+    assert all(now != after for now, after in pairwise(bright))
+    assert code == 0
+
+
+def test_it_waits_for_a_subscriber_and_ctrl_c_ends_the_waiting(tmp_path):
+    save(tmp_path / "a.png", picture(1))
+    with ros_context() as node, running_node(SOURCE, parameters={"source": str(tmp_path)}) as source:
+        wait_for(node, lambda: "waiting for a subscriber of /image" in output(source), process=source)
+        assert stop(source) == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda p: {"source": str(p / "missing")}, "does not exist"),
+        (lambda p: {"source": str(p)}, "holds no images"),
+        (lambda p: {"source": "98"}, "webcam 98 cannot be opened"),
+        (lambda p: {"source": 98}, "webcam 98 cannot be opened"),  # what a shell makes of source:=98
+        (lambda p: {}, "no source given"),
+        (lambda p: {"source": str(p), "fx": 30.0}, "fx and fy belong together"),
+        (lambda p: {"source": str(p), "rate": -1.0}, "parameter rate must be"),
+        (
+            lambda p: (
+                save(p / "b.txt.png", picture(1)),
+                {"source": str(p / "b.txt.png"), "depth_scale": 0.0},
+            )[1],
+            "depth_scale",
+        ),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_1(tmp_path, make, sentence):
+    with running_node(SOURCE, parameters=make(tmp_path)) as source:
+        assert source.wait(30) == 1
+        lines = [line for line in output(source).splitlines() if line.startswith("image_source: ")]
+        assert "Traceback" not in output(source)
+    assert len(lines) == 1 and sentence in lines[0]
+
+
+def test_a_broken_image_on_the_way_is_named_and_ends_with_exit_code_1(tmp_path):
+    save(tmp_path / "1.png", picture(1))
+    (tmp_path / "2.png").write_bytes(b"no image")
+    parameters = {"source": str(tmp_path), "wait_for_subscriber": False}
+    with running_node(SOURCE, parameters=parameters) as source:
+        assert source.wait(30) == 1
+        assert "2.png' is not a readable image" in output(source)
+        assert "Traceback" not in output(source)

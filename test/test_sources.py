@@ -1,0 +1,275 @@
+"""Readers of folders, videos and bags, without a node."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.sources import open_source
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def picture(value, size=(24, 32)):
+    """Make a plain picture whose red channel tells which one it is."""
+    return np.dstack([np.full(size, c, np.uint8) for c in (value, 100, 200)])
+
+
+def save(path, rgb):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+
+
+def reds(source):
+    return [int(frame.rgb[0, 0, 0]) for frame in source]
+
+
+def test_a_folder_is_read_in_natural_order_again_and_again(tmp_path):
+    for number in (10, 2, 1):
+        save(tmp_path / f"{number}.png", picture(number))
+    (tmp_path / "notes.txt").write_text("not an image")
+    source = open_source(str(tmp_path))
+    assert reds(source) == [1, 2, 10]
+    assert reds(source) == [1, 2, 10]
+    assert next(iter(source)).rgb[0, 0].tolist() == [1, 100, 200]  # RGB, not BGR
+
+
+def test_a_single_image_is_one_frame(tmp_path):
+    save(tmp_path / "a.png", picture(7))
+    frames = list(open_source(str(tmp_path / "a.png")))
+    assert len(frames) == 1 and frames[0].depth is None and frames[0].camera is None
+
+
+@pytest.mark.parametrize(("colour", "depth"), [("rgb/{}.png", "depth/{}.png"), ("{}.color.png", "{}.depth.png")])
+def test_depth_beside_the_images_is_read_in_metres(tmp_path, colour, depth):
+    for number in (1, 2):
+        save(tmp_path / colour.format(number), picture(number))
+    stored = np.full((24, 32), 3000, np.uint16)
+    stored[0, 0], stored[0, 1] = 0, 65535
+    (tmp_path / depth.format(1)).parent.mkdir(exist_ok=True)
+    cv2.imwrite(str(tmp_path / depth.format(1)), stored)
+    first, second = open_source(str(tmp_path), depth_scale=0.0002)
+    assert np.isnan(first.depth[0, :2]).all()
+    assert first.depth[0, 2:] == pytest.approx(0.6)
+    assert first.depth.dtype == np.float32
+    assert second.depth is None
+
+
+def test_a_video_gives_its_frames_and_its_rate(tmp_path):
+    path = tmp_path / "film.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 12.5, (64, 48))
+    for value in (20, 90, 160):
+        writer.write(picture(value, (48, 64))[..., ::-1].copy())
+    writer.release()
+    source = open_source(str(path))
+    assert source.rate == pytest.approx(12.5)
+    assert reds(source) == pytest.approx([20, 90, 160], abs=6)  # JPEG
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda p: p / "missing.mp4", "does not exist"),
+        (lambda p: p, "holds no images"),
+        (
+            lambda p: (p / "broken.mp4", (p / "broken.mp4").write_bytes(b"no video" * 100))[0],
+            "neither a readable",
+        ),
+        (
+            lambda p: (p / "broken.png", (p / "broken.png").write_bytes(b"no image"))[0],
+            "not a readable image",
+        ),
+        (lambda p: (p / "broken.bag", (p / "broken.bag").write_bytes(b"no bag"))[0], "not a readable bag"),
+        (lambda p: (p / "broken.mcap", (p / "broken.mcap").write_bytes(b"no bag"))[0], "not a readable bag"),
+        (lambda p: "", "no source given"),
+        (lambda p: "97", "webcam 97 cannot be opened"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_name(tmp_path, make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        open_source(str(make(tmp_path)))
+
+
+def test_a_depth_scale_of_zero_is_refused(tmp_path):
+    save(tmp_path / "a.png", picture(1))
+    with pytest.raises(ValueError, match="depth_scale"):
+        open_source(str(tmp_path), depth_scale=0.0)
+
+
+def test_a_broken_image_in_a_folder_is_named(tmp_path):
+    save(tmp_path / "a.png", picture(1))
+    (tmp_path / "b.png").write_bytes(b"no image")
+    frames = iter(open_source(str(tmp_path)))
+    next(frames)
+    with pytest.raises(ValueError, match=r"b\.png' is not a readable image"):
+        next(frames)
+
+
+def test_the_kitchen_sequence_has_forty_pairs():
+    folder = DATA / "red_kitchen_sequence"
+    if not folder.exists():
+        pytest.skip(f"needs {folder.relative_to(DATA.parent.parent)} beside the repository")
+    frames = list(open_source(str(folder)))
+    assert len(frames) == 40
+    assert all(frame.rgb.shape == (480, 640, 3) and frame.depth.shape == (480, 640) for frame in frames)
+    assert 1.0 < np.nanmedian(frames[0].depth) < 4.0
+
+
+class BagWriter:
+    """Writes messages of the sensor_msgs kind into a bag of either ROS; times in seconds."""
+
+    def __init__(self, path, kind):
+        from rosbags.rosbag1 import Writer as Writer1
+        from rosbags.rosbag2 import StoragePlugin, Writer
+        from rosbags.typesys import Stores, get_typestore
+
+        self.ros1 = kind == "bag"
+        self.types = get_typestore(Stores.ROS1_NOETIC if self.ros1 else Stores.ROS2_JAZZY)
+        plugin = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}.get(kind)
+        self.writer = Writer1(path) if self.ros1 else Writer(path, version=9, storage_plugin=plugin)
+        self.connections = {}
+
+    def __enter__(self):
+        self.writer.open()
+        return self
+
+    def __exit__(self, *_):
+        self.writer.close()
+
+    def header(self, time):
+        sequence = {"seq": 0} if self.ros1 else {}
+        stamp = self.types.types["builtin_interfaces/msg/Time"](sec=int(time), nanosec=round(time % 1 * 1e9))
+        return self.types.types["std_msgs/msg/Header"](stamp=stamp, frame_id="bag", **sequence)
+
+    def write(self, topic, kind, time, **fields):
+        kind = f"sensor_msgs/msg/{kind}" if "/" not in kind else kind
+        message = self.types.types[kind](**fields)
+        if topic not in self.connections:
+            self.connections[topic] = self.writer.add_connection(topic, kind, typestore=self.types)
+        serialize = self.types.serialize_ros1 if self.ros1 else self.types.serialize_cdr
+        self.writer.write(self.connections[topic], round(time * 1e9), serialize(message, kind))
+
+    def image(self, topic, time, array, encoding):
+        self.write(
+            topic,
+            "Image",
+            time,
+            header=self.header(time),
+            height=array.shape[0],
+            width=array.shape[1],
+            encoding=encoding,
+            is_bigendian=0,
+            step=array[0].nbytes,
+            data=array.reshape(-1).view(np.uint8),
+        )
+
+    def compressed(self, topic, time, data, form):
+        data = np.frombuffer(data, np.uint8)
+        self.write(topic, "CompressedImage", time, header=self.header(time), format=form, data=data)
+
+    def info(self, topic, time, camera):
+        region = self.types.types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
+        k, r, p = camera.k.ravel(), np.eye(3).ravel(), np.hstack([camera.k, np.zeros((3, 1))]).ravel()
+        names = "DKRP" if self.ros1 else "dkrp"
+        matrices = dict(zip(names, (np.zeros(5), k, r, p), strict=True))
+        self.write(
+            topic,
+            "CameraInfo",
+            time,
+            header=self.header(time),
+            height=camera.height,
+            width=camera.width,
+            distortion_model="plumb_bob",
+            binning_x=0,
+            binning_y=0,
+            roi=region,
+            **matrices,
+        )
+
+
+CAMERA = PinholeCamera(32, 24, 30.0, 31.0, 15.5, 11.5)
+
+
+@pytest.mark.parametrize("kind", ["sqlite3", "mcap", "bag"])
+def test_a_bag_gives_images_intrinsics_and_the_depth_of_the_same_moment(tmp_path, kind):
+    path = tmp_path / ("run.bag" if kind == "bag" else "run")
+    with BagWriter(path, kind) as bag:
+        for index in range(5):
+            time = 100.0 + 0.1 * index
+            bag.image("/camera/color", time, picture(10 + index), "rgb8")
+            bag.info("/camera/camera_info", time, CAMERA)
+            if index != 2:  # the depth camera missed one, and is 8 ms late
+                depth = np.full((24, 32), 1000 + index, np.uint16)
+                bag.image("/camera/depth", time + 0.008, depth, "16UC1")
+    frames = list(open_source(str(path)))
+    assert reds(frames) == [10, 11, 12, 13, 14]
+    assert [frame.time_ns for frame in frames] == pytest.approx([int(1e11 + 1e8 * i) for i in range(5)], abs=10)
+    assert all(frame.camera == CAMERA for frame in frames)
+    assert frames[2].depth is None
+    assert [float(frames[i].depth[0, 0]) for i in (0, 1, 3, 4)] == pytest.approx([1.0, 1.001, 1.003, 1.004])
+
+
+@pytest.mark.parametrize("suffix", ["mcap", "db3"])
+def test_the_file_inside_a_rosbag2_folder_can_be_named_itself(tmp_path, suffix):
+    with BagWriter(tmp_path / "run", "mcap" if suffix == "mcap" else "sqlite3") as bag:
+        bag.image("/image", 1.0, picture(5), "rgb8")
+    file = next((tmp_path / "run").glob(f"*.{suffix}"))
+    assert reds(open_source(str(file))) == [5]
+
+
+def test_compressed_colour_and_depth_of_a_bag_are_read(tmp_path):
+    import struct
+
+    rgb = picture(60)
+    png = cv2.imencode(".png", np.full((24, 32), 2500, np.uint16))[1].tobytes()
+    # compressed_depth_image_transport stores 32FC1 as value = a / z + b.
+    quantised = cv2.imencode(".png", np.full((24, 32), 150, np.uint16))[1].tobytes()
+    with BagWriter(tmp_path / "run", "mcap") as bag:
+        bag.compressed("/image/compressed", 1.0, cv2.imencode(".png", rgb[..., ::-1])[1].tobytes(), "rgb8; png")
+        bag.compressed("/mm/compressedDepth", 1.0, bytes(12) + png, "16UC1; compressedDepth png")
+        header = struct.pack("<iff", 0, 200.0, 50.0)
+        bag.compressed("/inv/compressedDepth", 1.0, header + quantised, "32FC1; compressedDepth png")
+    for topic, metres in (("/mm/compressedDepth", 2.5), ("/inv/compressedDepth", 2.0)):
+        (frame,) = open_source(str(tmp_path / "run"), depth_topic=topic)
+        assert frame.rgb.tolist() == rgb.tolist()
+        assert frame.depth == pytest.approx(np.full((24, 32), metres))
+
+
+def test_of_several_topics_the_choice_is_told_and_can_be_made(tmp_path):
+    with BagWriter(tmp_path / "run", "mcap") as bag:
+        for value, topic in ((1, "/depth/preview"), (2, "/left/image"), (3, "/right/image")):
+            bag.image(topic, 1.0, picture(value), "rgb8")
+        bag.info("/right/camera_info", 1.0, CAMERA.resized(64, 48))
+        bag.info("/left/camera_info", 1.0, CAMERA)
+        bag.image("/depth/image", 1.0, np.full((24, 32), 9, np.float32), "32FC1")
+        bag.image("/ground_truth/depth", 1.0, np.full((24, 32), 2, np.float32), "32FC1")
+    source = open_source(str(tmp_path / "run"))
+    (frame,) = source
+    assert frame.rgb[0, 0, 0] == 2 and frame.camera == CAMERA and frame.depth[0, 0] == 2.0
+    told = " ".join(source.notes)
+    assert "took /left/image as image" in told and "took /ground_truth/depth as depth" in told
+    (frame,) = open_source(str(tmp_path / "run"), image_topic="/right/image")
+    assert frame.rgb[0, 0, 0] == 3 and frame.camera.width == 64
+    with pytest.raises(ValueError, match=r"no image topic '/up'; there are .*/right/image"):
+        open_source(str(tmp_path / "run"), image_topic="/up")
+
+
+def test_a_bag_without_images_is_refused_and_its_topics_are_named(tmp_path):
+    with BagWriter(tmp_path / "run", "mcap") as bag:
+        bag.info("/camera_info", 1.0, CAMERA)
+    with pytest.raises(ValueError, match="no image topic; its topics are /camera_info"):
+        open_source(str(tmp_path / "run"))
+
+
+def test_intrinsics_of_an_uncalibrated_camera_are_not_used_and_that_is_told(tmp_path):
+    from types import SimpleNamespace
+
+    zero = SimpleNamespace(width=32, height=24, k=np.zeros((3, 3)))
+    with BagWriter(tmp_path / "run", "mcap") as bag:
+        bag.info("/camera_info", 1.0, zero)
+        bag.image("/image", 1.0, picture(1), "rgb8")
+    source = open_source(str(tmp_path / "run"))
+    assert [frame.camera for frame in source] == [None]
+    assert any("camera_info is not used" in note for note in source.notes)

@@ -1,0 +1,122 @@
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the training package needs PyTorch")
+
+from depth_estimation_ros import PinholeCamera
+from training.data.augment import Augmentation, virtual_camera
+from training.data.folder import PreparedFolder, split_names
+from training.data.module import hold_out
+
+CAMERA = PinholeCamera(160, 120, 130.0, 130.0, 79.5, 59.5)
+
+
+def plane(normal, distance, camera=CAMERA):
+    """Return the depth of the plane ``normal . P = distance`` in every pixel, by intersecting rays."""
+    rays = np.dstack([camera.rays(), np.ones((camera.height, camera.width), np.float32)])
+    return (distance / (rays @ np.asarray(normal, np.float64))).astype(np.float32)
+
+
+@pytest.mark.parametrize("angles", [(0, 0, 0), (0.08, 0, 0), (0, -0.1, 0), (0, 0, 0.09), (0.05, 0.06, -0.04)])
+def test_a_rotated_camera_sees_a_plane_where_geometry_says(angles):
+    normal, distance = np.array([0.2, -0.3, 1.0]), 3.0
+    rotation = cv2.Rodrigues(np.array(angles, np.float64))[0]
+    _, seen = virtual_camera(np.zeros((120, 160, 3), np.uint8), plane(normal, distance), CAMERA, angles, 1.0)
+    # A point P is R^T P for the rotated camera, so the plane's normal becomes R^T n.
+    expected = plane(rotation.T @ normal, distance)
+    inside = seen > 0
+    assert inside.mean() > 0.7
+    # Sampling takes the nearest pixel, half a pixel off at most.
+    np.testing.assert_allclose(seen[inside], expected[inside], rtol=0.01)
+
+
+def test_zooming_divides_depth_by_its_factor():
+    depth = np.full((120, 160), 3.0, np.float32)
+    _, seen = virtual_camera(np.zeros((120, 160, 3), np.uint8), depth, CAMERA, (0, 0, 0), 1.5)
+    np.testing.assert_allclose(seen, 2.0, rtol=1e-6)
+
+
+def test_image_and_depth_stay_together():
+    """Depth is written into the image as brightness; after augmentation the two still say the same."""
+    rng = np.random.default_rng(0)
+    depth = cv2.GaussianBlur(rng.uniform(1, 9, (120, 160)).astype(np.float32), (0, 0), 12)
+    depth = 1 + 8 * (depth - depth.min()) / np.ptp(depth)
+    image = np.repeat(np.round(25 * depth).astype(np.uint8)[..., None], 3, axis=2)
+    augmentation = Augmentation(zoom=(1.3, 1.3), colour=(1, 1), pitch=4, yaw=4)
+    for _ in range(5):
+        seen_image, seen_depth = augmentation(image, depth, CAMERA, rng)
+        # Rotation changes depth a little as well, by the cosine of small angles.
+        inside = seen_depth > 0
+        ratio = seen_image[..., 0][inside] / 25 / 1.3 / seen_depth[inside]
+        assert abs(np.median(ratio) - 1) < 0.05
+        assert np.corrcoef(seen_image[..., 0][inside], seen_depth[inside])[0, 1] > 0.98
+
+
+def test_unknown_depth_stays_unknown():
+    depth = np.zeros((120, 160), np.float32)
+    rng = np.random.default_rng(0)
+    _, seen = Augmentation(pitch=5, yaw=5)(np.zeros((120, 160, 3), np.uint8), depth, CAMERA, rng)
+    assert (seen == 0).all()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("rgb", "depth"):
+        (tmp_path / name).mkdir()
+    for i in range(4):
+        cv2.imwrite(str(tmp_path / "rgb" / f"{i}.png"), np.full((120, 160, 3), (10, 20, 30 + i), np.uint8))
+        depth = np.full((120, 160), 1000 * (i + 1), np.uint16)
+        depth[0, 0] = 20000
+        cv2.imwrite(str(tmp_path / "depth" / f"{i}.png"), depth)
+    (tmp_path / "split.txt").write_text("train 0\ntrain 1\ntest 2\ntrain 3\n")
+    return tmp_path
+
+
+def test_a_prepared_folder_gives_rgb_and_metres(folder):
+    frames = PreparedFolder(folder, ["0", "3"], 0.001, input_size=(60, 80), output_size=(30, 40))
+    assert len(frames) == 2
+    item = frames[1]
+    assert item["image"].shape == (60, 80, 3) and item["image"][0, 0].tolist() == [33, 20, 10]
+    assert item["depth"].shape == (1, 30, 40) and item["depth"].max() == pytest.approx(4.0)
+
+
+def test_saturated_depth_counts_as_unknown(folder):
+    assert PreparedFolder(folder, ["0"], 0.001)[0]["depth"][0, 0, 0] == 0
+
+
+def test_augmentation_is_the_same_in_the_same_epoch_and_another_in_the_next(folder):
+    frames = PreparedFolder(folder, ["0"], 0.001, camera=CAMERA, augmentation=Augmentation(), seed=3)
+    first, again = frames[0]["image"], frames[0]["image"]
+    frames.epoch = 1
+    assert (first == again).all() and (first != frames[0]["image"]).any()
+
+
+def test_splits_are_read_and_mistakes_named(folder, rgbd_data):
+    assert split_names(folder / "split.txt", "train") == ["0", "1", "3"]
+    official = rgbd_data / "nyu_v2_labelled" / "splits.mat"
+    train, test = split_names(official, "train"), split_names(official, "test")
+    assert (len(train), len(test), len({*train, *test})) == (795, 654, 1449)
+    with pytest.raises(ValueError, match="names no frame of the split 'validation'"):
+        split_names(folder / "split.txt", "validation")
+    with pytest.raises(ValueError, match="does not exist"):
+        split_names(folder / "none.mat", "train")
+    with pytest.raises(FileNotFoundError, match=r"neither a \.jpg nor a \.png"):
+        PreparedFolder(folder, ["7"], 0.001)
+
+
+def test_a_damaged_image_is_named(folder):
+    (folder / "rgb" / "0.png").write_bytes(b"not an image")
+    with pytest.raises(ValueError, match=r"rgb/0\.png is not an image"):
+        PreparedFolder(folder, ["0"], 0.001)
+
+
+def test_held_out_frames_are_runs_apart_from_the_training_frames():
+    names = [str(i) for i in range(800)]
+    train, held = hold_out(names, 0.1)
+    assert len(held) == 80 and len(train) == 720 and set(train).isdisjoint(held)
+    numbers = [int(n) for n in held]
+    assert sum(b - a > 1 for a, b in pairwise(numbers)) == 7
+    assert hold_out(names, 0.0) == (names, [])

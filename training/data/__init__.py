@@ -1,0 +1,1 @@
+"""RGB-D frames for training: prepared folders, augmentation, splits."""

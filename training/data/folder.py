@@ -1,0 +1,134 @@
+"""Prepared folders: colour and depth images of the same names, a depth scale, a split file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import scipy.io
+import torch
+from torch.utils.data import Dataset
+
+from depth_estimation_ros.camera import PinholeCamera
+from training.data.augment import Augmentation
+
+
+class PreparedFolder(Dataset):
+    """
+    RGB-D pairs from ``<root>/rgb`` and ``<root>/depth``, as network input and target.
+
+    Parameters
+    ----------
+    root : path
+        The folder.
+    names : sequence of str
+        File names without suffix, e.g. from `split_names`.
+    depth_scale : float
+        Metres per unit of the depth images (0.001 for millimetres).
+    depth_limit : float
+        Depths from here on are saturated and count as unknown, metres.
+    camera : PinholeCamera, optional
+        Intrinsics of the images; needed where an augmentation is given.
+    input_size, output_size : tuple of int, optional
+        (height, width) of the network's input and output; the stored size where left out.
+    augmentation : Augmentation, optional
+        Applied at the stored size, before resampling.
+    cache : bool
+        Keep the decoded images in memory.
+    seed : int
+        Seed of the augmentation; item i of epoch e is the same whatever the number of workers.
+
+    Raises
+    ------
+    FileNotFoundError
+        If an image of a pair is missing, naming it.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        names: list[str],
+        depth_scale: float,
+        depth_limit: float = 10.0,
+        camera: PinholeCamera | None = None,
+        input_size: tuple[int, int] | None = None,
+        output_size: tuple[int, int] | None = None,
+        augmentation: Augmentation | None = None,
+        cache: bool = True,
+        seed: int = 0,
+    ):
+        if augmentation is not None and camera is None:
+            raise ValueError("augmentation needs the camera's intrinsics")
+        root = Path(root)
+        self.pairs = [(_find(root / "rgb", name), _find(root / "depth", name)) for name in names]
+        self.depth_scale, self.depth_limit = depth_scale, depth_limit
+        self.camera, self.augmentation = camera, augmentation
+        self.input_size, self.output_size = input_size, output_size
+        self.seed, self.epoch = seed, 0
+        self._cached = [self._read(i) for i in range(len(self.pairs))] if cache else None
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        """Return ``image`` uint8 [H, W, 3] RGB and ``depth`` float32 [1, h, w], metres, 0 where unknown."""
+        image, raw = self._cached[index] if self._cached else self._read(index)
+        depth = raw.astype(np.float32) * np.float32(self.depth_scale)
+        depth[depth >= self.depth_limit] = 0
+        if self.augmentation is not None:
+            rng = np.random.default_rng((self.seed, self.epoch, index))
+            image, depth = self.augmentation(image, depth, self.camera, rng)
+        if self.input_size is not None:
+            image = cv2.resize(image, self.input_size[::-1], interpolation=cv2.INTER_AREA)
+        if self.output_size is not None:
+            depth = cv2.resize(depth, self.output_size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+        return {"image": torch.from_numpy(np.ascontiguousarray(image)), "depth": torch.from_numpy(depth)[None]}
+
+    def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        rgb, depth = self.pairs[index]
+        image = cv2.imread(str(rgb), cv2.IMREAD_COLOR)
+        raw = cv2.imread(str(depth), cv2.IMREAD_UNCHANGED)
+        for path, array in ((rgb, image), (depth, raw)):
+            if array is None:
+                raise ValueError(f"{path} is not an image that can be read; remove it or prepare the folder again")
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), raw
+
+
+def split_names(split_file: str | Path, split: str) -> list[str]:
+    """
+    Read the names of one part of a dataset.
+
+    Parameters
+    ----------
+    split_file : path
+        The official ``splits.mat`` of NYU Depth v2 (``trainNdxs``, ``testNdxs``), or a text file with lines
+        ``<split> <name>``.
+    split : {"train", "test"}
+        Which part.
+
+    Raises
+    ------
+    ValueError
+        If the file has no such part.
+    """
+    split_file = Path(split_file)
+    if not split_file.is_file():
+        raise ValueError(f"split file {split_file} does not exist; name the dataset's own in the recipe")
+    if split_file.suffix == ".mat":
+        content = scipy.io.loadmat(str(split_file))
+        names = [f"{i:04d}" for i in content.get(f"{split}Ndxs", np.empty(0, int)).ravel()]
+    else:
+        lines = (line.split(maxsplit=1) for line in split_file.read_text().splitlines() if line.strip())
+        names = [name.strip() for part, name in lines if part == split]
+    if not names:
+        raise ValueError(f"{split_file} names no frame of the split {split!r}")
+    return names
+
+
+def _find(folder: Path, name: str) -> Path:
+    for suffix in (".jpg", ".png", ".jpeg"):
+        if (path := folder / (name + suffix)).is_file():
+            return path
+    raise FileNotFoundError(f"{folder / name} has neither a .jpg nor a .png; is the folder complete?")

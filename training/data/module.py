@@ -1,0 +1,127 @@
+"""The data of a training: one prepared folder, its training frames, and a held-out part of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lightning
+import torch
+from torch.utils.data import DataLoader
+
+from depth_estimation_ros.camera import PinholeCamera
+from training.data.augment import Augmentation
+from training.data.folder import PreparedFolder, split_names
+
+
+class DepthData(lightning.LightningDataModule):
+    """
+    Training and validation frames of a prepared folder. Test frames are never read here.
+
+    Parameters
+    ----------
+    root : str
+        Folder with ``rgb/`` and ``depth/``.
+    split_file : str
+        See `training.data.folder.split_names`; relative to ``root``.
+    depth_scale, depth_limit : float
+        Metres per unit of the depth images; depth in metres from which they are saturated.
+    camera : dict
+        ``width, height, fx, fy, cx, cy`` of the stored images, in pixels.
+    input_size, output_size : tuple of int
+        (height, width) of the network's input and output.
+    augmentation : Augmentation, optional
+        For the training frames.
+    batch_size, workers : int
+        Frames in a batch; processes that load them.
+    held_out : float
+        Share of the training frames kept for validation: whole runs of consecutive frames, so that a scene is
+        seldom on both sides. 0 trains on all and does not validate.
+    seed : int
+        Seed of the augmentation.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        split_file: str,
+        depth_scale: float,
+        camera: dict[str, float],
+        input_size: tuple[int, int],
+        output_size: tuple[int, int],
+        depth_limit: float = 10.0,
+        augmentation: Augmentation | None = None,
+        batch_size: int = 16,
+        workers: int = 1,
+        held_out: float = 0.1,
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.save_hyperparameters(ignore=["augmentation"])
+        self.augmentation = augmentation
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the split and the frames."""
+        p = self.hparams
+        root = Path(p.root)
+        if not root.is_dir():
+            raise ValueError(f"data folder {root} does not exist; give --data.root the folder with rgb/ and depth/")
+        names = split_names(root / p.split_file, "train")
+        train, held = hold_out(names, p.held_out)
+        size = {k: int(p.camera[k]) for k in ("width", "height")}
+        camera = PinholeCamera(**{**p.camera, **size})
+        common = {"depth_scale": p.depth_scale, "depth_limit": p.depth_limit, "camera": camera}
+        self.train_frames = PreparedFolder(
+            root,
+            train,
+            input_size=tuple(p.input_size),
+            output_size=tuple(p.output_size),
+            augmentation=self.augmentation,
+            seed=p.seed,
+            **common,
+        )
+        # Validation is held against the stored depth, as the evaluation is.
+        self.held_frames = PreparedFolder(root, held, input_size=tuple(p.input_size), **common)
+
+    def train_dataloader(self) -> DataLoader:
+        """Return shuffled batches of augmented training frames."""
+        # Made anew each epoch, whose number seeds order and augmentation: a resumed run sees the same frames.
+        self.train_frames.epoch = self.trainer.current_epoch if self.trainer else 0
+        return DataLoader(
+            self.train_frames,
+            self.hparams.batch_size,
+            shuffle=True,
+            generator=torch.Generator().manual_seed(self.hparams.seed + 1000 * self.train_frames.epoch),
+            drop_last=True,
+            num_workers=self.hparams.workers,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def val_dataloader(self) -> DataLoader | list:
+        """Return the held-out frames, or nothing where none are held out."""
+        return DataLoader(self.held_frames, self.hparams.batch_size) if len(self.held_frames) else []
+
+
+def hold_out(names: list[str], share: float, runs: int = 8) -> tuple[list[str], list[str]]:
+    """
+    Split names into those to train on and evenly spread runs of consecutive ones to hold out.
+
+    Parameters
+    ----------
+    names : list of str
+        In the dataset's order, in which neighbours show the same scene.
+    share : float
+        Share to hold out, 0 to 0.5.
+    runs : int
+        Number of runs.
+
+    Returns
+    -------
+    train, held : list of str
+        Disjoint; together all names, in order.
+    """
+    if not 0 <= share <= 0.5:
+        raise ValueError(f"held_out must lie between 0 and 0.5, got {share}")
+    stretch = len(names) / runs
+    held = [n for i, n in enumerate(names) if i % stretch < stretch * share]
+    taken = set(held)
+    return [n for n in names if n not in taken], held

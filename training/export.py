@@ -1,0 +1,136 @@
+"""``python -m training.export CHECKPOINT MODEL.onnx``: write a trained network as a contract ONNX file."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from depth_estimation_ros.estimator import DepthEstimator
+from depth_estimation_ros.model import METADATA_KEY, ModelInfo
+from training.checkpoint import Checkpoint, load_checkpoint
+from training.data.folder import PreparedFolder, split_names
+
+
+def export(checkpoint: Checkpoint, info: ModelInfo, path: Path, half_weights: bool, frames: np.ndarray) -> float:
+    """
+    Write a contract ONNX file and compare it with the network it came from.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        The trained network.
+    info : ModelInfo
+        Goes into the file's metadata.
+    path : pathlib.Path
+        Where to; written only if the comparison holds.
+    half_weights : bool
+        Store weights in half precision, half the file; computation stays in single precision.
+    frames : numpy.ndarray
+        uint8 [N, H, W, 3], real images to compare on.
+
+    Returns
+    -------
+    float
+        Largest relative difference between ONNX Runtime and PyTorch.
+
+    Raises
+    ------
+    ValueError
+        If they differ by more than 1e-3 (1e-2 with half weights, which are rounded).
+    """
+    network = checkpoint.network.to(memory_format=torch.contiguous_format)
+    # A batch of two: the exporter would take a batch of one for a constant.
+    program = torch.onnx.export(
+        network,
+        (torch.from_numpy(frames[:1].repeat(2, axis=0)),),
+        dynamo=True,
+        input_names=["image"],
+        output_names=["depth"],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        verbose=False,
+    )
+    model = program.model_proto
+    if half_weights:
+        _halve_weights(model.graph)
+    model.metadata_props.add(key=METADATA_KEY, value=info.to_json())
+    onnx.checker.check_model(model)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        draft = Path(folder) / path.name
+        onnx.save(model, draft)
+        exported = DepthEstimator.load(draft, backend="cpu").backend.infer(frames)
+        with torch.inference_mode():
+            expected = network(torch.from_numpy(frames)).numpy()
+        difference = float((np.abs(exported - expected) / np.maximum(expected, 1e-3)).max())
+        if not difference <= (1e-2 if half_weights else 1e-3):
+            raise ValueError(f"ONNX Runtime and PyTorch differ by up to {difference:.2%}: {path} was not written")
+        os.replace(draft, path)
+    return difference
+
+
+def _halve_weights(graph: onnx.GraphProto) -> None:
+    """Store every large float initializer as float16, followed by a cast back (which engines fold at load)."""
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT or math.prod(tensor.dims) < 1024:
+            continue
+        name, half = tensor.name, numpy_helper.to_array(tensor).astype(np.float16)
+        tensor.CopyFrom(numpy_helper.from_array(half, name + "_half"))
+        casts.append(helper.make_node("Cast", [name + "_half"], [name], name=name + "_cast", to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends with one sentence."""
+    parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--name", help="model name; the output's file name without it")
+    parser.add_argument("--data", type=Path, help="folder of the real frames to compare on; the training's without it")
+    parser.add_argument("--training-data", default="NYU Depth v2, 795 official training frames")
+    parser.add_argument("--licence", default="Apache-2.0 (weights); NYU Depth v2 is for research use")
+    parser.add_argument("--half-weights", action="store_true", help="store weights as float16: half the file")
+    arguments = parser.parse_args()
+    try:
+        if not arguments.output.parent.is_dir():
+            raise ValueError(f"folder {arguments.output.parent} does not exist")
+        checkpoint = load_checkpoint(arguments.checkpoint)
+        data = checkpoint.data
+        height, width = data["input_size"]
+        camera = data["camera"]
+        fx, fy = camera["fx"] * width / camera["width"], camera["fy"] * height / camera["height"]
+        info = ModelInfo(
+            name=arguments.name or arguments.output.stem,
+            input_width=width,
+            input_height=height,
+            focal_length=math.sqrt(fx * fy),
+            min_depth=0.5,
+            max_depth=data["depth_limit"],
+            training_data=arguments.training_data,
+            licence=arguments.licence,
+            source_sha256=checkpoint.sha256,
+        )
+        root = arguments.data or Path(data["root"])
+        names = split_names(root / data["split_file"], "train")
+        names = names[:: max(1, len(names) // 8)][:8]
+        pairs = PreparedFolder(root, names, data["depth_scale"], input_size=(height, width))
+        frames = np.stack([pair["image"].numpy() for pair in pairs])
+        difference = export(checkpoint, info, arguments.output, arguments.half_weights, frames)
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"export: {error}")
+    size = arguments.output.stat().st_size / 1e6
+    print(f"{arguments.output}: {size:.1f} MB, ONNX Runtime within {difference:.1e} of PyTorch on {len(frames)} frames")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""The networks by name; one module a family."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from training.models.residual import ResNetUpProjection
+
+NETWORKS: dict[str, type[nn.Module]] = {"resnet_up_projection": ResNetUpProjection}
+
+
+def build_network(name: str, **options) -> nn.Module:
+    """
+    Make a network.
+
+    Parameters
+    ----------
+    name : str
+        A key of `NETWORKS`.
+    **options
+        Arguments of its class.
+
+    Raises
+    ------
+    ValueError
+        If the name or an option is not known.
+    """
+    if name not in NETWORKS:
+        raise ValueError(f"network {name!r} is unknown; known are {', '.join(NETWORKS)}")
+    try:
+        return NETWORKS[name](**options)
+    except TypeError as error:
+        raise ValueError(f"network {name!r}: {error}") from None
