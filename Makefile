@@ -2,25 +2,27 @@
 PYTHON ?= python3
 DURATION ?= 20
 SOURCE ?=
+# Horizontal field of view in degrees, for a source that does not know its camera's.
+HFOV ?= 60
 BIN := .venv/bin
 
 .PHONY: demo test lint bench colcon format clean
 
 demo: .venv/.runtime
-	$(BIN)/python -m depth_estimation_ros.demo --duration $(DURATION) $(if $(SOURCE),--source "$(SOURCE)")
+	$(BIN)/python -m depth_estimation_ros.demo --duration $(DURATION) $(if $(SOURCE),--source "$(SOURCE)" --horizontal-fov $(HFOV))
 
 test: .venv/.test
 	ROS_PYTHON_CHECK_FIELDS=1 $(BIN)/python -m pytest
 
-bench: .venv/.training
+bench: .venv/.runtime
 	$(BIN)/python -m depth_estimation_ros.bench
 
 # Builds as on a robot, and looks the package up in the ament index as ros2 launch does.
 colcon: .venv/.colcon .venv/.runtime
-	PATH="$(CURDIR)/$(BIN):$$PATH" sh -eu -c '\
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash -ec '\
 	  colcon list --base-paths . | grep -F "(ros.ament_python)"; \
 	  colcon build --base-paths .; \
-	  . install/setup.sh; \
+	  source install/setup.bash; \
 	  cd install; \
 	  python -c "from ament_index_python.packages import get_package_share_directory as share; \
 	             print(share(\"depth_estimation_ros\"))"; \

@@ -11,6 +11,7 @@ import numpy as np
 from depth_estimation_ros.backends import Backend, create_backend
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.model import Model, load_model
+from depth_estimation_ros.resample import shrink
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,7 @@ class DepthMap:
 
     def limited(self, near: float, far: float) -> DepthMap:
         """Return the same view with depths outside [near, far] metres invalid."""
-        with np.errstate(invalid="ignore"):
-            inside = (self.depth >= near) & (self.depth <= far)
+        inside = (self.depth >= near) & (self.depth <= far)
         return replace(self, depth=np.where(inside, self.depth, np.float32(np.nan)))
 
 
@@ -112,11 +112,8 @@ class DepthEstimator:
         """Resample an image, uint8 [H, W, 3], to a batch of one of the network's input size, uint8 [1, h, w, 3]."""
         if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
             raise ValueError(f"the image must be uint8 [height, width, 3], got {rgb.dtype} {list(rgb.shape)}")
-        info = self.model.info
         # Averaging while shrinking, as in training: plain interpolation would alias.
-        shrinks = rgb.shape[1] > info.input_width or rgb.shape[0] > info.input_height
-        interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        return cv2.resize(rgb, (info.input_width, info.input_height), interpolation=interpolation)[None]
+        return shrink(rgb, self.model.info.input_width, self.model.info.input_height)[None]
 
     def postprocess(self, output: np.ndarray, rgb: np.ndarray, camera: PinholeCamera | None = None) -> DepthMap:
         """
@@ -151,6 +148,5 @@ class DepthEstimator:
             seen = camera.resized(info.input_width, info.input_height)
             depth = depth * np.float32(seen.focal_length / info.focal_length)
             camera = camera.resized(width, height)
-        with np.errstate(invalid="ignore"):
-            depth = np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(np.nan))
+        depth = np.where((depth > 0) & (depth < np.inf), depth, np.float32(np.nan))
         return DepthMap(depth, camera)

@@ -47,7 +47,7 @@ def export(checkpoint: Checkpoint, info: ModelInfo, path: Path, half_weights: bo
     ValueError
         If they differ by more than 1e-3 (1e-2 with half weights, which are rounded).
     """
-    network = checkpoint.network.to(memory_format=torch.contiguous_format)
+    network = _DepthOnly(checkpoint.network.to(memory_format=torch.contiguous_format))
     # A batch of two: the exporter would take a batch of one for a constant.
     program = torch.onnx.export(
         network,
@@ -74,6 +74,17 @@ def export(checkpoint: Checkpoint, info: ModelInfo, path: Path, half_weights: bo
             raise ValueError(f"ONNX Runtime and PyTorch differ by up to {difference:.2%}: {path} was not written")
         os.replace(draft, path)
     return difference
+
+
+class _DepthOnly(torch.nn.Module):
+    """A network with nothing but its depth as output."""
+
+    def __init__(self, network: torch.nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.network(image)["depth"]
 
 
 def _halve_weights(graph: onnx.GraphProto) -> None:

@@ -25,7 +25,7 @@ class DepthTask(lightning.LightningModule):
     ----------
     network : dict
         ``name`` of a network of `training.models.NETWORKS` and its options; it takes uint8 [N, H, W, 3] RGB and
-        gives float32 [N, 1, h, w] metres.
+        gives ``depth``, float32 [N, 1, h, w] metres.
     losses : dict
         Weight of each loss of `training.losses.LOSSES`.
     optimizer : callable
@@ -64,14 +64,14 @@ class DepthTask(lightning.LightningModule):
         self.warm_up, self.patience = warm_up, patience
         self.held_out = DepthMetrics()
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Estimate depth, [N, 1, h, w] metres, of uint8 [N, H, W, 3]."""
+    def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Run the network on uint8 [N, H, W, 3]; ``depth`` of the result is [N, 1, h, w] metres."""
         return self.network(image)
 
     def training_step(self, batch: dict[str, torch.Tensor], _index: int) -> torch.Tensor:
         """Return the weighted loss of a batch."""
-        depth = self(batch["image"])
-        terms = {name: LOSSES[name](depth, batch["depth"]) for name in self.losses}
+        output = self(batch["image"])
+        terms = {name: LOSSES[name](output, batch["depth"]) for name in self.losses}
         total = sum(weight * terms[name] for name, weight in self.losses.items())
         self.log_dict({f"train/{name}": value for name, value in terms.items()}, on_step=False, on_epoch=True)
         self.log("train/loss", total, prog_bar=True, on_step=False, on_epoch=True)
@@ -84,7 +84,7 @@ class DepthTask(lightning.LightningModule):
     def validation_step(self, batch: dict[str, torch.Tensor], _index: int) -> None:
         """Add a batch of held-out frames, at the size of their truth."""
         truth = batch["depth"]
-        depth = F.interpolate(self(batch["image"]).float(), truth.shape[-2:], mode="bilinear").clamp(NEAR, FAR)
+        depth = F.interpolate(self(batch["image"])["depth"], truth.shape[-2:], mode="bilinear").clamp(NEAR, FAR)
         for d, g in zip(depth[:, 0].cpu().numpy(), truth[:, 0].cpu().numpy(), strict=True):
             self.held_out.add(d, g, eigen_crop_mask(g))
 

@@ -1,37 +1,39 @@
-"""Losses on depth maps; pixels whose target is 0 are unknown and do not count."""
+"""
+Losses by name: each takes a network's output and the true depth, and returns a scalar.
+
+The output is what a network of `training.models` returns: ``depth`` [N, 1, h, w] in metres, and what else it gives. The
+target is [N, 1, h, w] in metres; pixels where it is 0 are unknown and do not count.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch.nn import functional as F
 
+from training.models.residual import LOG_BINS
 
-def berhu(depth: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """
-    Reverse Huber loss (Laina et al. 2016, eq. 1): L1 below c, (x^2 + c^2) / 2c above, c a fifth of the largest error.
+Output = dict[str, torch.Tensor]
 
-    Parameters
-    ----------
-    depth, target : torch.Tensor
-        [N, 1, h, w], metres; target 0 where unknown.
-    """
-    error = (depth - target).abs()[target > 0]
+
+def berhu(output: Output, target: torch.Tensor) -> torch.Tensor:
+    """Reverse Huber (Laina et al. 2016, eq. 1): L1 below c, (x^2 + c^2) / 2c above, c a fifth of the largest error."""
+    error = (output["depth"] - target).abs()[target > 0]
     c = (0.2 * error.max()).detach().clamp(min=1e-6)
     return torch.where(error <= c, error, (error * error + c * c) / (2 * c)).mean()
 
 
-def log_l1(depth: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def log_l1(output: Output, target: torch.Tensor) -> torch.Tensor:
     """Mean absolute difference of the logarithms: the relative error, for small errors."""
-    return _log_difference(depth, target).abs().sum() / (target > 0).sum().clamp(min=1)
+    return _log_difference(output["depth"], target).abs().sum() / (target > 0).sum().clamp(min=1)
 
 
-def log_gradient(depth: torch.Tensor, target: torch.Tensor, scales: int = 3) -> torch.Tensor:
+def log_gradient(output: Output, target: torch.Tensor, scales: int = 3) -> torch.Tensor:
     """
     Mean absolute gradient of the log difference over several scales (Li and Snavely, MegaDepth, CVPR 2018).
 
     Keeps edges and slopes, and is blind to the overall scale.
     """
-    difference = _log_difference(depth, target)
+    difference = _log_difference(output["depth"], target)
     known = (target > 0).to(difference.dtype)
     total = difference.new_zeros(())
     for _ in range(scales):
@@ -44,10 +46,37 @@ def log_gradient(depth: torch.Tensor, target: torch.Tensor, scales: int = 3) -> 
     return total / scales
 
 
+def bin_cross_entropy(output: Output, target: torch.Tensor) -> torch.Tensor:
+    """
+    Cross entropy of the bins with a soft target: neighbours of the true bin count as nearly right.
+
+    The target is a normal distribution over the bins, two bins wide (after Diaz and Marathe, "Soft Labels for Ordinal
+    Regression", CVPR 2019).
+
+    Raises
+    ------
+    ValueError
+        If the network has no bins.
+    """
+    if "bin_scores" not in output:
+        raise ValueError("the loss bin_cross_entropy needs a network with output: bins")
+    centres = LOG_BINS.to(target.device).view(1, -1, 1, 1)
+    sigma = 2 * (LOG_BINS[1] - LOG_BINS[0]).item()
+    soft = torch.softmax(-0.5 * ((target.clamp(min=1e-3).log() - centres) / sigma) ** 2, dim=1)
+    entropy = -(soft * output["bin_scores"].log_softmax(dim=1)).sum(dim=1, keepdim=True)
+    known = target > 0
+    return (entropy * known).sum() / known.sum().clamp(min=1)
+
+
 def _log_difference(depth: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     known = target > 0
     log_target = target.clamp(min=1e-3).log()
     return torch.where(known, depth.clamp(min=1e-3).log() - log_target, torch.zeros_like(log_target))
 
 
-LOSSES = {"berhu": berhu, "log_l1": log_l1, "log_gradient": log_gradient}
+LOSSES = {
+    "berhu": berhu,
+    "bin_cross_entropy": bin_cross_entropy,
+    "log_gradient": log_gradient,
+    "log_l1": log_l1,
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shutil
 import subprocess
@@ -28,6 +29,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m depth_estimation_ros.demo", description=__doc__)
     parser.add_argument("--duration", type=float, default=20.0, help="seconds of recording (default 20)")
     parser.add_argument("--source", help="folder of images, video file, bag or camera index; a synthetic room without")
+    parser.add_argument(
+        "--horizontal-fov",
+        type=float,
+        default=60.0,
+        help="degrees, for a source without camera_info (default 60, a common webcam)",
+    )
     parser.add_argument("--model", default="default", help="name or path of the model")
     parser.add_argument("--output", type=Path, default=Path("demo_output"), help="folder for what it writes")
     arguments = parser.parse_args()
@@ -66,7 +73,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         with open(output / "node.log", "wb") as node_log, open(output / "camera.log", "wb") as camera_log:
             processes["node"] = start_node("depth_estimation_ros.node", {"model": arguments.model}, node_log)
             _spin(recorder, processes, output, until=lambda: recorder.diagnostics, limit=60.0, what="the node's start")
-            processes["camera"] = _start_camera(arguments.source, camera_log)
+            processes["camera"] = _start_camera(arguments, camera_log)
             image = recorder.topics["depth/image"]
             _spin(recorder, processes, output, until=lambda: image.count, limit=30.0, what="the first depth image")
             _record(recorder, processes, arguments.duration, console)
@@ -104,10 +111,11 @@ def _clean(output: Path) -> Path:
     return output
 
 
-def _start_camera(source: str | None, log) -> subprocess.Popen:
-    if source is None:
+def _start_camera(arguments: argparse.Namespace, log) -> subprocess.Popen:
+    if arguments.source is None:
         return start_node("depth_estimation_ros.synthetic_camera", {}, log)
-    return start_node("depth_estimation_ros.image_source", {"source": source, "loop": False}, log)
+    parameters = {"source": arguments.source, "horizontal_fov": math.radians(arguments.horizontal_fov)}
+    return start_node("depth_estimation_ros.image_source", parameters, log)
 
 
 def _record(recorder, processes: dict, duration: float, console: Console) -> None:

@@ -59,10 +59,10 @@ def print_table(summary: dict, console: Console) -> None:
     for name, topic in summary["topics"].items():
         table.add_row(name, f"{topic['rate_hz']:.1f} Hz, {topic['count']} messages")
     table.add_section()
-    table.add_row("latency, image stamp to depth received", _milliseconds(summary["latency_ms"]))
+    table.add_row("latency, stamp to depth received", _milliseconds(summary["latency_ms"]))
     table.add_row("inference", f"{_milliseconds(summary['inference_ms'])}, {summary['backend']}")
     names = ("received", "published", "superseded", "failed")
-    table.add_row("frames " + " / ".join(names), " / ".join(str(summary[f"frames_{name}"]) for name in names))
+    table.add_row("frames: " + ", ".join(names), " / ".join(str(summary[f"frames_{name}"]) for name in names))
     accuracy = summary["accuracy"]
     text = "no true depth to compare with"
     if accuracy:
@@ -97,10 +97,9 @@ def draw_picture(frame: Frame, near: float = 0.5, far: float = 8.0) -> np.ndarra
         truth = image_to_depth(deserialize_message(frame.messages["ground_truth/depth"], Image))
         tiles.append(("true depth", render_preview(None, truth, "turbo", near, far)))
     tiles.append(("point cloud", draw_cloud(*message_to_cloud(cloud), size)))
-    drawn = [_titled(title, cv2.resize(tile, size, interpolation=cv2.INTER_AREA)) for title, tile in tiles]
-    if len(drawn) == 3:
-        return np.hstack(drawn)
-    return np.vstack([np.hstack(drawn[:2]), np.hstack(drawn[2:])])
+    drawn = [_titled(title, tile, size[1]) for title, tile in tiles]
+    # Two rows of one picture and one with a scale bar each are of the same width.
+    return np.vstack([np.hstack(drawn[:2]), np.hstack(drawn[2:])]) if len(drawn) == 4 else np.hstack(drawn)
 
 
 def draw_cloud(xyz: np.ndarray, rgb: np.ndarray, size: tuple[int, int], tilt: float = 25.0) -> np.ndarray:
@@ -129,23 +128,32 @@ def draw_cloud(xyz: np.ndarray, rgb: np.ndarray, size: tuple[int, int], tilt: fl
         return picture
     centre = np.median(points, axis=0)
     rotation = cv2.Rodrigues(np.radians([tilt, 0.0, 0.0]))[0] @ cv2.Rodrigues(np.radians([0.0, 20.0, 0.0]))[0]
-    seen = (points - centre) @ rotation.T + [0.0, 0.0, 1.3 * centre[2]]
+    seen = (points - centre) @ rotation.T + [0.0, 0.0, 1.35 * centre[2]]
     focal = 0.8 * width
     front = seen[:, 2] > 0.3
-    seen, colours = seen[front], colours[front]
+    points, seen, colours = points[front], seen[front], colours[front]
     u = (focal * seen[:, 0] / seen[:, 2] + 0.5 * width).astype(int)
     v = (focal * seen[:, 1] / seen[:, 2] + 0.5 * height).astype(int)
-    # A point covers what its pixel covered, so that near and far surfaces are equally dense.
-    radius = np.clip(0.6 * focal / (seen[:, 2] * np.sqrt(valid.size)) * centre[2], 1, 8).astype(int)
+    # A point is as large as the patch of surface that its pixel saw.
+    with np.errstate(invalid="ignore"):
+        rays = xyz[..., 1] / xyz[..., 2]
+    pixel = np.nanmedian(np.diff(rays, axis=0)) if xyz.shape[0] > 1 else 0.01
+    radius = np.clip(np.ceil(0.6 * focal * pixel * points[:, 2] / seen[:, 2]), 1, 12).astype(int)
+    # Far points first: near ones cover them.
     for i in np.argsort(-seen[:, 2]):
-        cv2.circle(picture, (int(u[i]), int(v[i])), int(radius[i]), colours[i].tolist(), -1)
+        r = int(radius[i])
+        picture[max(v[i] - r, 0) : max(v[i] + r + 1, 0), max(u[i] - r, 0) : max(u[i] + r + 1, 0)] = colours[i]
     return picture
 
 
-def _titled(title: str, tile: np.ndarray) -> np.ndarray:
-    tile = np.ascontiguousarray(tile)
-    for colour, thickness in (((0, 0, 0), 4), ((255, 255, 255), 1)):
-        cv2.putText(tile, title, (12, 28), cv2.FONT_HERSHEY_SIMPLEX, 0.75, colour, thickness, cv2.LINE_AA)
+def _titled(title: str, tile: np.ndarray, height: int) -> np.ndarray:
+    """Return a tile at a height, with its title in the top left corner."""
+    width = round(tile.shape[1] * height / tile.shape[0])
+    tile = cv2.resize(tile, (width, height), interpolation=cv2.INTER_AREA)
+    font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.7
+    (w, h), baseline = cv2.getTextSize(title, font, scale, 1)
+    cv2.rectangle(tile, (0, 0), (w + 20, h + baseline + 12), (24, 24, 24), -1)
+    cv2.putText(tile, title, (10, h + 8), font, scale, (255, 255, 255), 1, cv2.LINE_AA)
     return tile
 
 

@@ -45,10 +45,10 @@ def test_the_naive_network_computes_the_same_depth():
     network.eval()
     image = torch.randint(0, 256, (1, 64, 96, 3), dtype=torch.uint8)
     with torch.inference_mode():
-        expected = network(image)
+        expected = network(image)["depth"]
         slow = naive(copy.deepcopy(network))
         assert not any(isinstance(layer, UpProjection) for layer in slow.modules())
-        torch.testing.assert_close(slow(image), expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(slow(image)["depth"], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_resnet50_is_the_papers_network():
@@ -56,17 +56,17 @@ def test_resnet50_is_the_papers_network():
     parameters = sum(p.numel() for p in network.parameters())
     assert round(parameters / 1e6, 1) == 63.6
     with torch.inference_mode():
-        depth = network(torch.zeros(1, 228, 304, 3, dtype=torch.uint8))
+        depth = network(torch.zeros(1, 228, 304, 3, dtype=torch.uint8))["depth"]
     assert depth.shape == (1, 1, 128, 160)
 
 
 @pytest.mark.parametrize("encoder", ["resnet18", "resnet34", "resnet50"])
-@pytest.mark.parametrize("output", ["relu", "log"])
+@pytest.mark.parametrize("output", ["relu", "log", "bins"])
 def test_depth_of_an_untrained_network_is_a_rooms(encoder, output):
     torch.manual_seed(0)
     network = build_network("resnet_up_projection", encoder=encoder, output=output, decoder_channels=(16, 16, 8, 8, 8))
     image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8))
-    depth = network(image)
+    depth = network(image)["depth"]
     assert depth.dtype == torch.float32
     assert 1.0 < depth.median().item() < 5.0
 

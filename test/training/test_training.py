@@ -23,7 +23,7 @@ def python(module, *arguments):
 
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory):
-    """Sixteen pictures of a wall, brighter the nearer it is: something a network can learn."""
+    """Make sixteen pictures of a wall, brighter the nearer it is: something a network can learn."""
     root = tmp_path_factory.mktemp("frames")
     for name in ("rgb", "depth"):
         (root / name).mkdir()
@@ -39,7 +39,7 @@ def frames(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def recipe(frames, tmp_path_factory):
-    """The demo model's recipe with a network of a few thousand weights and two epochs."""
+    """Return the demo model's recipe with a network of a few thousand weights and two epochs."""
     config = yaml.safe_load(RECIPE.read_text())
     config["model"]["network"].update(encoder_blocks=[1, 1, 1, 1], decoder_channels=[8, 8, 8, 8, 8])
     config["data"].update(root=str(frames), split_file="split.txt", batch_size=4, held_out=0.2, workers=0)
@@ -90,7 +90,7 @@ def test_a_checkpoint_becomes_a_model_that_the_robot_takes(checkpoint, frames, t
     image = cv2.cvtColor(cv2.imread(str(frames / "rgb" / "0000.jpg")), cv2.COLOR_BGR2RGB)
     batch = estimator.preprocess(image)
     with torch.inference_mode():
-        expected = load_checkpoint(checkpoint).network(torch.from_numpy(batch)).numpy()
+        expected = load_checkpoint(checkpoint).network(torch.from_numpy(batch))["depth"].numpy()
     np.testing.assert_allclose(estimator.backend.infer(batch), expected, rtol=1e-3)
     # The batch is free: two images at once give what each gives alone.
     pair = np.concatenate([batch, 255 - batch])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 from depth_estimation_ros.camera import PinholeCamera
 from training.data.augment import Augmentation
@@ -33,6 +34,9 @@ class DepthData(lightning.LightningDataModule):
         For the training frames.
     batch_size, workers : int
         Frames in a batch; processes that load them.
+    extra : dict, optional
+        A second prepared folder of the same image size and camera: ``root``, ``split_file``, ``depth_scale``, and
+        ``share``, how many of its frames an epoch adds to each frame of the first, e.g. 0.5.
     held_out : float
         Share of the training frames kept for validation: whole runs of consecutive frames, so that a scene is
         seldom on both sides. 0 trains on all and does not validate.
@@ -50,6 +54,7 @@ class DepthData(lightning.LightningDataModule):
         output_size: tuple[int, int],
         depth_limit: float = 10.0,
         augmentation: Augmentation | None = None,
+        extra: dict[str, Any] | None = None,
         batch_size: int = 16,
         workers: int = 1,
         held_out: float = 0.1,
@@ -69,28 +74,34 @@ class DepthData(lightning.LightningDataModule):
         train, held = hold_out(names, p.held_out)
         size = {k: int(p.camera[k]) for k in ("width", "height")}
         camera = PinholeCamera(**{**p.camera, **size})
-        common = {"depth_scale": p.depth_scale, "depth_limit": p.depth_limit, "camera": camera}
-        self.train_frames = PreparedFolder(
-            root,
-            train,
-            input_size=tuple(p.input_size),
-            output_size=tuple(p.output_size),
-            augmentation=self.augmentation,
-            seed=p.seed,
-            **common,
-        )
+        common = {"depth_limit": p.depth_limit, "camera": camera, "input_size": tuple(p.input_size)}
+        training = {"output_size": tuple(p.output_size), "augmentation": self.augmentation, "seed": p.seed}
+        self.train_frames = PreparedFolder(root, train, p.depth_scale, **common, **training)
+        self.extra_frames = None
+        if p.extra:
+            extra = Path(p.extra["root"])
+            names = split_names(extra / p.extra["split_file"], "train")
+            self.extra_frames = PreparedFolder(extra, names, p.extra["depth_scale"], **common, **training)
         # Validation is held against the stored depth, as the evaluation is.
-        self.held_frames = PreparedFolder(root, held, input_size=tuple(p.input_size), **common)
+        self.held_frames = PreparedFolder(root, held, p.depth_scale, **common)
 
     def train_dataloader(self) -> DataLoader:
         """Return shuffled batches of augmented training frames."""
         # Made anew each epoch, whose number seeds order and augmentation: a resumed run sees the same frames.
-        self.train_frames.epoch = self.trainer.current_epoch if self.trainer else 0
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        generator = torch.Generator().manual_seed(self.hparams.seed + 1000 * epoch)
+        self.train_frames.epoch = epoch
+        frames = self.train_frames
+        if self.extra_frames is not None:
+            self.extra_frames.epoch = epoch
+            count = round(self.hparams.extra["share"] * len(self.train_frames))
+            chosen = torch.randperm(len(self.extra_frames), generator=generator)[:count].tolist()
+            frames = ConcatDataset([frames, Subset(self.extra_frames, chosen)])
         return DataLoader(
-            self.train_frames,
+            frames,
             self.hparams.batch_size,
             shuffle=True,
-            generator=torch.Generator().manual_seed(self.hparams.seed + 1000 * self.train_frames.epoch),
+            generator=generator,
             drop_last=True,
             num_workers=self.hparams.workers,
             pin_memory=torch.cuda.is_available(),

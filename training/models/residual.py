@@ -16,6 +16,9 @@ from training.models.up_projection import UpProjection
 IMAGE_MEAN = (123.675, 116.28, 103.53)
 IMAGE_STD = (58.395, 57.12, 57.375)
 
+# Centres of the bins: 64 logarithms of depths, from a little below to a little above what a Kinect measures.
+LOG_BINS = torch.linspace(math.log(0.6), math.log(10.5), 64)
+
 
 class ResNetUpProjection(nn.Module):
     """
@@ -33,9 +36,9 @@ class ResNetUpProjection(nn.Module):
         Residual blocks in each of the encoder's four stages, where a smaller encoder is wanted.
     pretrained : str, optional
         Name of a torchvision weights enum entry, e.g. ``"IMAGENET1K_V2"``; downloaded by torchvision on first use.
-    output : {"relu", "log"}
+    output : {"relu", "log", "bins"}
         ``"relu"``: the last convolution is depth in metres, clipped at zero (the paper); ``"log"``: it is
-        the logarithm of depth.
+        the logarithm of depth; ``"bins"``: it scores `LOG_BINS`, and depth is the exponential of their mean.
     dropout : float
         Share of the encoder's output channels dropped in training.
     """
@@ -50,8 +53,8 @@ class ResNetUpProjection(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
-        if output not in ("relu", "log"):
-            raise ValueError(f"output must be 'relu' or 'log', got {output!r}")
+        if output not in ("relu", "log", "bins"):
+            raise ValueError(f"output must be relu, log or bins, got {output!r}")
         self.output = output
         self.encoder, features = _encoder(encoder, encoder_blocks, pretrained)
         self.bottleneck = nn.Sequential(
@@ -60,16 +63,17 @@ class ResNetUpProjection(nn.Module):
             nn.BatchNorm2d(decoder_channels[0]),
         )
         self.decoder = nn.Sequential(*(UpProjection(a, b) for a, b in pairwise(decoder_channels)))
-        self.predict = nn.Conv2d(decoder_channels[-1], 1, 3, padding=1)
+        self.predict = nn.Conv2d(decoder_channels[-1], len(LOG_BINS) if output == "bins" else 1, 3, padding=1)
         for layer in (*self.bottleneck.modules(), *self.decoder.modules(), self.predict):
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.normal_(layer.weight, std=0.01)
         # Start at a typical indoor depth rather than at zero, where a ReLU has no gradient.
-        nn.init.constant_(self.predict.bias, 2.5 if output == "relu" else math.log(2.5))
+        nn.init.constant_(self.predict.bias, {"relu": 2.5, "log": math.log(2.5), "bins": 0.0}[output])
         self.register_buffer("mean", torch.tensor(IMAGE_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("log_bins", LOG_BINS.view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGE_STD).view(1, 3, 1, 1), persistent=False)
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
+    def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
         """
         Estimate depth.
 
@@ -80,14 +84,20 @@ class ResNetUpProjection(nn.Module):
 
         Returns
         -------
-        torch.Tensor
-            float32 [N, 1, h, w], metres along the optical axis.
+        dict
+            ``depth``: float32 [N, 1, h, w], metres along the optical axis. With bins also ``bin_scores``:
+            float32 [N, bins, h, w], logarithms of probabilities up to a constant.
         """
         x = (image.permute(0, 3, 1, 2).float() - self.mean) / self.std
         x = self.predict(self.decoder(self.bottleneck(self.encoder(x))))
         # The exponential of a half-precision logarithm would keep two digits of the depth.
         x = x.float()
-        return torch.relu(x) if self.output == "relu" else torch.exp(x.clamp(-5.0, 5.0))
+        if self.output == "relu":
+            return {"depth": torch.relu(x)}
+        if self.output == "log":
+            return {"depth": torch.exp(x.clamp(-5.0, 5.0))}
+        mean = (x.softmax(dim=1) * self.log_bins).sum(dim=1, keepdim=True)
+        return {"depth": torch.exp(mean), "bin_scores": x}
 
 
 def _encoder(name: str, blocks: Sequence[int] | None, pretrained: str | None) -> tuple[nn.Module, int]:

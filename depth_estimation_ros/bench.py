@@ -1,0 +1,235 @@
+"""
+Time every stage of the pipeline, and hold it against the usual way and against a plain copy.
+
+Run as ``python -m depth_estimation_ros.bench [--output FILE] [--quick] [--model MODEL]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import cv2
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import Header
+
+from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.conversions import camera_to_info, image_to_rgb, rgb_to_image
+from depth_estimation_ros.estimator import DepthEstimator, DepthMap
+from depth_estimation_ros.messages import OutputMessages
+from depth_estimation_ros.parameters import Settings
+from depth_estimation_ros.pipeline import DEPTH, DEPTH_INFO, POINTS, Frame, Pipeline
+from depth_estimation_ros.statistics import Stopwatch
+
+SIZES = ((640, 480), (1920, 1080))
+STAGES = ("decode", "preprocess", "inference", "postprocess", "cloud", "message_fill")
+LIMITS = {"camera": 6.0, "network": 4.0}  # times a plain copy, at 640x480
+_WARM_UP = 5  # frames that allocate
+_FRAMES = 8  # distinct images in turn, since a camera never sends one that is still in the cache
+
+
+class _Replay:
+    """Stands in for the engine: the network's output is at hand, so what is timed is all the rest."""
+
+    name = "replay"
+
+    def __init__(self, output: np.ndarray):
+        self._output = output
+
+    def infer(self, images: np.ndarray) -> np.ndarray:
+        """Return the output, whatever the images."""
+        return self._output
+
+
+def measure(estimator: DepthEstimator, width: int, height: int, repeats: int) -> dict:
+    """
+    Time the pipeline on frames of one size.
+
+    Parameters
+    ----------
+    estimator : DepthEstimator
+        The model to run.
+    width, height : int
+        Size of the frames in pixels.
+    repeats : int
+        Frames per median.
+
+    Returns
+    -------
+    dict
+        ``camera`` and ``network`` (the size of the cloud), each with ``stages_ms``, ``total_ms`` (all but
+        inference), ``copy_ms`` (`numpy.copyto`, into memory that is already there, of the image, the
+        depth image and the cloud) and ``times_copy``; and ``usual_ms``. All are medians.
+    """
+    random = np.random.default_rng(0)
+    camera = PinholeCamera.from_fov(width, height, 1.0)
+    frames = [rgb_to_image(random.integers(0, 256, (height, width, 3), np.uint8)) for _ in range(_FRAMES)]
+    rgb = image_to_rgb(frames[0])
+    batch = estimator.preprocess(rgb)
+    inference = _median_ms(lambda: estimator.backend.infer(batch), max(5, repeats // 10))
+    output = estimator.backend.infer(batch)
+    replay = DepthEstimator(estimator.model, _Replay(output))
+    result = {}
+    for cloud_size in LIMITS:
+        result[cloud_size] = _measure_pipeline(replay, frames, camera, cloud_size, repeats)
+        result[cloud_size]["stages_ms"]["inference"] = inference
+    large = estimator.postprocess(output, rgb, camera).resized(width, height)
+    result["usual_ms"] = _measure_usual(large, rgb, max(3, repeats // 40))
+    return result
+
+
+def _measure_pipeline(
+    estimator: DepthEstimator, frames: list[Image], camera: PinholeCamera, cloud_size: str, repeats: int
+) -> dict:
+    pipeline, info = Pipeline(estimator), camera_to_info(camera)
+    settings = Settings(cloud_resolution=cloud_size, depth_resolution="camera", depth_encoding="32FC1")
+    wanted = frozenset({DEPTH, DEPTH_INFO, POINTS})
+    milliseconds: dict[str, list[float]] = {name: [] for name in (*STAGES, "total", "copy")}
+    copies = None
+    for repeat in range(-_WARM_UP, repeats):
+        image, stage = frames[repeat % _FRAMES], Stopwatch()
+        started = perf_counter()
+        messages = dict(pipeline.outputs(Frame(image, wanted), lambda: info, settings, stage))
+        total = 1e3 * (perf_counter() - started)
+        moved = [np.frombuffer(msg.data, np.uint8) for msg in (image, messages[DEPTH], messages[POINTS])]
+        copies = copies or [np.zeros_like(data) for data in moved]
+        started = perf_counter()
+        for copy, data in zip(copies, moved, strict=True):
+            np.copyto(copy, data)
+        copied = 1e3 * (perf_counter() - started)
+        if repeat < 0:
+            continue
+        times = {**stage.elapsed, "total": total - stage.elapsed["inference"], "copy": copied}
+        times["message_fill"] = times.pop("message")
+        for name, values in milliseconds.items():
+            values.append(times[name])
+    medians = {name: median(values) for name, values in milliseconds.items()}
+    return {
+        "stages_ms": {name: medians[name] for name in STAGES},
+        "total_ms": medians["total"],
+        "copy_ms": medians["copy"],
+        "times_copy": medians["total"] / medians["copy"],
+    }
+
+
+def _measure_usual(depth_map: DepthMap, rgb: np.ndarray, repeats: int) -> dict[str, float | None]:
+    """Time how most Python nodes fill the same messages, beside how this package does."""
+
+    def fill(make: type, data: object) -> None:
+        make().data = data
+
+    points = _per_field_cloud(depth_map, rgb)
+    messages = OutputMessages()
+    try:
+        by_assignment = _median_ms(lambda: fill(Image, rgb.reshape(-1)), repeats)
+    except AssertionError:  # with its field checks on, rclpy takes no numpy array
+        by_assignment = None
+    return {
+        "image by rgb_to_image (ours)": _median_ms(lambda: rgb_to_image(rgb), repeats),
+        "image by numpy assignment": by_assignment,
+        "image by tobytes": _median_ms(lambda: fill(Image, rgb.tobytes()), repeats),
+        "depth by tobytes": _median_ms(lambda: fill(Image, depth_map.depth.tobytes()), repeats),
+        "cloud with message by OutputMessages (ours)": _median_ms(
+            lambda: messages.cloud(depth_map, rgb, Header()), repeats
+        ),
+        "cloud field by field": _median_ms(lambda: _per_field_cloud(depth_map, rgb), repeats),
+        "cloud by tobytes": _median_ms(lambda: fill(PointCloud2, points.tobytes()), repeats),
+    }
+
+
+def _per_field_cloud(depth_map: DepthMap, rgb: np.ndarray) -> np.ndarray:
+    depth, camera = depth_map.depth, depth_map.camera
+    u, v = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
+    points = np.empty(depth.shape, [("x", "f4"), ("y", "f4"), ("z", "f4"), ("rgb", "u4")])
+    points["x"] = (u - camera.cx) * depth / camera.fx
+    points["y"] = (v - camera.cy) * depth / camera.fy
+    points["z"] = depth
+    red, green, blue = (rgb[..., channel].astype(np.uint32) for channel in range(3))
+    points["rgb"] = red << 16 | green << 8 | blue
+    return points
+
+
+def _median_ms(call: Callable[[], object], repeats: int) -> float:
+    seconds = []
+    for _ in range(repeats):
+        started = perf_counter()
+        call()
+        seconds.append(perf_counter() - started)
+    return 1e3 * median(seconds)
+
+
+def show(report: dict, console: Console) -> None:
+    """Print a report of `main` as tables."""
+    stages = Table(title=f"milliseconds per frame, median ({report['model']}, {report['backend']})")
+    stages.add_column("stage", no_wrap=True)
+    rows = {name: [] for name in (*STAGES, "all but inference", "plain copy", "times a copy")}
+    for size, result in report["sizes"].items():
+        for cloud_size, limit in LIMITS.items():
+            stages.add_column(f"{size}\n{cloud_size} cloud", justify="right")
+            figures = result[cloud_size]
+            for name in STAGES:
+                rows[name].append(f"{figures['stages_ms'][name]:.3f}")
+            rows["all but inference"].append(f"{figures['total_ms']:.3f}")
+            rows["plain copy"].append(f"{figures['copy_ms']:.3f}")
+            allowed = f" (<= {limit:g})" if size == "640x480" else ""
+            rows["times a copy"].append(f"{figures['times_copy']:.1f}{allowed}")
+    for name, cells in rows.items():
+        stages.add_row(name, *cells, end_section=name in (STAGES[-1], "all but inference"))
+    console.print(stages)
+    usual = Table(title="the usual way to do parts of it, milliseconds, median")
+    usual.add_column("part")
+    results = list(report["sizes"].items())
+    for size, _ in results:
+        usual.add_column(size, justify="right")
+    for name in results[0][1]["usual_ms"]:
+        values = (result["usual_ms"][name] for _, result in results)
+        usual.add_row(name, *("refused" if value is None else f"{value:.2f}" for value in values))
+    console.print(usual)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark, print its tables and write its JSON. Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m depth_estimation_ros.bench", description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("bench_output/bench.json"), help="JSON file to write")
+    parser.add_argument("--model", default="default", help="name or ONNX file (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the frames")
+    options = parser.parse_args(arguments)
+    console = Console()
+    try:
+        estimator = DepthEstimator.load(options.model)
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        report = {
+            "model": estimator.model.info.name,
+            "backend": estimator.backend.name,
+            "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, "
+            f"OpenCV {cv2.__version__}, numpy {np.__version__}",
+            "sizes": {},
+        }
+        with Progress(console=console, transient=True) as progress:
+            for width, height in progress.track(SIZES, description="measuring"):
+                result = measure(estimator, width, height, 20 if options.quick else 200)
+                report["sizes"][f"{width}x{height}"] = result
+        partial = options.output.with_name(options.output.name + ".part")
+        partial.write_text(json.dumps(report, indent=2) + "\n")
+        partial.replace(options.output)
+    except (ValueError, RuntimeError, OSError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    show(report, console)
+    console.print(f"written to {options.output}", soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

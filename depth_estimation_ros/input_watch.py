@@ -1,0 +1,72 @@
+"""Notices that a subscription receives nothing, and finds out why."""
+
+from __future__ import annotations
+
+import time
+
+from rclpy.node import Node
+from rclpy.qos import QoSCompatibility, qos_check_compatible
+from rclpy.subscription import Subscription
+
+REPEAT_SECONDS = 30.0
+"""A warning that still holds is repeated so often."""
+
+
+class InputWatch:
+    """
+    Watches one subscription.
+
+    Parameters
+    ----------
+    node : Node
+        Its node.
+    subscription : Subscription
+        Whose silence matters.
+    type_name : str
+        Its message type, e.g. ``sensor_msgs/msg/Image``.
+    advice : str
+        What to do where nobody publishes the topic.
+    """
+
+    def __init__(self, node: Node, subscription: Subscription, type_name: str, advice: str):
+        self._node, self._subscription = node, subscription
+        self._type_name, self._advice = type_name, advice
+        self.heard()
+
+    def heard(self) -> None:
+        """Note that a message came."""
+        self._heard_at = self._reported_at = time.monotonic()
+        self._reported = ""
+
+    def check(self, timeout: float) -> str:
+        """
+        Say in one sentence what is wrong, or nothing where a message came within `timeout` seconds (0: any time).
+
+        The sentence is logged when its cause is new, and every `REPEAT_SECONDS`.
+        """
+        now = time.monotonic()
+        silent = now - self._heard_at
+        if timeout == 0.0 or silent < timeout:
+            return ""
+        cause = self._cause()
+        sentence = f"nothing received on {self._subscription.topic_name} for {silent:.0f} s: {cause}"
+        if cause != self._reported or now - self._reported_at >= max(REPEAT_SECONDS, timeout):
+            self._reported, self._reported_at = cause, now
+            self._node.get_logger().warning(sentence)
+        return sentence
+
+    def _cause(self) -> str:
+        publishers = self._node.get_publishers_info_by_topic(self._subscription.topic_name)
+        if not publishers:
+            return f"nobody publishes it; {self._advice}"
+        types = {p.topic_type for p in publishers}
+        if self._type_name not in types:
+            return f"it is published as {', '.join(sorted(types))}, but this node wants {self._type_name}"
+        verdicts = [qos_check_compatible(p.qos_profile, self._subscription.qos_profile) for p in publishers]
+        if all(compatibility == QoSCompatibility.ERROR for compatibility, _ in verdicts):
+            reason = verdicts[0][1].removeprefix("ERROR: ").rstrip("; ")
+            return (
+                f"its publisher offers an incompatible QoS ({reason}); set image_reliability to best_effort, "
+                "or change the publisher's QoS"
+            )
+        return f"it has {len(publishers)} publisher(s), but none of them sends"

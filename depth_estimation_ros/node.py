@@ -1,0 +1,259 @@
+"""The lifecycle node that turns a camera's images into metric depth."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
+
+from depth_estimation_ros.backends import BackendError
+from depth_estimation_ros.diagnostics import diagnose
+from depth_estimation_ros.parameters import DECLARATIONS, Effect, declare
+from depth_estimation_ros.session import Session, engine_is_busy
+from depth_estimation_ros.states import Active, Empty, Inactive
+from depth_estimation_ros.statistics import Statistics
+from depth_estimation_ros.stream import Stream
+
+RCLError = rclpy_implementation.RCLError
+
+SHUTDOWN_PATIENCE = 1.0
+"""Seconds that a program told to end waits for the frame in work: a call of the engine cannot be broken off."""
+
+
+def _transition(change: Callable[[DepthEstimationNode], None]):
+    """Make a transition callback of a method: a user's mistake is FAILURE with one sentence, a fault is ERROR."""
+
+    @functools.wraps(change)
+    def callback(self: DepthEstimationNode, _: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            change(self)
+        except (ValueError, BackendError, RCLError) as error:
+            self.get_logger().error(str(error))
+            return TransitionCallbackReturn.FAILURE
+        except CancelledError:
+            return TransitionCallbackReturn.FAILURE
+        except Exception:  # rclpy would swallow it without a word
+            self.get_logger().error(traceback.format_exc())
+            return TransitionCallbackReturn.ERROR
+        return TransitionCallbackReturn.SUCCESS
+
+    return callback
+
+
+class DepthEstimationNode(LifecycleNode):
+    """
+    Metric depth, and a coloured cloud, from the images of one camera.
+
+    All names are relative: remap them, or put the node into the camera's namespace.
+
+    Subscriptions, while active
+        ``image`` (sensor_msgs/Image): rectified colour or grey images of any encoding of `conversions`.
+
+        ``camera_info`` (sensor_msgs/CameraInfo): their intrinsics, of the same stamp or else the newest.
+
+    Publishers, while active; stamp and frame id are the image's, and what nobody subscribes to is not computed
+        ``depth/image`` (sensor_msgs/Image): depth along the optical axis (REP 118).
+
+        ``depth/camera_info`` (sensor_msgs/CameraInfo): the intrinsics of ``depth/image``.
+
+        ``depth/points`` (sensor_msgs/PointCloud2): organised cloud in the optical frame, x, y, z and rgb.
+
+        ``depth/preview`` (sensor_msgs/Image): image and depth in colours, for a person.
+
+    Publishers, always
+        ``/diagnostics`` (diagnostic_msgs/DiagnosticArray): once a second, frame counts, rate and times.
+
+    Its ROS parameters are the fields of `parameters.Settings`; ``config/depth_estimation.yaml`` explains them.
+
+    Every received frame is counted as published, superseded or failed (`statistics.Snapshot`).
+
+    Parameters
+    ----------
+    stopping : threading.Event
+        Set from outside when the program is to end; long waits look at it.
+    **kwargs
+        Passed on to rclpy's node.
+
+    Raises
+    ------
+    ValueError
+        If a parameter it is started with is not allowed.
+    """
+
+    def __init__(self, stopping: threading.Event, **kwargs):
+        super().__init__("depth_estimation", **kwargs)
+        self.settings = declare(self)
+        self.statistics = Statistics()
+        self._stopping = stopping
+        self._state = Empty("unconfigured")
+        self._reported = self.statistics.snapshot()
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
+        # A steady clock: silence must be noticed while simulated time stands still as well.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(1.0, self._report, clock=steady)
+        self._answer_impossible_transitions()
+
+    def start(self) -> bool:
+        """Configure and activate; returns whether both succeeded."""
+        success = TransitionCallbackReturn.SUCCESS
+        return self.trigger_configure() == success and self.trigger_activate() == success
+
+    def finish(self) -> None:
+        """Shut down from whatever state the node is in."""
+        if self._state.label != "finalized":
+            self.trigger_shutdown()
+
+    @_transition
+    def on_configure(self) -> None:
+        """Load the model and warm it up."""
+        session = Session(self.settings, self._stopping)
+        self._state = Inactive("inactive", session)
+        model, backend = session.estimator.model, session.estimator.backend
+        self.get_logger().info(
+            f"model {model.info.name} (sha256 {model.sha256[:12]}) runs on {backend.name}, "
+            f"{session.warm_up_ms:.1f} ms for one frame"
+        )
+
+    @_transition
+    def on_activate(self) -> None:
+        """Create the topics and begin to process frames."""
+        session = self._state.session
+        self._state = Active("active", session, Stream(self, session))
+
+    @_transition
+    def on_deactivate(self) -> None:
+        """Finish the frame in work and remove the topics."""
+        self._state.stream.close()
+        self._state = Inactive("inactive", self._state.session)
+
+    @_transition
+    def on_cleanup(self) -> None:
+        """Drop the model."""
+        self._release("unconfigured")
+
+    @_transition
+    def on_shutdown(self) -> None:
+        """Give everything back and say what became of all frames."""
+        configured = isinstance(self._state, Inactive)
+        self._release("finalized")
+        if configured:
+            self.get_logger().info(str(self.statistics.snapshot()))
+
+    @_transition
+    def on_error(self) -> None:
+        """Give everything back, to start anew."""
+        self._release("unconfigured")
+
+    def _release(self, label: str) -> None:
+        state, self._state = self._state, Empty(label)
+        state.close(SHUTDOWN_PATIENCE if self._stopping.is_set() else None)
+
+    def _on_set_parameters(self, parameters) -> SetParametersResult:
+        active = isinstance(self._state, Active)
+        effects = (Effect.FRAME,) if active else tuple(Effect)
+        try:
+            settings = self.settings.changed({p.name: p.value for p in parameters}, effects)
+        except ValueError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        for parameter in parameters:
+            declaration = DECLARATIONS.get(parameter.name)
+            if declaration and declaration.effect is Effect.CONFIGURE and isinstance(self._state, Inactive):
+                self.get_logger().info(f"{parameter.name} takes effect at the {declaration.effect.value}")
+        self.settings = settings
+        return SetParametersResult(successful=True)
+
+    def _report(self) -> None:
+        """Publish the diagnostics."""
+        now = self.statistics.snapshot()
+        name = f"{self.get_fully_qualified_name().lstrip('/')}: depth"
+        complaints = self._state.complaints()
+        status = diagnose(name, self._state.describe(), now, self._reported, complaints)
+        self._reported = now
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
+
+    def _answer_impossible_transitions(self) -> None:
+        """Let the change_state service say no, where rclpy would end the program with an exception."""
+        service = self._service_change_state
+        change_state = service.callback
+
+        def answer(request, response):
+            try:
+                return change_state(request, response)
+            except RCLError:
+                wanted = request.transition.label or request.transition.id
+                self.get_logger().warning(f"no transition {wanted} leads out of the state {self._state.label}")
+                response.success = False
+                return response
+
+        service.callback = answer
+
+
+def main(args: list[str] | None = None) -> int:
+    """
+    Run the node until SIGINT or SIGTERM.
+
+    Returns
+    -------
+    int
+        Exit code: 0 after a signal, 1 if the node could not start.
+    """
+    stopping = threading.Event()
+    # rclpy's own handlers would take the context away from under the frame in work.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except RCLError as error:
+        print(f"depth_estimation_node: {str(error).splitlines()[0]}", file=sys.stderr)
+        return 1
+    try:
+        code = _run(stopping)
+    finally:
+        rclpy.shutdown()
+    if engine_is_busy():
+        # An engine's call that does not end would keep the interpreter from ending.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _run(stopping: threading.Event) -> int:
+    try:
+        node = DepthEstimationNode(stopping)
+    except ValueError as error:
+        rclpy.logging.get_logger("depth_estimation").fatal(str(error))
+        return 1
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        if node.settings.autostart and not node.start():
+            return 0 if stopping.is_set() else 1
+        while not stopping.is_set():
+            executor.spin_once(timeout_sec=0.1)
+        return 0
+    finally:
+        node.finish()
+        executor.remove_node(node)
+        node.destroy_node()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

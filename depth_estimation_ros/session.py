@@ -1,0 +1,90 @@
+"""A loaded model, and the one thread that may use it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+
+import numpy as np
+
+from depth_estimation_ros.estimator import DepthEstimator
+from depth_estimation_ros.parameters import Settings
+from depth_estimation_ros.pipeline import Pipeline
+
+_THREAD_NAME = "depth_engine"
+
+
+class Session:
+    """
+    What exists from configuration to clean-up: a loaded, warmed-up model and its thread.
+
+    An engine belongs to the thread that made it (CUDA contexts do), so loading and all inference run there.
+
+    Parameters
+    ----------
+    settings : Settings
+        Names model, backend and threads.
+    cancelled : threading.Event
+        Ends the wait for a model that takes long to load.
+
+    Raises
+    ------
+    ModelError, BackendError
+        If the model cannot be used, or this machine does not have the backend.
+    CancelledError
+        If `cancelled` is set before the model is there.
+    """
+
+    def __init__(self, settings: Settings, cancelled: threading.Event):
+        self._thread = ThreadPoolExecutor(1, _THREAD_NAME)
+        loading = self._thread.submit(_load, settings)
+        try:
+            while not finished(loading, 0.1):
+                if cancelled.is_set():
+                    raise CancelledError
+            self.estimator, self.warm_up_ms = loading.result()
+        except BaseException:
+            self._thread.shutdown(wait=False)
+            raise
+        self.pipeline = Pipeline(self.estimator)
+
+    def submit(self, work: Callable[[], None]) -> Future:
+        """Run work in the engine's thread, after what it has to do already."""
+        return self._thread.submit(work)
+
+    def close(self, wait: bool = True) -> None:
+        """Drop the model and end the thread; without `wait` a running call is left alone (`engine_is_busy`)."""
+        # In the thread that made it, and now: the garbage collector might come late for a GPU's memory.
+        self._thread.submit(self._drop)
+        self._thread.shutdown(wait=wait)
+
+    def _drop(self) -> None:
+        del self.estimator, self.pipeline
+
+
+def finished(work: Future, timeout: float | None) -> bool:
+    """Wait for work, at most `timeout` seconds, and say whether it has ended, well or badly."""
+    try:
+        work.exception(timeout)
+    except FutureTimeoutError:
+        return False
+    return True
+
+
+def engine_is_busy() -> bool:
+    """Whether the thread of a session that was closed without waiting is still in a call of its engine."""
+    return any(thread.name.startswith(_THREAD_NAME) for thread in threading.enumerate())
+
+
+def _load(settings: Settings) -> tuple[DepthEstimator, float]:
+    """Load a model and run it twice, since the first inference pays for allocations; milliseconds of the second."""
+    estimator = DepthEstimator.load(settings.model, settings.backend, settings.threads)
+    info = estimator.model.info
+    black = np.zeros((1, info.input_height, info.input_width, 3), np.uint8)
+    estimator.backend.infer(black)
+    start = time.perf_counter()
+    estimator.backend.infer(black)
+    return estimator, 1e3 * (time.perf_counter() - start)

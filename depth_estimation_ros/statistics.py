@@ -1,0 +1,156 @@
+"""What became of every frame, and how long it took."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+WINDOW = 300
+"""Frames over which percentiles are taken."""
+
+RATE_SECONDS = 5.0
+"""Seconds over which the rate is taken."""
+
+
+class Stopwatch:
+    """Adds up the time that one frame spends in each stage, in milliseconds."""
+
+    def __init__(self):
+        self.elapsed: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Time a ``with`` block as part of a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = 1e3 * (time.perf_counter() - start)
+            self.elapsed[stage] = self.elapsed.get(stage, 0.0) + spent
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """
+    The figures at one moment.
+
+    ``received == published + superseded + failed + pending`` holds for every snapshot.
+
+    Parameters
+    ----------
+    received : int
+        Frames that came while somebody subscribed to an output.
+    published : int
+        Frames whose every wanted output was sent.
+    superseded : int
+        Frames passed over: a newer one came first, ``max_rate`` left them out, or the node was deactivated.
+    failures : mapping of str to int
+        Frames that could not be processed, by reason.
+    pending : int
+        Frames that wait or are in work.
+    idle : int
+        Frames that came while nobody subscribed to an output; they are not among the received.
+    rate_hz : float
+        Frames published a second, of late.
+    milliseconds : mapping of str to (float, float)
+        50th and 95th percentile of each stage and of ``latency`` (from image stamp to publication).
+    """
+
+    received: int
+    published: int
+    superseded: int
+    failures: Mapping[str, int]
+    pending: int
+    idle: int
+    rate_hz: float
+    milliseconds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> int:
+        """Number of frames that could not be processed."""
+        return sum(self.failures.values())
+
+    def __str__(self):
+        text = (
+            f"{self.received} frames received = {self.published} published + {self.superseded} superseded "
+            f"+ {self.failed} failed"
+        )
+        if self.pending:
+            text += f" + {self.pending} pending"
+        if self.idle:
+            text += f"; {self.idle} more came while nobody subscribed"
+        for name in ("inference", "latency"):
+            if name in self.milliseconds:
+                p50, p95 = self.milliseconds[name]
+                text += f"; {name} p50 {p50:.1f} ms, p95 {p95:.1f} ms"
+        return text
+
+
+class Statistics:
+    """Counts frames; any thread may call any method."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._failures: Counter[str] = Counter()
+        self._times: dict[str, deque[float]] = {}
+        self._published_at: deque[float] = deque(maxlen=4096)
+
+    def idle(self) -> None:
+        """Count a frame that nobody wants anything of."""
+        with self._lock:
+            self._counts["idle"] += 1
+
+    def received(self) -> None:
+        """Count a frame that came; `published`, `superseded` or `failed` is to follow for it."""
+        with self._lock:
+            self._counts["received"] += 1
+
+    def superseded(self) -> None:
+        """Count a received frame that is passed over."""
+        with self._lock:
+            self._counts["superseded"] += 1
+
+    def failed(self, reason: str) -> int:
+        """Count a received frame that cannot be processed; returns how many there are for this reason."""
+        with self._lock:
+            self._failures[reason] += 1
+            return self._failures[reason]
+
+    def published(self, milliseconds: Mapping[str, float]) -> None:
+        """Count a received frame whose outputs are sent, with its times in milliseconds."""
+        with self._lock:
+            self._counts["published"] += 1
+            self._published_at.append(time.monotonic())
+            for name, value in milliseconds.items():
+                self._times.setdefault(name, deque(maxlen=WINDOW)).append(value)
+
+    def snapshot(self) -> Snapshot:
+        """Return the figures of this moment."""
+        with self._lock:
+            counts, failures = self._counts.copy(), dict(self._failures)
+            times = {name: list(values) for name, values in self._times.items()}
+            published_at = list(self._published_at)
+        done = counts["published"] + counts["superseded"] + sum(failures.values())
+        return Snapshot(
+            counts["received"],
+            counts["published"],
+            counts["superseded"],
+            failures,
+            counts["received"] - done,
+            counts["idle"],
+            _rate(published_at, time.monotonic()),
+            {name: tuple(np.percentile(values, (50, 95)).tolist()) for name, values in times.items()},
+        )
+
+
+def _rate(moments: list[float], now: float) -> float:
+    """Events a second over the last `RATE_SECONDS`; 0 where there are fewer than two."""
+    recent = [moment for moment in moments if moment > now - RATE_SECONDS]
+    return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 else 0.0

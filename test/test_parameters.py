@@ -1,0 +1,68 @@
+import subprocess
+import sys
+
+import pytest
+import yaml
+from ros_processes import REPOSITORY, ros_context
+
+from depth_estimation_ros.parameters import DECLARATIONS, Effect, Settings, declare, defaults, to_markdown
+
+
+def test_the_committed_yaml_is_what_the_declaration_writes():
+    command = [sys.executable, "-m", "depth_estimation_ros.parameters", "--yaml"]
+    written = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    assert (REPOSITORY / "config" / "depth_estimation.yaml").read_text() == written
+
+
+def test_the_committed_yaml_holds_every_default_with_its_type():
+    text = (REPOSITORY / "config" / "depth_estimation.yaml").read_text()
+    values = yaml.safe_load(text)["/**"]["ros__parameters"]
+    assert values == defaults()
+    assert [type(v) for v in values.values()] == [type(v) for v in defaults().values()]
+
+
+def test_the_table_has_a_row_for_every_parameter():
+    rows = to_markdown().splitlines()[2:]
+    assert [row.split("`")[1] for row in rows] == list(defaults())
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"colour_map": "rainbow"}, "colour_map must be one of turbo, .* got 'rainbow'"),
+        ({"threads": -1}, "threads must be between 0 and 256, got -1"),
+        ({"max_rate": float("nan")}, "max_rate must be between 0 and 1000, got nan"),
+        ({"min_depth": 5.0, "max_depth": 2.0}, "min_depth must be less than max_depth, got 5 and 2"),
+        ({"horizontal_fov": 3.2}, "horizontal_fov must be between 0 and 3.1, got 3.2"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_refused_in_one_sentence(values, sentence):
+    with pytest.raises(ValueError, match=f"^{sentence}$"):
+        Settings().changed(values)
+
+
+def test_while_active_only_parameters_of_the_next_frame_change():
+    active = (Effect.FRAME,)
+    assert Settings().changed({"max_depth": 4.0}, active).max_depth == 4.0
+    with pytest.raises(ValueError, match="model cannot change while the node is active: deactivate and clean up"):
+        Settings().changed({"model": "other.onnx"}, active)
+    with pytest.raises(ValueError, match=r"output_reliability cannot change .*: deactivate the node first"):
+        Settings().changed({"output_reliability": "best_effort"}, active)
+    assert Settings().changed({"model": "default"}, active) == Settings()  # no change, no objection
+
+
+def test_parameters_of_others_are_passed_over():
+    assert Settings().changed({"use_sim_time": True}) == Settings()
+
+
+def test_ros_knows_type_range_choices_and_description_of_every_parameter():
+    with ros_context() as node:
+        assert declare(node) == Settings()
+        for name, default in defaults().items():
+            descriptor, declaration = node.describe_parameter(name), DECLARATIONS[name]
+            assert descriptor.description == declaration.description
+            assert type(node.get_parameter(name).value) is type(default)
+            ranges = [*descriptor.floating_point_range, *descriptor.integer_range]
+            assert [(r.from_value, r.to_value) for r in ranges] == [declaration.limits] * declaration.bounded
+            assert all(choice in descriptor.additional_constraints for choice in declaration.choices)
+        assert node.describe_parameter("autostart").read_only

@@ -1,0 +1,79 @@
+"""``python -m training.data.synthetic OUTPUT``: a prepared folder of views of procedural rooms, with exact depth."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import multiprocessing
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich.progress import track
+
+from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.synthetic import Room
+from depth_estimation_ros.synthetic.room import look
+
+
+def write_room(seed: int, output: Path, views: int, camera: PinholeCamera) -> list[str]:
+    """
+    Render random views of one room into ``rgb/`` (JPEG) and ``depth/`` (16-bit PNG, millimetres).
+
+    Parameters
+    ----------
+    seed : int
+        Chooses the room and the views.
+    output : pathlib.Path
+        The prepared folder.
+    views : int
+        Number of views.
+    camera : PinholeCamera
+        Intrinsics of the pictures.
+
+    Returns
+    -------
+    list of str
+        Names of the pictures.
+    """
+    cv2.setNumThreads(1)
+    room, rng, names = Room(seed), np.random.default_rng(seed), []
+    for view in range(views):
+        walk = room.trajectory(rng.uniform(0, 40))
+        forward = walk[:3, 2]
+        heading = math.atan2(forward[1], forward[0]) + rng.normal(0, math.radians(25))
+        pitch = math.asin(forward[2]) + rng.normal(0, math.radians(6))
+        rgb, depth = room.render(camera, look(walk[:3, 3], heading, pitch))
+        name = f"{seed:05d}_{view:03d}"
+        cv2.imwrite(str(output / "rgb" / f"{name}.jpg"), rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+        cv2.imwrite(str(output / "depth" / f"{name}.png"), np.round(depth * 1000).clip(0, 65535).astype(np.uint16))
+        names.append(name)
+    return names
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m training.data.synthetic", description=__doc__)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--rooms", type=int, default=250)
+    parser.add_argument("--views", type=int, default=16, help="views of each room")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    arguments = parser.parse_args()
+    if arguments.output.exists():
+        sys.exit(f"synthetic: {arguments.output} exists already; name a new folder")
+    for name in ("rgb", "depth"):
+        (arguments.output / name).mkdir(parents=True)
+    # The camera of the NYU Depth v2 recipes.
+    camera = PinholeCamera(320, 240, 259.4290, 259.7348, 162.0412, 126.1181)
+    write = partial(write_room, output=arguments.output, views=arguments.views, camera=camera)
+    with multiprocessing.get_context("spawn").Pool(arguments.jobs) as pool:
+        rooms = pool.imap_unordered(write, range(1, arguments.rooms + 1))
+        names = [name for room in track(rooms, "rendering", arguments.rooms) for name in room]
+    (arguments.output / "split.txt").write_text("".join(f"train {name}\n" for name in sorted(names)))
+
+
+if __name__ == "__main__":
+    main()
