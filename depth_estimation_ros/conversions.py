@@ -145,15 +145,16 @@ def camera_from_info(msg: CameraInfo) -> PinholeCamera:
     """
     Read the intrinsics of the image that a camera_info message accompanies.
 
-    They are taken from ``K``, which describes the full sensor, then cropped by ``roi`` and scaled by
-    ``binning`` as the message's definition asks. Distortion is not modelled.
+    They are taken from ``K``, or from ``P`` where the lens has distortion and the image is therefore a rectified one;
+    these describe the full sensor, and are cropped by ``roi`` and scaled by ``binning`` as the message says.
 
     Raises
     ------
     ValueError
-        If the size is zero, or ``K`` is zero or not finite (an uncalibrated camera).
+        If the size is zero, or the intrinsics are zero or not finite (an uncalibrated camera).
     """
-    fx, _, cx, _, fy, cy = (float(value) for value in msg.k[:6])
+    rectified = any(msg.d) and msg.p[0] > 0
+    fx, cx, fy, cy = (float(msg.p[i]) for i in (0, 2, 5, 6)) if rectified else (float(msg.k[i]) for i in (0, 2, 4, 5))
     try:
         camera = PinholeCamera(int(msg.width), int(msg.height), fx, fy, cx, cy)
         if msg.roi.width and msg.roi.height:

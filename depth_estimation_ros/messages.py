@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from sensor_msgs.msg import Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
-from depth_estimation_ros.conversions import depth_to_image, new_cloud, points_of
+from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.conversions import camera_to_info, depth_to_image, new_cloud, points_of
 from depth_estimation_ros.estimator import DepthMap
 from depth_estimation_ros.geometry import point_cloud
 
 
 class OutputMessages:
     """
-    Makes the depth image and the cloud of each frame.
+    Makes the depth image, its camera_info and the cloud of each frame.
 
     A message is valid until the same method is called again: publish it first, rclpy copies it then.
     Not for several threads. Asking the system for fresh memory for every frame takes longer than computing
@@ -24,6 +25,7 @@ class OutputMessages:
     def __init__(self):
         self._image = Image()
         self._cloud = PointCloud2()
+        self._info, self._info_camera = CameraInfo(), None
 
     def depth_image(
         self, depth_map: DepthMap, width: int, height: int, header: Header, encoding: str = "32FC1"
@@ -65,6 +67,13 @@ class OutputMessages:
         )
         camera = depth_map.camera and depth_map.camera.resized(width, height)
         return self._image, DepthMap(metres, camera)
+
+    def camera_info(self, camera: PinholeCamera, header: Header) -> CameraInfo:
+        """Make the camera_info message of an undistorted camera, anew only if it is another one."""
+        if camera != self._info_camera:
+            self._info, self._info_camera = camera_to_info(camera), camera
+        self._info.header = header
+        return self._info
 
     def cloud(self, depth_map: DepthMap, rgb: np.ndarray | None, header: Header) -> PointCloud2:
         """

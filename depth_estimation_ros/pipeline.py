@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
@@ -14,14 +13,11 @@ from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.conversions import (
     camera_from_info,
-    camera_to_info,
-    cloud_to_message,
-    depth_to_image,
     image_to_rgb,
     rgb_to_image,
 )
 from depth_estimation_ros.estimator import DepthEstimator, DepthMap
-from depth_estimation_ros.geometry import point_cloud
+from depth_estimation_ros.messages import OutputMessages
 from depth_estimation_ros.parameters import Settings
 from depth_estimation_ros.preview import render_preview
 from depth_estimation_ros.statistics import Stopwatch
@@ -81,13 +77,15 @@ class Pipeline:
 
     def __init__(self, estimator: DepthEstimator):
         self._estimator = estimator
-        self._points = np.empty((0, 0, 4), np.float32)
+        self._messages = OutputMessages()
 
     def outputs(
         self, frame: Frame, camera_info: Callable[[], CameraInfo], settings: Settings, stage: Stopwatch
     ) -> Iterator[tuple[str, Image | CameraInfo | PointCloud2]]:
         """
         Process a frame and yield each wanted message, with its topic, as soon as it is there.
+
+        Messages live in memory that the next frame uses again: publish them before.
 
         Parameters
         ----------
@@ -117,32 +115,36 @@ class Pipeline:
             camera = self._camera(rgb, camera_info, settings)
             with _failing("camera_info of another size"):
                 whole = estimator.postprocess(output, rgb, camera)
+            # At the network's size, which has a fraction of the camera's pixels.
+            whole = whole.limited(settings.min_depth, settings.max_depth)
+        sizes = {"camera": rgb.shape[1::-1], "network": whole.depth.shape[::-1]}
+        views = {"network": whole}
 
-        @cache
-        def depth_at(resolution: str) -> DepthMap:
-            height, width = rgb.shape[:2] if resolution == "camera" else whole.depth.shape
-            with stage("postprocess"):
-                return whole.resized(width, height).limited(settings.min_depth, settings.max_depth)
+        def view_at(resolution: str) -> DepthMap:
+            if resolution not in views:
+                with stage("postprocess"):
+                    views[resolution] = whole.resized(*sizes[resolution])
+            return views[resolution]
 
         if DEPTH in frame.wanted:
-            view = depth_at(settings.depth_resolution)
+            size = sizes[settings.depth_resolution]
             with stage("message"):
-                message = depth_to_image(view.depth, header, settings.depth_encoding)
+                message, view = self._messages.depth_image(whole, *size, header, settings.depth_encoding)
+            views[settings.depth_resolution] = view
             yield DEPTH, message
         if DEPTH_INFO in frame.wanted:
-            view = depth_at(settings.depth_resolution)
+            view = view_at(settings.depth_resolution)
             with stage("message"):
-                message = camera_to_info(view.camera, header)
+                message = self._messages.camera_info(view.camera, header)
             yield DEPTH_INFO, message
         if POINTS in frame.wanted:
-            view = depth_at(settings.cloud_resolution)
+            view = view_at(settings.cloud_resolution)
             with stage("cloud"):
-                points = point_cloud(view.depth, view.camera, rgb, out=self._point_buffer(view.depth.shape))
-            with stage("message"):
-                message = cloud_to_message(points, header)
+                # The network's input is colour enough for a cloud of its output's size.
+                message = self._messages.cloud(view, rgb if view is not whole else batch[0], header)
             yield POINTS, message
         if PREVIEW in frame.wanted:
-            view = depth_at(settings.depth_resolution)
+            view = view_at(settings.depth_resolution)
             with stage("preview"):
                 picture = render_preview(rgb, view.depth, settings.colour_map, settings.min_depth, settings.max_depth)
             with stage("message"):
@@ -155,9 +157,3 @@ class Pipeline:
             return PinholeCamera.from_fov(rgb.shape[1], rgb.shape[0], settings.horizontal_fov)
         with _failing("camera_info not usable"):
             return camera_from_info(camera_info())
-
-    def _point_buffer(self, shape: tuple[int, int]) -> np.ndarray:
-        """Return memory for a cloud, the same for every frame of a stream."""
-        if self._points.shape[:2] != shape:
-            self._points = np.empty((*shape, 4), np.float32)
-        return self._points

@@ -360,3 +360,11 @@ def test_sensor_msgs_py_reads_the_cloud_we_write():
     read = reader.read_points(cloud_to_message(points), skip_nans=True)
     expected = points.reshape(-1, 4)[[0, 1, 3]]
     assert np.array_equal(np.stack([read[name] for name in ("x", "y", "z", "rgb")], -1), expected)
+
+
+def test_a_rectified_image_has_the_intrinsics_of_the_projection_matrix():
+    info = camera_to_info(PinholeCamera(640, 480, 500.0, 501.0, 320.0, 240.0))
+    info.p = [450.0, 0.0, 310.0, 0.0, 0.0, 451.0, 230.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    assert camera_from_info(info).fx == 500.0
+    info.d = [-0.1, 0.01, 0.0, 0.0, 0.0]
+    assert camera_from_info(info) == PinholeCamera(640, 480, 450.0, 451.0, 310.0, 230.0)
