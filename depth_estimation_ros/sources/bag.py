@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from depth_estimation_ros.camera import PinholeCamera
-from depth_estimation_ros.sources import Frame
+from depth_estimation_ros.sources.frame import Frame
 
 _IMAGE = "sensor_msgs/msg/Image"
 _COMPRESSED = "sensor_msgs/msg/CompressedImage"
@@ -179,7 +179,7 @@ def _depth(message) -> np.ndarray:
 def _camera(message) -> PinholeCamera:
     from depth_estimation_ros.conversions import camera_from_info
 
-    if hasattr(message, "K"):  # ROS 1 wrote it in capitals
-        fields = ("width", "height", "roi", "binning_x", "binning_y")
-        message = SimpleNamespace(k=message.K, **{name: getattr(message, name) for name in fields})
+    if hasattr(message, "K"):  # ROS 1 wrote these in capitals
+        fields = {name: getattr(message, name) for name in ("width", "height", "roi", "binning_x", "binning_y")}
+        message = SimpleNamespace(k=message.K, d=message.D, p=message.P, **fields)
     return camera_from_info(message)

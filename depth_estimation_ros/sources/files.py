@@ -1,4 +1,4 @@
-"""Where images come from: folders, videos, webcams and bags, as iterables of frames. Only bags need ROS."""
+"""Images from files and webcams, read with OpenCV."""
 
 from __future__ import annotations
 
@@ -6,117 +6,17 @@ import math
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
 
-from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.sources.frame import Frame
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
-BAG_SUFFIXES = (".bag", ".mcap", ".db3")
 
 # What FFmpeg prints about a broken video says less than our own sentence.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-
-
-@dataclass(frozen=True)
-class Frame:
-    """
-    One image and what is known about it.
-
-    Parameters
-    ----------
-    rgb : numpy.ndarray
-        uint8 [height, width, 3].
-    time_ns : int or None
-        When it was taken, nanoseconds since the epoch; None where nobody knows.
-    camera : PinholeCamera or None
-        Intrinsics of this image.
-    depth : numpy.ndarray or None
-        True depth, float32 [h, w], metres, NaN invalid.
-    """
-
-    rgb: np.ndarray
-    time_ns: int | None = None
-    camera: PinholeCamera | None = None
-    depth: np.ndarray | None = None
-
-
-class Source(Protocol):
-    """
-    An iterable of frames; every ``iter()`` starts from the beginning (a webcam: from now).
-
-    Attributes
-    ----------
-    description : str
-        What it is, for a log.
-    notes : list of str
-        Choices that were made and that the user should know of, one sentence each.
-    rate : float or None
-        Images a second that are natural to it; None if the frames' times say when (bag), or nothing does.
-    live : bool
-        Whether it sets the pace by itself, as a webcam does.
-    """
-
-    description: str
-    notes: list[str]
-    rate: float | None
-    live: bool
-
-    def __iter__(self) -> Iterator[Frame]:
-        """Iterate over the frames."""
-        ...
-
-
-def open_source(
-    source: str,
-    *,
-    depth_scale: float = 0.001,
-    image_topic: str = "",
-    camera_info_topic: str = "",
-    depth_topic: str = "",
-) -> Source:
-    """
-    Open whatever a name stands for.
-
-    Parameters
-    ----------
-    source : str
-        An image, a folder of images, a video, a bag (``.bag``, ``.mcap``, ``.db3``, or a rosbag2 folder),
-        or the number of a webcam.
-    depth_scale : float
-        Metres per unit of depth PNGs beside a folder's images.
-    image_topic, camera_info_topic, depth_topic : str
-        Topics of a bag; empty takes the first that fits.
-
-    Raises
-    ------
-    ValueError
-        If there is no such thing, or it holds no images.
-    """
-    if re.fullmatch(r"\d+|/dev/video\d+", source):
-        return Webcam(int(re.search(r"\d+", source).group()))
-    if not source:
-        raise ValueError("no source given; name an image, folder, video, bag or the number of a webcam")
-    path = Path(source).expanduser()
-    if not path.exists():
-        raise ValueError(f"source '{source}' does not exist")
-    if path.suffix.lower() in BAG_SUFFIXES or (path.is_dir() and _is_bag(path)):
-        from depth_estimation_ros.bag_source import Bag
-
-        return Bag(path, image_topic, camera_info_topic, depth_topic)
-    if path.is_dir():
-        return Folder(path, depth_scale)
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        return SingleImage(path)
-    return Video(path)
-
-
-def _is_bag(path: Path) -> bool:
-    return (path / "metadata.yaml").exists() or any(child.suffix in BAG_SUFFIXES for child in path.iterdir())
 
 
 def read_image(path: Path) -> np.ndarray:
