@@ -66,3 +66,7 @@ def test_ros_knows_type_range_choices_and_description_of_every_parameter():
             assert [(r.from_value, r.to_value) for r in ranges] == [declaration.limits] * declaration.bounded
             assert all(choice in descriptor.additional_constraints for choice in declaration.choices)
         assert node.describe_parameter("autostart").read_only
+
+
+def test_the_readme_lists_the_parameters_as_declared():
+    assert to_markdown() in (REPOSITORY / "README.md").read_text()

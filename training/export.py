@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import math
 import os
 import sys
@@ -18,6 +19,11 @@ from depth_estimation_ros.estimator import DepthEstimator
 from depth_estimation_ros.model import METADATA_KEY, ModelInfo
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.data.folder import PreparedFolder, split_names
+
+# The newest that TensorRT 8.5 (JetPack 5) reads.
+OPSET = 17
+# The file format of that time: older runtimes refuse newer ones.
+IR_VERSION = 8
 
 
 def export(checkpoint: Checkpoint, info: ModelInfo, path: Path, half_weights: bool, frames: np.ndarray) -> float:
@@ -53,12 +59,14 @@ def export(checkpoint: Checkpoint, info: ModelInfo, path: Path, half_weights: bo
         network,
         (torch.from_numpy(frames[:1].repeat(2, axis=0)),),
         dynamo=True,
+        opset_version=OPSET,
         input_names=["image"],
         output_names=["depth"],
         dynamic_shapes=({0: torch.export.Dim("batch")},),
         verbose=False,
     )
     model = program.model_proto
+    model.ir_version = IR_VERSION
     if half_weights:
         _halve_weights(model.graph)
     model.metadata_props.add(key=METADATA_KEY, value=info.to_json())
@@ -108,10 +116,13 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--name", help="model name; the output's file name without it")
     parser.add_argument("--data", type=Path, help="folder of the real frames to compare on; the training's without it")
-    parser.add_argument("--training-data", default="NYU Depth v2, 795 official training frames")
-    parser.add_argument("--licence", default="Apache-2.0 (weights); NYU Depth v2 is for research use")
+    parser.add_argument("--training-data", required=True, help="what it was trained on, in words")
+    parser.add_argument("--licence", required=True, help="licence of the weights, with what the data's terms ask")
+    parser.add_argument("--min-depth", type=float, default=0.5, help="nearest depth of the training data, metres")
     parser.add_argument("--half-weights", action="store_true", help="store weights as float16: half the file")
     arguments = parser.parse_args()
+    # The exporter says at length that it converts to the older operator set.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
         if not arguments.output.parent.is_dir():
             raise ValueError(f"folder {arguments.output.parent} does not exist")
@@ -125,7 +136,7 @@ def main() -> None:
             input_width=width,
             input_height=height,
             focal_length=math.sqrt(fx * fy),
-            min_depth=0.5,
+            min_depth=arguments.min_depth,
             max_depth=data["depth_limit"],
             training_data=arguments.training_data,
             licence=arguments.licence,

@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch", reason="the training package needs PyTorch"
 from depth_estimation_ros import DepthEstimator  # noqa: E402
 from training.checkpoint import load_checkpoint  # noqa: E402
 
+ABOUT = ("--training-data", "sixteen walls", "--licence", "Apache-2.0")
 RECIPE = Path(__file__).resolve().parents[2] / "training" / "recipes" / "demo.yaml"
 
 
@@ -80,7 +81,7 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(recipe, che
 
 def test_a_checkpoint_becomes_a_model_that_the_robot_takes(checkpoint, frames, tmp_path):
     model = tmp_path / "tiny.onnx"
-    result = python("training.export", checkpoint, model, "--data", frames)
+    result = python("training.export", checkpoint, model, "--data", frames, *ABOUT)
     assert result.returncode == 0, result.stderr[-2000:]
     assert "ONNX Runtime within" in result.stdout
     estimator = DepthEstimator.load(model)
@@ -100,7 +101,7 @@ def test_a_checkpoint_becomes_a_model_that_the_robot_takes(checkpoint, frames, t
 def test_half_weights_halve_the_file_and_keep_the_depth(checkpoint, frames, tmp_path):
     full, half = tmp_path / "full.onnx", tmp_path / "half.onnx"
     for path, options in ((full, ()), (half, ("--half-weights",))):
-        result = python("training.export", checkpoint, path, "--data", frames, *options)
+        result = python("training.export", checkpoint, path, "--data", frames, *ABOUT, *options)
         assert result.returncode == 0, result.stderr[-2000:]
     assert half.stat().st_size < 0.52 * full.stat().st_size
     batch = np.random.default_rng(0).integers(0, 256, (1, 120, 160, 3), np.uint8)
@@ -113,7 +114,7 @@ def test_a_damaged_checkpoint_is_one_sentence(checkpoint, tmp_path, content):
     broken = tmp_path / "broken.ckpt"
     whole = checkpoint.read_bytes()
     broken.write_bytes(whole[: len(whole) // 2] if content is None else content)
-    result = python("training.export", broken, tmp_path / "x.onnx")
+    result = python("training.export", broken, tmp_path / "x.onnx", *ABOUT)
     assert result.returncode == 1
     assert result.stderr.startswith("export: checkpoint") and "Traceback" not in result.stderr
     assert not (tmp_path / "x.onnx").exists()

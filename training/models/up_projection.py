@@ -59,7 +59,7 @@ class UpProjection(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the block's output at twice the resolution."""
-        branch, projection = self.up_norm(self.up(x)).split(self.out_channels, dim=1)
+        branch, projection = self.up_norm(self.up(x)).split([self.out_channels, self.out_channels], dim=1)
         branch = self.conv_norm(self.conv(F.relu(branch)))
         return F.relu(branch + projection)
 
@@ -84,7 +84,7 @@ class NaiveUpProjection(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the block's output at twice the resolution."""
-        branch, projection = self.up_norm(self.conv5(unpool(x))).split(self.out_channels, dim=1)
+        branch, projection = self.up_norm(self.conv5(unpool(x))).split([self.out_channels, self.out_channels], dim=1)
         branch = self.conv_norm(self.conv(F.relu(branch)))
         return F.relu(branch + projection)
 
