@@ -92,7 +92,8 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         rclpy.shutdown()
     report.write_json(summary, output / "summary.json")
     report.print_table(summary, console)
-    written = ["summary.json", "bag"]
+    size = sum(file.stat().st_size for file in (output / "bag").iterdir()) / 1e6
+    written = ["summary.json", f"bag ({size:.0f} MB)"]
     if pictured is not None:
         cv2.imwrite(str(output / "preview.png"), cv2.cvtColor(report.draw_picture(pictured), cv2.COLOR_RGB2BGR))
         written.insert(0, "preview.png")

@@ -102,7 +102,7 @@ def draw_picture(frame: Frame, near: float = 0.5, far: float = 8.0) -> np.ndarra
     return np.vstack([np.hstack(drawn[:2]), np.hstack(drawn[2:])]) if len(drawn) == 4 else np.hstack(drawn)
 
 
-def draw_cloud(xyz: np.ndarray, rgb: np.ndarray, size: tuple[int, int], tilt: float = 25.0) -> np.ndarray:
+def draw_cloud(xyz: np.ndarray, rgb: np.ndarray, size: tuple[int, int], tilt: float = 20.0) -> np.ndarray:
     """
     Draw a cloud as a camera would see it from above and behind the one that took it.
 
@@ -122,28 +122,30 @@ def draw_cloud(xyz: np.ndarray, rgb: np.ndarray, size: tuple[int, int], tilt: fl
     """
     width, height = size
     picture = np.full((height, width, 3), 24, np.uint8)
-    valid = np.isfinite(xyz).all(axis=2)
-    points, colours = xyz[valid].astype(np.float64), rgb[valid]
-    if not len(points):
+    if not np.isfinite(xyz).any():
         return picture
-    centre = np.median(points, axis=0)
+    centre = np.nanmedian(xyz.reshape(-1, 3), axis=0)
     rotation = cv2.Rodrigues(np.radians([tilt, 0.0, 0.0]))[0] @ cv2.Rodrigues(np.radians([0.0, 20.0, 0.0]))[0]
-    seen = (points - centre) @ rotation.T + [0.0, 0.0, 1.35 * centre[2]]
-    focal = 0.8 * width
-    front = seen[:, 2] > 0.3
-    points, seen, colours = points[front], seen[front], colours[front]
-    u = (focal * seen[:, 0] / seen[:, 2] + 0.5 * width).astype(int)
-    v = (focal * seen[:, 1] / seen[:, 2] + 0.5 * height).astype(int)
-    # A point is as large as the patch of surface that its pixel saw.
-    with np.errstate(invalid="ignore"):
-        rays = xyz[..., 1] / xyz[..., 2]
-    pixel = np.nanmedian(np.diff(rays, axis=0)) if xyz.shape[0] > 1 else 0.01
-    radius = np.clip(np.ceil(0.6 * focal * pixel * points[:, 2] / seen[:, 2]), 1, 12).astype(int)
-    # Far points first: near ones cover them.
-    for i in np.argsort(-seen[:, 2]):
-        r = int(radius[i])
-        picture[max(v[i] - r, 0) : max(v[i] + r + 1, 0), max(u[i] - r, 0) : max(u[i] + r + 1, 0)] = colours[i]
+    seen = (xyz - centre) @ rotation.T + [0.0, 0.0, 1.4 * centre[2]]
+    pixels = 0.8 * width * seen[..., :2] / seen[..., 2:] + [0.5 * width, 0.5 * height]
+    radius = np.ceil(0.5 * _spacing(pixels)).clip(1, 12)
+    visible = np.isfinite(pixels).all(axis=2) & (seen[..., 2] > 0.3)
+    order = np.argsort(-seen[..., 2][visible])  # far points first: near ones cover them
+    columns = (pixels[visible].astype(int)[order], radius[visible].astype(int)[order], rgb[visible][order])
+    for (u, v), r, colour in zip(*columns, strict=True):
+        picture[max(v - r, 0) : max(v + r + 1, 0), max(u - r, 0) : max(u + r + 1, 0)] = colour
     return picture
+
+
+def _spacing(pixels: np.ndarray) -> np.ndarray:
+    """Return each pixel's larger distance to the next in its row and column, [h, w]: what it must cover."""
+    spacing = np.zeros(pixels.shape[:2])
+    for axis in (0, 1):
+        step = np.abs(np.diff(pixels, axis=axis)).max(axis=2)
+        # Across an edge of the scene there is nothing to cover.
+        step = np.where(step < 4 * np.nanmedian(step), step, 0.0)
+        spacing = np.fmax(spacing, np.pad(step, [(0, int(axis == i)) for i in (0, 1)]))
+    return spacing
 
 
 def _titled(title: str, tile: np.ndarray, height: int) -> np.ndarray:
