@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,9 @@ from depth_estimation_ros.backends import Backend, create_backend
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.model import Model, load_model
 from depth_estimation_ros.resample import shrink
+
+# The positive numbers of float32.
+_TINY, _HUGE = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -36,11 +40,6 @@ class DepthMap:
             return self
         depth = cv2.resize(self.depth, (width, height), interpolation=cv2.INTER_LINEAR)
         return DepthMap(depth, self.camera and self.camera.resized(width, height))
-
-    def limited(self, near: float, far: float) -> DepthMap:
-        """Return the same view with depths outside [near, far] metres invalid."""
-        inside = (self.depth >= near) & (self.depth <= far)
-        return replace(self, depth=np.where(inside, self.depth, np.float32(np.nan)))
 
 
 class DepthEstimator:
@@ -115,7 +114,14 @@ class DepthEstimator:
         # Averaging while shrinking, as in training: plain interpolation would alias.
         return shrink(rgb, self.model.info.input_width, self.model.info.input_height)[None]
 
-    def postprocess(self, output: np.ndarray, rgb: np.ndarray, camera: PinholeCamera | None = None) -> DepthMap:
+    def postprocess(
+        self,
+        output: np.ndarray,
+        rgb: np.ndarray,
+        camera: PinholeCamera | None = None,
+        near: float = 0.0,
+        far: float = math.inf,
+    ) -> DepthMap:
         """
         Turn the network's output for one image into metres for its camera.
 
@@ -130,6 +136,8 @@ class DepthEstimator:
             The image, [H, W, 3].
         camera : PinholeCamera, optional
             Intrinsics of the image.
+        near, far : float
+            Depths outside this range, in metres, are invalid; so is what is not a positive number.
 
         Returns
         -------
@@ -145,8 +153,9 @@ class DepthEstimator:
                     "use the intrinsics of this image size"
                 )
             info = self.model.info
-            seen = camera.resized(info.input_width, info.input_height)
-            depth = depth * np.float32(seen.focal_length / info.focal_length)
+            resized = (info.input_width / camera.width) * (info.input_height / camera.height)
+            depth = depth * np.float32(camera.focal_length * math.sqrt(resized) / info.focal_length)
             camera = camera.resized(width, height)
-        depth = np.where((depth > 0) & (depth < np.inf), depth, np.float32(np.nan))
+        valid = (depth >= max(near, _TINY)) & (depth <= min(far, _HUGE))
+        depth = np.where(valid, depth, np.float32(np.nan))
         return DepthMap(depth, camera)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,13 +46,19 @@ class FrameError(Exception):
         self.reason = reason
 
 
-@contextmanager
-def _failing(reason: str) -> Iterator[None]:
-    """Name the kind of what goes wrong inside."""
-    try:
-        yield
-    except (ValueError, BackendError) as error:
-        raise FrameError(reason, str(error)) from error
+class _failing:  # noqa: N801 - reads as what it is in a with statement
+    """Name the kind of what goes wrong inside a ``with`` block."""
+
+    def __init__(self, reason: str):
+        self._reason = reason
+
+    def __enter__(self) -> None:
+        """Do nothing yet."""
+
+    def __exit__(self, _kind, error: BaseException | None, _trace) -> None:
+        """Turn the user's and the engine's errors into a FrameError."""
+        if isinstance(error, (ValueError, BackendError)):
+            raise FrameError(self._reason, str(error)) from error
 
 
 def fits(info: CameraInfo, image: Image) -> bool:
@@ -114,9 +119,7 @@ class Pipeline:
         with stage("postprocess"):
             camera = self._camera(rgb, camera_info, settings)
             with _failing("camera_info of another size"):
-                whole = estimator.postprocess(output, rgb, camera)
-            # At the network's size, which has a fraction of the camera's pixels.
-            whole = whole.limited(settings.min_depth, settings.max_depth)
+                whole = estimator.postprocess(output, rgb, camera, settings.min_depth, settings.max_depth)
         sizes = {"camera": rgb.shape[1::-1], "network": whole.depth.shape[::-1]}
         views = {"network": whole}
 

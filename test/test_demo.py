@@ -126,8 +126,8 @@ def test_a_bag_of_real_frames_is_measured_against_its_true_depth(nyu_bag, tmp_pa
     print(result.stdout)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["frames_received"] == 40
-    # Not good, but clearly better than knowing nothing of the image, which scores 0.37 on all test frames.
-    assert summary["accuracy"]["abs_rel"] < 0.33
+    # Knowing nothing of the image scores 0.37.
+    assert summary["accuracy"]["abs_rel"] < 0.25
 
 
 @pytest.mark.parametrize(
