@@ -1,16 +1,20 @@
-"""Read a training's checkpoint: weights and plain values only, nothing in it is executed."""
+"""Checkpoints of a training: read without executing anything in them, written whole or not at all."""
 
 from __future__ import annotations
 
 import hashlib
-import pickle
+import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from training.models import build_network
+from training.weights import read_file
 
 
 @dataclass(frozen=True)
@@ -41,17 +45,85 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     ValueError
         If the file is missing, damaged, or not of this package's training.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"checkpoint {path} does not exist")
+    content = read_file(path, "checkpoint")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        network = build_network(**content["hyper_parameters"]["network"])
+        options = dict(content["hyper_parameters"]["network"])
+        # Where the training started from is of no matter any more, and may not exist here.
+        for source in ("pretrained", "encoder_weights"):
+            options.pop(source, None)
+        network = build_network(**options)
         prefix = "network."
         state = {k[len(prefix) :]: v for k, v in content["state_dict"].items() if k.startswith(prefix)}
         network.load_state_dict(state)
         data = content["datamodule_hyper_parameters"]
-    except (RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        reason = (str(error).strip() or "it is cut short").splitlines()[0]
-        raise ValueError(f"checkpoint {path} is damaged or not from `python -m training fit`: {reason}") from None
-    return Checkpoint(network.eval(), data, hashlib.sha256(path.read_bytes()).hexdigest())
+    except (RuntimeError, KeyError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"checkpoint {path} is not from `python -m training fit`: {reason}") from None
+    return Checkpoint(network.eval(), data, hashlib.sha256(Path(path).read_bytes()).hexdigest())
+
+
+def check_resumable(path: str | Path) -> None:
+    """
+    Make sure that a training can go on from a checkpoint.
+
+    Parameters
+    ----------
+    path : path
+        The ``.ckpt`` file.
+
+    Raises
+    ------
+    ValueError
+        If it is missing, damaged, or holds weights only; names the newest whole one beside it, if there is any.
+    """
+    path = Path(path)
+    try:
+        if missing := {"state_dict", "optimizer_states", "loops"} - set(read_file(path, "checkpoint")):
+            raise ValueError(f"checkpoint {path} lacks {', '.join(sorted(missing))}: start from it with --init-from")
+    except ValueError as error:
+        others = sorted(path.parent.glob("*.ckpt"), key=os.path.getmtime, reverse=True)
+        whole = next((p for p in others if p != path and _is_whole(p)), None)
+        raise ValueError(f"{error}; {whole} beside it is whole" if whole else str(error)) from None
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """
+    Writes a checkpoint beside its place and moves it there once it is complete.
+
+    Lightning's own writes to the system's temporary folder; moving that to another disk copies it, and a full disk or a
+    kill then leaves half a file where the last good checkpoint was.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """
+        Write a checkpoint.
+
+        Raises
+        ------
+        ValueError
+            If it cannot be written; a checkpoint of that name is as it was.
+        """
+        path = Path(path)
+        draft = path.with_name(path.name + ".part")
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(draft, "wb") as file:
+                file.write(content.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(draft, path)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            raise ValueError(
+                f"checkpoint {path} ({content.tell() / 1e6:.0f} MB) could not be written: {error.strerror}. "
+                "Earlier checkpoints are untouched; make room and resume from the newest with --ckpt_path"
+            ) from None
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        return "loops" in read_file(path)
+    except ValueError:
+        return False

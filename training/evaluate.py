@@ -1,82 +1,248 @@
-"""``python -m training.evaluate MODEL --data FOLDER``: accuracy of an exported model on a dataset's test frames."""
+"""``python -m training.evaluate MODEL --data SET``: accuracy of an exported model on a dataset's test frames."""
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
+import math
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 from rich.progress import track
+from torch.utils.data import Dataset
 
 from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.estimator import DepthEstimator
-from depth_estimation_ros.evaluation.metrics import METRICS, DepthMetrics, eigen_crop_mask
+from depth_estimation_ros.evaluation.metrics import METRICS, DepthMetrics
+from training.breakdown import Calibration, ErrorByDistance
 from training.data.folder import PreparedFolder, split_names
+from training.pictures import calibration_picture, frame_picture
+from training.predictor import Predictor
+from training.protocols import PROTOCOLS, Protocol
 
-# Half-size NYU Depth v2: the toolbox's intrinsics for 640x480 (1-based there), pixel centres kept.
+# NYU Depth v2: the toolbox's intrinsics (1-based there), and at half size with pixel centres kept.
+NYU_FULL = PinholeCamera(640, 480, 518.85790, 519.46961, 324.58245, 252.73617)
 NYU_HALF = PinholeCamera(320, 240, 259.4290, 259.7348, 162.0412, 126.1181)
-# The Eigen protocol clamps predictions to this range; truth at 10 m is saturated (9.97 for 8-bit depth).
-NEAR, FAR, TRUTH_LIMIT = 1e-3, 10.0, 9.97
 
 
-def evaluate(estimator: DepthEstimator, frames: PreparedFolder, camera: PinholeCamera, flip: bool) -> DepthMetrics:
+@dataclass
+class Evaluation:
+    """What was found, frame by frame and over all pixels, by one protocol."""
+
+    protocol: Protocol
+    names: list[str] = field(default_factory=list)
+    metrics: DepthMetrics = field(default_factory=DepthMetrics)
+    by_distance: ErrorByDistance = field(default_factory=ErrorByDistance)
+    calibration: Calibration = field(default_factory=Calibration)
+
+    def add(self, name: str, depth: np.ndarray, truth: np.ndarray, log_variance: np.ndarray | None = None) -> None:
+        """Add a frame, [h, w] metres each, 0 where the truth is unknown and NaN where the estimate is invalid."""
+        depth, mask = self.protocol.compared(depth, truth)
+        self.names.append(name)
+        self.metrics.add(depth, truth, mask)
+        self.by_distance.add(depth, truth, mask)
+        if log_variance is not None:
+            self.calibration.add(depth, truth, log_variance, mask)
+
+    def mean(self) -> dict[str, float]:
+        """Return the mean of the per-image metrics."""
+        return self.metrics.mean()
+
+    def pooled(self) -> dict[str, float]:
+        """Return the metrics over all pixels."""
+        return self.metrics.pooled()
+
+    def extremes(self, count: int) -> dict[str, list[int]]:
+        """Return the frames with the largest and the smallest ``abs_rel``, as ``worst`` and ``best``."""
+        order = np.argsort([row["abs_rel"] for row in self.metrics.per_image], kind="stable").tolist()
+        return {"worst": order[::-1][:count], "best": order[:count]}
+
+    def to_dict(self) -> dict:
+        """Return all figures, for JSON."""
+        found = {
+            "protocol": self.protocol.name,
+            "frames": len(self.names),
+            "per_image_mean": self.mean(),
+            "pooled": self.pooled(),
+            # JSON has no infinity.
+            "by_distance": [
+                {k: None if v == math.inf else v for k, v in row.items()} for row in self.by_distance.table()
+            ],
+        }
+        if self.calibration.used:
+            found["calibration"] = {**self.calibration.summary(), "curve": self.calibration.curve()}
+        return found
+
+    def write_csv(self, path: Path) -> None:
+        """Write one line a frame: its name, the metrics, and the number of pixels that count."""
+        with open(path, "w", newline="") as file:
+            table = csv.DictWriter(file, ("name", *METRICS, "pixels"), lineterminator="\n")
+            table.writeheader()
+            rows = zip(self.names, self.metrics.per_image, strict=True)
+            table.writerows({"name": name, **row} for name, row in rows)
+
+
+def evaluate(predictor: Predictor, frames: Dataset, names: list[str], protocol: Protocol) -> Evaluation:
     """
-    Run a model over frames, by the Eigen protocol.
+    Run a model over frames.
 
     Parameters
     ----------
-    estimator : DepthEstimator
-        The same pipeline as on the robot.
-    frames : PreparedFolder
-        Images and true depth at their stored size.
-    camera : PinholeCamera
-        Intrinsics of the images.
-    flip : bool
-        Average each estimate with that of the mirrored image.
+    predictor : Predictor
+        The model.
+    frames : Dataset
+        ``image`` and ``depth`` as from `training.data`, at their stored size: NYU Depth v2, full or half.
+    names : list of str
+        Of the frames.
+    protocol : Protocol
+        One of `training.protocols.PROTOCOLS`.
 
     Returns
     -------
-    DepthMetrics
+    Evaluation
+
+    Raises
+    ------
+    ValueError
+        If the frames have another size.
     """
-    metrics = DepthMetrics()
-    for i in track(range(len(frames)), description="evaluating"):
-        rgb, truth = frames[i]["image"].numpy(), frames[i]["depth"][0].numpy()
-        depth = estimator.estimate(rgb, camera).resized(camera.width, camera.height).depth
-        if flip:
-            mirrored = estimator.estimate(np.ascontiguousarray(rgb[:, ::-1]), camera)
-            depth = 0.5 * (depth + mirrored.resized(camera.width, camera.height).depth[:, ::-1])
-        depth = np.nan_to_num(depth, nan=NEAR).clip(NEAR, FAR)
-        metrics.add(depth, truth, eigen_crop_mask(truth, NEAR, TRUTH_LIMIT))
-    return metrics
+    found = Evaluation(protocol)
+    for name, i in zip(names, track(range(len(frames)), description="evaluating"), strict=True):
+        rgb, truth = _pair(frames, i)
+        depth, log_variance = predictor(rgb, _camera(truth))
+        found.add(name, depth, truth, log_variance)
+    return found
+
+
+def write_pictures(found: Evaluation, predictor: Predictor, frames: Dataset, folder: Path, count: int = 4) -> None:
+    """
+    Write the worst and best frames, and the calibration curve of a model that has one, as PNG files.
+
+    Parameters
+    ----------
+    found : Evaluation
+        Of the same frames.
+    predictor : Predictor
+        The model.
+    frames : Dataset
+        As for `evaluate`.
+    folder : pathlib.Path
+        Made if it does not exist.
+    count : int
+        How many of each.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind, chosen in found.extremes(count).items():
+        for rank, i in enumerate(chosen, 1):
+            rgb, truth = _pair(frames, i)
+            depth, mask = found.protocol.compared(predictor(rgb, _camera(truth))[0], truth)
+            caption = f"{kind} {rank}: {found.names[i]}, abs_rel {found.metrics.per_image[i]['abs_rel']:.3f}"
+            picture = frame_picture(rgb, truth, depth, mask, caption)
+            cv2.imwrite(str(folder / f"{kind}_{rank}_{found.names[i]}.png"), picture[..., ::-1])
+    if found.calibration.used:
+        calibration_picture(found.calibration.curve(), folder / "calibration.png")
+
+
+def open_frames(data: Path, split: str, depth_scale: float, protocol: Protocol) -> tuple[Dataset, list[str]]:
+    """
+    Open frames of NYU Depth v2, with the truth of a protocol where the set has it.
+
+    Parameters
+    ----------
+    data : pathlib.Path
+        A prepared folder, or ``nyu_depth_v2_labeled.mat``; with ``splits.mat`` in or beside it.
+    split : {"train", "test"}
+        Which part.
+    depth_scale : float
+        Metres per unit of a folder's depth images.
+    protocol : Protocol
+        Says which truth, and up to what depth.
+
+    Returns
+    -------
+    frames : Dataset
+    names : list of str
+    """
+    if data.suffix == ".mat":
+        from training.data.nyu_labelled import NyuLabelled
+
+        names = split_names(data.parent / "splits.mat", split)
+        return NyuLabelled(data, names, protocol.truth, protocol.truth_limit), names
+    names = split_names(data / "splits.mat", split)
+    return PreparedFolder(data, names, depth_scale, protocol.truth_limit, cache=False), names
+
+
+def _pair(frames: Dataset, i: int) -> tuple[np.ndarray, np.ndarray]:
+    frame = frames[i]
+    return frame["image"].numpy(), frame["depth"][0].numpy()
+
+
+def _camera(truth: np.ndarray) -> PinholeCamera:
+    cameras = {(c.height, c.width): c for c in (NYU_FULL, NYU_HALF)}
+    if truth.shape not in cameras:
+        raise ValueError(f"frames must be 640x480 or 320x240 as NYU Depth v2, not {truth.shape[1]}x{truth.shape[0]}")
+    return cameras[truth.shape]
+
+
+def _print(found: Evaluation, title: str) -> None:
+    print(title)
+    print(f"{'':10}" + "".join(f"{name:>10}" for name in METRICS))
+    chosen = "pooled" if found.protocol.pooled else "per image"
+    for label, row in (("per image", found.mean()), ("pooled", found.pooled())):
+        marked = "  <- the protocol's" if label == chosen else ""
+        print(f"{label:10}" + "".join(f"{row[name]:10.4f}" for name in METRICS) + marked)
+    print(f"\n{'distance':10}{'pixels':>10}{'abs_rel':>10}{'rmse':>10}{'delta1':>10}")
+    for row in found.by_distance.table():
+        label = f"{row['from']:g}-{row['to']:g} m" if row["to"] < math.inf else f"from {row['from']:g} m"
+        print(
+            f"{label:10}{row['share']:10.1%}" + "".join(f"{row[name]:10.4f}" for name in ("abs_rel", "rmse", "delta1"))
+        )
+    if found.calibration.used:
+        summary = found.calibration.summary()
+        print(f"\ncalibration: off by {summary['calibration_error']:.3f} on average; ", end="")
+        print(f"deviation {summary['deviation']:.3f} m where rmse is {found.pooled()['rmse']:.3f} m")
+        print("expected  " + "".join(f"{row['expected']:8.2f}" for row in found.calibration.curve()))
+        print("observed  " + "".join(f"{row['observed']:8.2f}" for row in found.calibration.curve()))
 
 
 def main() -> None:
     """Run the command line; a user's mistake ends with one sentence."""
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
     parser.add_argument("model", nargs="?", default="default", help="'default' or the path of an ONNX file")
-    parser.add_argument("--data", type=Path, required=True, help="prepared NYU folder with rgb/, depth/, splits.mat")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="NYU folder with rgb/, depth/, splits.mat, or nyu_depth_v2_labeled.mat"
+    )
+    parser.add_argument("--protocol", default="eigen", choices=PROTOCOLS, help="how figures are published")
     parser.add_argument("--split", default="test", choices=("train", "test"))
     parser.add_argument("--depth-scale", type=float, default=10 / 255, help="metres per unit of the depth images")
     parser.add_argument("--flip", action="store_true", help="average with the mirrored image's estimate")
     parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--csv", type=Path, help="also write every frame's figures here")
+    parser.add_argument("--pictures", type=Path, help="folder for pictures of the worst and best frames")
     arguments = parser.parse_args()
+    protocol = PROTOCOLS[arguments.protocol]
     try:
-        estimator = DepthEstimator.load(arguments.model)
-        names = split_names(arguments.data / "splits.mat", arguments.split)
-        frames = PreparedFolder(arguments.data, names, arguments.depth_scale, cache=False)
-        metrics = evaluate(estimator, frames, NYU_HALF, arguments.flip)
-    except (ValueError, FileNotFoundError, BackendError) as error:
+        for path in filter(None, (arguments.json, arguments.csv)):
+            if not path.parent.is_dir():
+                raise ValueError(f"folder {path.parent} does not exist")
+        predictor = Predictor(DepthEstimator.load(arguments.model), arguments.flip)
+        frames, names = open_frames(arguments.data, arguments.split, arguments.depth_scale, protocol)
+        found = evaluate(predictor, frames, names, protocol)
+        name = predictor.estimator.model.info.name
+        _print(found, f"{name} on {len(names)} {arguments.split} frames, {protocol.title}, no scaling")
+        if arguments.json:
+            arguments.json.write_text(json.dumps(found.to_dict(), indent=2) + "\n")
+        if arguments.csv:
+            found.write_csv(arguments.csv)
+        if arguments.pictures:
+            write_pictures(found, predictor, frames, arguments.pictures)
+    except (ValueError, OSError, BackendError) as error:
         sys.exit(f"evaluate: {error}")
-    mean, pooled = metrics.mean(), metrics.pooled()
-    print(f"{estimator.model.info.name} on {len(names)} {arguments.split} frames, Eigen crop, no scaling")
-    print(f"{'':10}" + "".join(f"{name:>10}" for name in METRICS))
-    for label, row in (("per image", mean), ("pooled", pooled)):
-        print(f"{label:10}" + "".join(f"{row[name]:10.4f}" for name in METRICS))
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"per_image_mean": mean, "pooled": pooled}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

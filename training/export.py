@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
@@ -46,14 +47,16 @@ def export(checkpoint: Checkpoint, info: ModelInfo, path: Path, half_weights: bo
     Returns
     -------
     float
-        Largest relative difference between ONNX Runtime and PyTorch.
+        Largest difference between ONNX Runtime and PyTorch, relative to the depth, or to the nearest depth that the
+        model is for where it is smaller: a network that ends in a ReLU may give zeros.
 
     Raises
     ------
     ValueError
-        If they differ by more than 1e-3 (1e-2 with half weights, which are rounded).
+        If they differ by more than 1e-3 (1e-2 with half weights, which are rounded), a ``log_variance`` by ten times
+        as much.
     """
-    network = _DepthOnly(checkpoint.network.to(memory_format=torch.contiguous_format))
+    network = _Outputs(checkpoint.network.to(memory_format=torch.contiguous_format), frames).eval()
     # A batch of two: the exporter would take a batch of one for a constant.
     program = torch.onnx.export(
         network,
@@ -61,7 +64,7 @@ def export(checkpoint: Checkpoint, info: ModelInfo, path: Path, half_weights: bo
         dynamo=True,
         opset_version=OPSET,
         input_names=["image"],
-        output_names=["depth"],
+        output_names=network.names,
         dynamic_shapes=({0: torch.export.Dim("batch")},),
         verbose=False,
     )
@@ -76,23 +79,32 @@ def export(checkpoint: Checkpoint, info: ModelInfo, path: Path, half_weights: bo
         onnx.save(model, draft)
         exported = DepthEstimator.load(draft, backend="cpu").backend.infer(frames)
         with torch.inference_mode():
-            expected = network(torch.from_numpy(frames)).numpy()
-        difference = float((np.abs(exported - expected) / np.maximum(expected, 1e-3)).max())
+            expected, *variance = (output.numpy() for output in network(torch.from_numpy(frames)))
+        difference = float((np.abs(exported - expected) / np.maximum(expected, info.min_depth)).max())
         if not difference <= (1e-2 if half_weights else 1e-3):
             raise ValueError(f"ONNX Runtime and PyTorch differ by up to {difference:.2%}: {path} was not written")
+        if variance:
+            exported = onnxruntime.InferenceSession(draft).run(["log_variance"], {"image": frames})[0]
+            apart = float(np.abs(exported - variance[0]).max())
+            if not apart <= (1e-1 if half_weights else 1e-2):
+                raise ValueError(f"log_variance differs by up to {apart:.3f} from PyTorch's: {path} was not written")
         os.replace(draft, path)
     return difference
 
 
-class _DepthOnly(torch.nn.Module):
-    """A network with nothing but its depth as output."""
+class _Outputs(torch.nn.Module):
+    """A network with nothing but the outputs of the contract, in order: depth and, if it has it, log_variance."""
 
-    def __init__(self, network: torch.nn.Module):
+    def __init__(self, network: torch.nn.Module, frames: np.ndarray):
         super().__init__()
         self.network = network
+        with torch.inference_mode():
+            output = network(torch.from_numpy(frames[:1]))
+        self.names = [name for name in ("depth", "log_variance") if name in output]
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return self.network(image)["depth"]
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        output = self.network(image)
+        return tuple(output[name] for name in self.names)
 
 
 def _halve_weights(graph: onnx.GraphProto) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
+from itertools import zip_longest
 from typing import Any
 
 import lightning
@@ -37,6 +39,10 @@ class DepthTask(lightning.LightningModule):
         Share of a one-cycle run in which the rate rises.
     patience : int
         For ``plateau``.
+    channels_last : bool
+        Keep weights and images with the channels last in memory, which convolutions prefer.
+    compile : bool
+        Compile the network with ``torch.compile`` when training starts.
 
     Raises
     ------
@@ -52,6 +58,8 @@ class DepthTask(lightning.LightningModule):
         schedule: str = "one_cycle",
         warm_up: float = 0.1,
         patience: int = 3,
+        channels_last: bool = True,
+        compile: bool = False,
     ):
         super().__init__()
         if unknown := sorted(set(losses) - set(LOSSES)):
@@ -59,9 +67,11 @@ class DepthTask(lightning.LightningModule):
         if schedule not in ("one_cycle", "plateau", "constant"):
             raise ValueError(f"schedule must be one_cycle, plateau or constant, got {schedule!r}")
         self.save_hyperparameters(ignore=["optimizer"])
-        self.network = build_network(**network).to(memory_format=torch.channels_last)
+        self.network = build_network(**network)
+        if channels_last:
+            self.network.to(memory_format=torch.channels_last)
         self.losses, self.optimizer, self.schedule = losses, optimizer, schedule
-        self.warm_up, self.patience = warm_up, patience
+        self.warm_up, self.patience, self.compiled = warm_up, patience, compile
         self.held_out = DepthMetrics()
 
     def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -69,13 +79,24 @@ class DepthTask(lightning.LightningModule):
         return self.network(image)
 
     def training_step(self, batch: dict[str, torch.Tensor], _index: int) -> torch.Tensor:
-        """Return the weighted loss of a batch."""
-        output = self(batch["image"])
+        """Return the weighted loss of a batch, at the size of its truth."""
+        output = resized(self(batch["image"]), batch["depth"].shape[-2:])
         terms = {name: LOSSES[name](output, batch["depth"]) for name in self.losses}
         total = sum(weight * terms[name] for name, weight in self.losses.items())
-        self.log_dict({f"train/{name}": value for name, value in terms.items()}, on_step=False, on_epoch=True)
-        self.log("train/loss", total, prog_bar=True, on_step=False, on_epoch=True)
+        epoch_mean = {"on_step": False, "on_epoch": True, "sync_dist": True}
+        self.log_dict({f"train/{name}": value for name, value in terms.items()}, **epoch_mean)
+        self.log("train/loss", total, prog_bar=True, **epoch_mean)
         return total
+
+    def on_fit_start(self) -> None:
+        """Compile in place, so that weights keep their names; only now, as averaging callbacks copy the network."""
+        self.seed = torch.initial_seed()
+        if self.compiled:
+            self.network.compile()
+
+    def on_train_epoch_start(self) -> None:
+        """Seed dropout by epoch and process: a resumed run draws as an uninterrupted one."""
+        torch.manual_seed(self.seed + self.trainer.current_epoch * self.trainer.world_size + self.trainer.global_rank)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last validation's frames."""
@@ -84,16 +105,28 @@ class DepthTask(lightning.LightningModule):
     def validation_step(self, batch: dict[str, torch.Tensor], _index: int) -> None:
         """Add a batch of held-out frames, at the size of their truth."""
         truth = batch["depth"]
-        depth = F.interpolate(self(batch["image"])["depth"], truth.shape[-2:], mode="bilinear").clamp(NEAR, FAR)
+        depth = resized({"depth": self(batch["image"])["depth"]}, truth.shape[-2:])["depth"].clamp(NEAR, FAR)
         for d, g in zip(depth[:, 0].cpu().numpy(), truth[:, 0].cpu().numpy(), strict=True):
             self.held_out.add(d, g, eigen_crop_mask(g))
 
     def on_validation_epoch_end(self) -> None:
-        """Log the means of the per-image metrics."""
+        """Log the means of the per-image metrics, over the frames of all processes."""
+        if self.trainer.world_size > 1:
+            self._gather_held_out()
         means = self.held_out.mean()
         shown = ("abs_rel", "delta1")
         for name, value in means.items():
-            self.log(f"val/{name}", value, prog_bar=name in shown)
+            self.log(f"val/{name}", value, prog_bar=name in shown, sync_dist=True)
+
+    def _gather_held_out(self) -> None:
+        """Collect every process's frames, as one process would have seen them."""
+        parts: list[list] = [[] for _ in range(self.trainer.world_size)]
+        torch.distributed.all_gather_object(parts, self.held_out.per_image)
+        # Frames were dealt out in turn; the last round was filled up by repeating frames.
+        rows = [row for turn in zip_longest(*parts) for row in turn if row is not None]
+        loaders = self.trainer.val_dataloaders
+        frames = getattr(loaders, "dataset", None)
+        self.held_out.per_image = rows[: len(frames)] if isinstance(frames, Sized) else rows
 
     def configure_optimizers(self) -> dict:
         """Return the optimiser and the schedule of its learning rate."""
@@ -111,3 +144,25 @@ class DepthTask(lightning.LightningModule):
             cycle_momentum=False,
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def resized(output: dict[str, torch.Tensor], size: tuple[int, int]) -> dict[str, torch.Tensor]:
+    """
+    Interpolate a network's output to the size of the truth.
+
+    Parameters
+    ----------
+    output : dict
+        Maps [N, C, h, w].
+    size : tuple of int
+        (height, width).
+
+    Returns
+    -------
+    dict
+        The same maps, [N, C, *size].
+    """
+    return {
+        name: value if value.shape[-2:] == size else F.interpolate(value, size, mode="bilinear")
+        for name, value in output.items()
+    }

@@ -7,6 +7,8 @@ target is [N, 1, h, w] in metres; pixels where it is 0 are unknown and do not co
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch.nn import functional as F
 
@@ -15,11 +17,56 @@ from training.models.residual import LOG_BINS
 Output = dict[str, torch.Tensor]
 
 
+def mse(output: Output, target: torch.Tensor) -> torch.Tensor:
+    """Mean squared error, square metres."""
+    return _mean((output["depth"] - target).square(), target)
+
+
+def l1(output: Output, target: torch.Tensor) -> torch.Tensor:
+    """Mean absolute error, metres."""
+    return _mean((output["depth"] - target).abs(), target)
+
+
 def berhu(output: Output, target: torch.Tensor) -> torch.Tensor:
     """Reverse Huber (Laina et al. 2016, eq. 1): L1 below c, (x^2 + c^2) / 2c above, c a fifth of the largest error."""
     error = (output["depth"] - target).abs()[target > 0]
+    if not error.numel():
+        return output["depth"].sum() * 0
     c = (0.2 * error.max()).detach().clamp(min=1e-6)
     return torch.where(error <= c, error, (error * error + c * c) / (2 * c)).mean()
+
+
+def silog(output: Output, target: torch.Tensor, weight: float = 0.5) -> torch.Tensor:
+    """
+    Scale-invariant error in logarithms (Eigen et al. 2014, eq. 4): mean d^2 - weight (mean d)^2 of each image.
+
+    With weight 1 a factor common to all depths would cost nothing; the paper trains with 0.5.
+    """
+    difference = _log_difference(output["depth"], target)
+    n = (target > 0).sum(dim=(1, 2, 3))
+    square, mean = (
+        difference.square().sum(dim=(1, 2, 3)) / n.clamp(min=1),
+        difference.sum(dim=(1, 2, 3)) / n.clamp(min=1),
+    )
+    return (square - weight * mean.square()).sum() / (n > 0).sum().clamp(min=1)
+
+
+def laplace_nll(output: Output, target: torch.Tensor) -> torch.Tensor:
+    """
+    Negative log-likelihood of a Laplace distribution around the depth, whose variance the network estimates too.
+
+    With s the logarithm of the variance 2 b^2, -ln p = ln 2b + |e| / b = (s + ln 2) / 2 + sqrt(2) |e| exp(-s / 2)
+    (Kendall and Gal, "What Uncertainties Do We Need in Bayesian Deep Learning", NIPS 2017).
+
+    Raises
+    ------
+    ValueError
+        If the network estimates no variance.
+    """
+    if "log_variance" not in output:
+        raise ValueError("the loss laplace_nll needs a network with log_variance: true")
+    s, error = output["log_variance"], (output["depth"] - target).abs()
+    return _mean(0.5 * (s + math.log(2)) + math.sqrt(2) * error * torch.exp(-0.5 * s), target)
 
 
 def log_l1(output: Output, target: torch.Tensor) -> torch.Tensor:
@@ -68,6 +115,12 @@ def bin_cross_entropy(output: Output, target: torch.Tensor) -> torch.Tensor:
     return (entropy * known).sum() / known.sum().clamp(min=1)
 
 
+def _mean(value: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return the mean over pixels with truth, 0 without any."""
+    known = target > 0
+    return torch.where(known, value, torch.zeros_like(value)).sum() / known.sum().clamp(min=1)
+
+
 def _log_difference(depth: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     known = target > 0
     log_target = target.clamp(min=1e-3).log()
@@ -76,6 +129,10 @@ def _log_difference(depth: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 LOSSES = {
     "berhu": berhu,
+    "l1": l1,
+    "laplace_nll": laplace_nll,
+    "mse": mse,
+    "silog": silog,
     "bin_cross_entropy": bin_cross_entropy,
     "log_gradient": log_gradient,
     "log_l1": log_l1,

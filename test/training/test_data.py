@@ -1,15 +1,22 @@
+import re
+import subprocess
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import scipy.io
 
 pytest.importorskip("torch", reason="the training package needs PyTorch")
 
 from depth_estimation_ros import PinholeCamera
+from depth_estimation_ros.resample import shrink
 from training.data.augment import Augmentation, virtual_camera
 from training.data.folder import PreparedFolder, split_names
-from training.data.module import hold_out
+from training.data.frames import FrameTransform
+from training.data.module import DepthData, hold_out
 
 CAMERA = PinholeCamera(160, 120, 130.0, 130.0, 79.5, 59.5)
 
@@ -111,6 +118,90 @@ def test_a_damaged_image_is_named(folder):
     (folder / "rgb" / "0.png").write_bytes(b"not an image")
     with pytest.raises(ValueError, match=r"rgb/0\.png is not an image"):
         PreparedFolder(folder, ["0"], 0.001)
+
+
+def test_what_the_network_sees_is_resampled_as_on_the_robot(folder):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (120, 160, 3), np.uint8)
+    item = FrameTransform(input_size=(50, 70))(image, np.zeros((120, 160), np.uint16), 0.001, 0)
+    np.testing.assert_array_equal(item["image"], shrink(image, 70, 50))
+
+
+def test_large_frames_are_halved_before_they_are_augmented():
+    """A frame of twice the size gives what its half gives: the same random numbers, the same camera."""
+    small = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+    depth = np.random.default_rng(1).integers(1000, 9000, (120, 160)).astype(np.uint16)
+    large, large_depth = (np.repeat(np.repeat(a, 2, 0), 2, 1) for a in (small, depth))
+    options = {"input_size": (110, 150), "output_size": (30, 40), "augmentation": Augmentation()}
+    one = FrameTransform(camera=CAMERA, **options)(small, depth, 0.001, 5)
+    other = FrameTransform(camera=CAMERA.resized(320, 240), **options)(large, large_depth, 0.001, 5)
+    assert (one["image"] == other["image"]).all() and (one["depth"] == other["depth"]).all()
+
+
+def test_a_jpeg_decoded_at_half_its_size_is_the_same_picture(tmp_path):
+    for name in ("rgb", "depth"):
+        (tmp_path / name).mkdir()
+    image = cv2.resize(np.random.default_rng(0).integers(0, 255, (24, 32, 3), np.uint8), (320, 240))
+    cv2.imwrite(str(tmp_path / "rgb" / "0.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    cv2.imwrite(str(tmp_path / "depth" / "0.png"), np.full((240, 320), 3000, np.uint16))
+    options = {"camera": CAMERA.resized(320, 240), "input_size": (110, 150), "output_size": (30, 40)}
+    frames = PreparedFolder(tmp_path, ["0"], 0.001, augmentation=Augmentation(), cache=False, **options)
+    image, depth = frames.decode(0)
+    assert image.shape == (120, 160, 3) and depth.shape == (240, 320)
+    whole = PreparedFolder(tmp_path, ["0"], 0.001, cache=False).decode(0)[0]
+    assert np.abs(image.astype(int) - shrink(whole, 160, 120)).mean() < 2
+    item = frames.transform(whole, depth, 0.001, 0)
+    assert (frames[0]["depth"] == item["depth"]).all()
+    assert (frames[0]["image"].int() - item["image"].int()).abs().float().mean() < 2
+
+
+def test_a_camera_of_another_size_than_the_frames_is_refused(folder):
+    frames = PreparedFolder(folder, ["0"], 0.001, camera=CAMERA.resized(320, 240), augmentation=Augmentation())
+    with pytest.raises(ValueError, match="frames are 160x120, the recipe's camera 320x240"):
+        frames[0]
+
+
+def test_frames_beyond_the_limit_of_memory_are_read_when_asked_for(folder, monkeypatch):
+    monkeypatch.setattr("training.data.folder.CACHE_LIMIT", 2 * 120 * 160 * 5)
+    kept, read = PreparedFolder(folder, ["0", "1"], 0.001), PreparedFolder(folder, ["0", "1", "3"], 0.001)
+    for name in ("rgb", "depth"):
+        (folder / name / "1.png").unlink()
+    assert kept[1]["depth"].max() == 2
+    with pytest.raises(ValueError, match=r"1\.png is not an image"):
+        read[1]
+
+
+def test_depth_data_reads_the_labelled_set_itself(tmp_path):
+    h5py = pytest.importorskip("h5py", reason="MATLAB 7.3 files are read with h5py")
+    with h5py.File(tmp_path / "labeled.mat", "w") as file:
+        file["images"] = np.zeros((20, 3, 160, 120), np.uint8)
+        file["depths"] = np.ones((20, 160, 120), np.float32) * np.arange(1, 21, dtype=np.float32)[:, None, None] / 4
+    scipy.io.savemat(tmp_path / "splits.mat", {"trainNdxs": np.arange(1, 17)[:, None], "testNdxs": [[17]]})
+    camera = {name: getattr(CAMERA, name) for name in ("width", "height", "fx", "fy", "cx", "cy")}
+    data = DepthData(
+        str(tmp_path / "labeled.mat"), "splits.mat", 1.0, camera, (60, 80), (30, 40), batch_size=4, held_out=0.25
+    )
+    data.setup()
+    seen = [float(d.max()) for batch in data.train_dataloader() for d in batch["depth"]]
+    held = [float(d.max()) for batch in data.val_dataloader() for d in batch["depth"]]
+    assert sorted(seen + held) == [n / 4 for n in range(1, 17)]
+    assert next(iter(data.val_dataloader()))["depth"].shape[2:] == (120, 160)
+
+
+def test_the_loaders_benchmark_measures_and_names_mistakes(folder):
+    def benchmark(*arguments):
+        line = [sys.executable, "-m", "training.data.benchmark", folder, *arguments]
+        return subprocess.run([*map(str, line)], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+
+    done = benchmark("--frames", 40, "--batch", 2, "--rounds", 1, "--input", 60, 80, "--augment")
+    assert done.returncode == 0, done.stderr
+    loading, decoding, ratio = map(
+        float, re.search(r"loader (\d+) .* alone (\d+) .* ratio ([\d.]+)", done.stdout).groups()
+    )
+    assert loading > 0 and ratio == pytest.approx(loading / decoding, abs=0.02)
+    for arguments, sentence in ((["--split-file", "none.txt"], "does not exist"), (["--frames", 10], "at least 256")):
+        done = benchmark(*arguments)
+        assert done.returncode != 0 and sentence in done.stderr and "Traceback" not in done.stderr
 
 
 def test_held_out_frames_are_runs_apart_from_the_training_frames():

@@ -79,18 +79,22 @@ class Augmentation:
         angles = np.radians([rng.uniform(-a, a) for a in (self.pitch, self.yaw, self.roll)])
         image, depth = virtual_camera(image, depth, camera, angles, rng.uniform(*self.zoom), rng)
         if rng.random() < self.flip:
-            image, depth = image[:, ::-1], depth[:, ::-1]
-        image = self._recolour(image.astype(np.float32), rng)
+            image, depth = cv2.flip(image, 1), cv2.flip(depth, 1)
+        image = self._recolour(image, rng)
         if rng.random() < self.erase:
             h, w = depth.shape
             eh, ew = int(h * rng.uniform(0.1, 0.4)), int(w * rng.uniform(0.1, 0.4))
             y, x = rng.integers(0, h - eh), rng.integers(0, w - ew)
-            image[y : y + eh, x : x + ew] = rng.uniform(0, 255, 3)
-        return np.clip(image + 0.5, 0, 255).astype(np.uint8), np.ascontiguousarray(depth)
+            image[y : y + eh, x : x + ew] = _to_bytes(rng.uniform(0, 255, 3).astype(np.float32))
+        return image, np.ascontiguousarray(depth)
 
     def _recolour(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         gain = rng.uniform(*self.colour, 3) * (1 + rng.uniform(-self.brightness, self.brightness))
-        image = image * gain.astype(np.float32)
+        if not (self.contrast or self.saturation or self.gamma or self.noise):
+            # Each value is changed by itself: 256 of them are looked up.
+            table = _to_bytes(np.arange(256, dtype=np.float32)[:, None] * gain.astype(np.float32))
+            return cv2.LUT(np.ascontiguousarray(image), table[:, None])
+        image = image.astype(np.float32) * gain.astype(np.float32)
         if self.contrast:
             image = (image - image.mean()) * np.float32(1 + rng.uniform(-self.contrast, self.contrast)) + image.mean()
         if self.saturation:
@@ -101,7 +105,11 @@ class Augmentation:
             image = 255 * (np.clip(image, 0, 255) / 255) ** np.float32(exponent)
         if self.noise:
             image = image + rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(0, self.noise))
-        return image
+        return _to_bytes(image)
+
+
+def _to_bytes(image: np.ndarray) -> np.ndarray:
+    return np.clip(image + 0.5, 0, 255).astype(np.uint8)
 
 
 def virtual_camera(

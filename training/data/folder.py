@@ -12,6 +12,9 @@ from torch.utils.data import Dataset
 
 from depth_estimation_ros.camera import PinholeCamera
 from training.data.augment import Augmentation
+from training.data.frames import FrameTransform
+
+CACHE_LIMIT = 4 << 30  # bytes
 
 
 class PreparedFolder(Dataset):
@@ -35,7 +38,7 @@ class PreparedFolder(Dataset):
     augmentation : Augmentation, optional
         Applied at the stored size, before resampling.
     cache : bool
-        Keep the decoded images in memory.
+        Keep the decoded images in memory, if all of them take less than `CACHE_LIMIT`.
     seed : int
         Seed of the augmentation; item i of epoch e is the same whatever the number of workers.
 
@@ -58,15 +61,12 @@ class PreparedFolder(Dataset):
         cache: bool = True,
         seed: int = 0,
     ):
-        if augmentation is not None and camera is None:
-            raise ValueError("augmentation needs the camera's intrinsics")
+        self.transform = FrameTransform(depth_limit, camera, input_size, output_size, augmentation, seed)
         root = Path(root)
         self.pairs = [(_find(root / "rgb", name), _find(root / "depth", name)) for name in names]
-        self.depth_scale, self.depth_limit = depth_scale, depth_limit
-        self.camera, self.augmentation = camera, augmentation
-        self.input_size, self.output_size = input_size, output_size
-        self.seed, self.epoch = seed, 0
-        self._cached = [self._read(i) for i in range(len(self.pairs))] if cache else None
+        self.depth_scale = depth_scale
+        fits = cache and self.pairs and len(self.pairs) * sum(a.nbytes for a in self.decode(0)) <= CACHE_LIMIT
+        self._cached = [self.decode(i) for i in range(len(self.pairs))] if fits else None
 
     def __len__(self) -> int:
         """Return the number of pairs."""
@@ -74,21 +74,22 @@ class PreparedFolder(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         """Return ``image`` uint8 [H, W, 3] RGB and ``depth`` float32 [1, h, w], metres, 0 where unknown."""
-        image, raw = self._cached[index] if self._cached else self._read(index)
-        depth = raw.astype(np.float32) * np.float32(self.depth_scale)
-        depth[depth >= self.depth_limit] = 0
-        if self.augmentation is not None:
-            rng = np.random.default_rng((self.seed, self.epoch, index))
-            image, depth = self.augmentation(image, depth, self.camera, rng)
-        if self.input_size is not None:
-            image = cv2.resize(image, self.input_size[::-1], interpolation=cv2.INTER_AREA)
-        if self.output_size is not None:
-            depth = cv2.resize(depth, self.output_size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-        return {"image": torch.from_numpy(np.ascontiguousarray(image)), "depth": torch.from_numpy(depth)[None]}
+        image, raw = self._cached[index] if self._cached else self.decode(index)
+        return self.transform(image, raw, self.depth_scale, index)
 
-    def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch, which seeds the augmentation."""
+        return self.transform.epoch
+
+    @epoch.setter
+    def epoch(self, number: int) -> None:
+        self.transform.epoch = number
+
+    def decode(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read a pair: uint8 RGB [H, W, 3] (or half the size), and depth as stored; ValueError names a damaged file."""
         rgb, depth = self.pairs[index]
-        image = cv2.imread(str(rgb), cv2.IMREAD_COLOR)
+        image = cv2.imread(str(rgb), self.transform.colour_flag)
         raw = cv2.imread(str(depth), cv2.IMREAD_UNCHANGED)
         for path, array in ((rgb, image), (depth, raw)):
             if array is None:

@@ -1,31 +1,40 @@
-"""The data of a training: one prepared folder, its training frames, and a held-out part of them."""
+"""The data of a training: a prepared set, its training frames, and a held-out part of them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import cv2
 import lightning
 import torch
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 from depth_estimation_ros.camera import PinholeCamera
+from training.data.association import sample_evenly
 from training.data.augment import Augmentation
 from training.data.folder import PreparedFolder, split_names
+from training.data.frames import FrameTransform
+from training.data.shards import shards_of
+from training.data.streaming import ShardedFrames
+
+SHUFFLE_BUFFER = 500  # encoded frames in each worker, about 150 MB at 640x480
 
 
 class DepthData(lightning.LightningDataModule):
     """
-    Training and validation frames of a prepared folder. Test frames are never read here.
+    Training and validation frames of a prepared set. Test frames are never read here.
 
     Parameters
     ----------
     root : str
-        Folder with ``rgb/`` and ``depth/``.
+        Folder with ``rgb/`` and ``depth/``, or with ``shards/`` and ``index.csv`` (`training.data.shards`), or
+        ``nyu_depth_v2_labeled.mat``.
     split_file : str
-        See `training.data.folder.split_names`; relative to ``root``.
+        See `training.data.folder.split_names`; relative to ``root``. Shards have their splits in their index.
     depth_scale, depth_limit : float
-        Metres per unit of the depth images; depth in metres from which they are saturated.
+        Metres per unit of the depth images (not used for shards and the ``.mat``, which define theirs); depth in
+        metres from which they are saturated.
     camera : dict
         ``width, height, fx, fy, cx, cy`` of the stored images, in pixels.
     input_size, output_size : tuple of int
@@ -68,22 +77,46 @@ class DepthData(lightning.LightningDataModule):
         """Read the split and the frames."""
         p = self.hparams
         root = Path(p.root)
-        if not root.is_dir():
+        if not root.exists():
             raise ValueError(f"data folder {root} does not exist; give --data.root the folder with rgb/ and depth/")
-        names = split_names(root / p.split_file, "train")
-        train, held = hold_out(names, p.held_out)
         size = {k: int(p.camera[k]) for k in ("width", "height")}
         camera = PinholeCamera(**{**p.camera, **size})
+        # Validation is held against the stored depth, as the evaluation is.
         common = {"depth_limit": p.depth_limit, "camera": camera, "input_size": tuple(p.input_size)}
         training = {"output_size": tuple(p.output_size), "augmentation": self.augmentation, "seed": p.seed}
-        self.train_frames = PreparedFolder(root, train, p.depth_scale, **common, **training)
         self.extra_frames = None
+        if (root / "shards").is_dir():
+            if p.extra:
+                raise ValueError("an extra set is mixed with folders, not with shards; prepare one set of both")
+            self._setup_shards(root, FrameTransform(**common, **training), FrameTransform(**common))
+            return
+        labelled = root.suffix == ".mat"
+        names = split_names((root.parent if labelled else root) / p.split_file, "train")
+        train, held = hold_out(names, p.held_out)
+        if labelled:
+            from training.data.nyu_labelled import NyuLabelled
+
+            self.train_frames = NyuLabelled(root, train, **common, **training)
+            self.held_frames = NyuLabelled(root, held, **common)
+        else:
+            self.train_frames = PreparedFolder(root, train, p.depth_scale, **common, **training)
+            self.held_frames = PreparedFolder(root, held, p.depth_scale, **common)
         if p.extra:
             extra = Path(p.extra["root"])
             names = split_names(extra / p.extra["split_file"], "train")
             self.extra_frames = PreparedFolder(extra, names, p.extra["depth_scale"], **common, **training)
-        # Validation is held against the stored depth, as the evaluation is.
-        self.held_frames = PreparedFolder(root, held, p.depth_scale, **common)
+
+    def _setup_shards(self, root: Path, training: FrameTransform, validation: FrameTransform) -> None:
+        shards = shards_of(root, "train")
+        scenes = list(dict.fromkeys(shards.values()))
+        share = self.hparams.held_out
+        taken = sample_evenly(scenes, max(1, round(len(scenes) * share))) if share else []
+        train, held = ([s for s, scene in shards.items() if (scene in taken) == side] for side in (False, True))
+        if not train:
+            raise ValueError(f"{root} has too few scenes to hold some of them out; set data.held_out to 0")
+        process = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        self.train_frames = ShardedFrames(root, train, training, self.hparams.batch_size, SHUFFLE_BUFFER, *process)
+        self.held_frames = ShardedFrames(root, held, validation)
 
     def train_dataloader(self) -> DataLoader:
         """Return shuffled batches of augmented training frames."""
@@ -97,19 +130,28 @@ class DepthData(lightning.LightningDataModule):
             count = round(self.hparams.extra["share"] * len(self.train_frames))
             chosen = torch.randperm(len(self.extra_frames), generator=generator)[:count].tolist()
             frames = ConcatDataset([frames, Subset(self.extra_frames, chosen)])
+        streamed = isinstance(frames, ShardedFrames)  # it shuffles by itself
+        # Drawn once: left to the loader, it would depend on how many iterators were made, one more when resuming.
+        order = None if streamed else torch.randperm(len(frames), generator=generator).tolist()
         return DataLoader(
             frames,
             self.hparams.batch_size,
-            shuffle=True,
+            sampler=order,
             generator=generator,
             drop_last=True,
             num_workers=self.hparams.workers,
+            worker_init_fn=one_thread,
             pin_memory=torch.cuda.is_available(),
         )
 
     def val_dataloader(self) -> DataLoader | list:
         """Return the held-out frames, or nothing where none are held out."""
         return DataLoader(self.held_frames, self.hparams.batch_size) if len(self.held_frames) else []
+
+
+def one_thread(worker: int) -> None:
+    """Keep OpenCV in a loader's process to one thread: there are as many processes as cores to use."""
+    cv2.setNumThreads(0)
 
 
 def hold_out(names: list[str], share: float, runs: int = 8) -> tuple[list[str], list[str]]:

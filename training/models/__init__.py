@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from torch import nn
 
+from training.models.eigen_coarse import EigenCoarse
+from training.models.fcrn import FcrnUpProj
+from training.models.plain import PlainCNN
 from training.models.residual import ResNetUpProjection
 
-NETWORKS: dict[str, type[nn.Module]] = {"resnet_up_projection": ResNetUpProjection}
+NETWORKS: dict[str, type[nn.Module]] = {
+    "resnet_up_projection": ResNetUpProjection,
+    "eigen_coarse": EigenCoarse,
+    "plain": PlainCNN,
+    "fcrn": FcrnUpProj,
+}
 
 
 def build_network(name: str, **options) -> nn.Module:

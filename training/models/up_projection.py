@@ -1,13 +1,21 @@
 """
 Up-projection blocks of Laina et al., "Deeper Depth Prediction with Fully Convolutional Residual Networks" (3DV 2016).
 
-A block doubles the resolution: unpool x2 (each value into the top-left of a 2x2 cell, the holes zero), then a
-5x5 convolution, ReLU and a 3x3 convolution, plus a projection branch (5x5 on the same unpooled map).
+A block doubles the resolution: unpool x2 (`unpool`), then a 5x5 convolution, ReLU and a 3x3 convolution, plus a
+projection branch (5x5 on the same unpooled map). The holes of the unpooled map are filled with zeros (the paper) or
+with the average of their two nearest neighbours (the study's variant, against the grid that zeros leave).
 
-Three quarters of what the 5x5 convolutions read are zeros. `UpProjection` leaves them out: unpooling followed by
-a 5x5 convolution is one transposed convolution of stride 2 with the kernel flipped, and both branches read the
-same input, so one transposed convolution computes them together. `NaiveUpProjection` is the definition, kept to
-hold the fast form against it and to measure what it saves.
+Both are computed in a fast form that gives the same numbers. `NaiveUpProjection` is the definition, kept to hold the
+fast form against it and to measure what it saves.
+
+**Zeros.** Three quarters of what the 5x5 convolutions read are zeros. Unpooling followed by a 5x5 convolution is one
+transposed convolution of stride 2 with the kernel flipped, and both branches read the same input, so one transposed
+convolution computes them together: a quarter of the multiply-adds.
+
+**Average.** Averaging is unpooling with zeros followed by the fixed filter ``FILL`` on each channel, and filters
+commute: the same transposed convolution runs first and ``FILL`` after it, on few channels, at 9 multiply-adds a value.
+At the border, the map goes on with its edge values, for the holes and for the 5x5 convolution (which is thus padded by
+replication, where that on zeros is padded by zeros): padding the small map by its edge computes this exactly.
 """
 
 from __future__ import annotations
@@ -16,24 +24,41 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+HOLES = ("zeros", "average")
 
-def unpool(x: torch.Tensor) -> torch.Tensor:
+# Copies a value, and gives each hole beside it a half, each diagonal hole a quarter of it.
+FILL = torch.tensor([[0.25, 0.5, 0.25], [0.5, 1.0, 0.5], [0.25, 0.5, 0.25]])
+
+
+def unpool(x: torch.Tensor, holes: str = "zeros") -> torch.Tensor:
     """
-    Double the resolution by putting each value into the top-left of a 2x2 cell of zeros.
+    Double the resolution by putting each value into the top-left of a 2x2 cell.
 
     Parameters
     ----------
     x : torch.Tensor
         [N, C, H, W].
+    holes : {"zeros", "average"}
+        What fills the other three of a cell: zeros, or the average of the two nearest neighbours. These are left and
+        right for the top-right hole, above and below for the bottom-left one. The bottom-right hole has four values at
+        equal distance; it is the average of its two filled neighbours, above and below or left and right, either
+        of which is the mean of the four. A hole in the last row or column has a neighbour on one side only and
+        takes its value.
 
     Returns
     -------
     torch.Tensor
         [N, C, 2H, 2W].
     """
-    cell = x.new_zeros(2, 2)
-    cell[0, 0] = 1
-    return torch.kron(x.contiguous(), cell)
+    if holes == "zeros":
+        cell = x.new_zeros(2, 2)
+        cell[0, 0] = 1
+        return torch.kron(x.contiguous(), cell)
+    for axis in (2, 3):
+        n = x.shape[axis]
+        following = torch.cat([x.narrow(axis, 1, n - 1), x.narrow(axis, n - 1, 1)], dim=axis)
+        x = torch.stack([x, 0.5 * (x + following)], dim=axis + 1).flatten(axis, axis + 1)
+    return x
 
 
 class UpProjection(nn.Module):
@@ -44,11 +69,20 @@ class UpProjection(nn.Module):
     ----------
     in_channels, out_channels : int
         Channels before and after. [N, in, H, W] becomes [N, out, 2H, 2W].
+    holes : {"zeros", "average"}
+        See `unpool`. The weights are the same for both.
+
+    Raises
+    ------
+    ValueError
+        If ``holes`` is neither.
     """
 
-    def __init__(self, in_channels: int, out_channels: int):
+    def __init__(self, in_channels: int, out_channels: int, holes: str = "zeros"):
         super().__init__()
-        self.out_channels = out_channels
+        if holes not in HOLES:
+            raise ValueError(f"unpooling must be zeros or average, got {holes!r}")
+        self.out_channels, self.holes = out_channels, holes
         # The first out_channels are the residual branch, the others the projection.
         self.up = nn.ConvTranspose2d(
             in_channels, 2 * out_channels, 5, stride=2, padding=2, output_padding=1, bias=False
@@ -56,17 +90,28 @@ class UpProjection(nn.Module):
         self.up_norm = nn.BatchNorm2d(2 * out_channels)
         self.conv = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.conv_norm = nn.BatchNorm2d(out_channels)
+        if holes == "average":
+            self.register_buffer("fill", FILL.repeat(2 * out_channels, 1, 1, 1), persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the block's output at twice the resolution."""
-        branch, projection = self.up_norm(self.up(x)).split([self.out_channels, self.out_channels], dim=1)
+        up = self.up(x) if self.holes == "zeros" else self._up_average(x)
+        branch, projection = self.up_norm(up).split([self.out_channels, self.out_channels], dim=1)
         branch = self.conv_norm(self.conv(F.relu(branch)))
         return F.relu(branch + projection)
+
+    def _up_average(self, x: torch.Tensor) -> torch.Tensor:
+        height, width = x.shape[2:]
+        # The 5x5 convolution and FILL reach 3 pixels of the large map beyond it: 1 value before, 2 behind.
+        up = self.up(F.pad(x, (1, 2, 1, 2), mode="replicate"))
+        # Of the large map from -2 on, FILL needs -1 to 2H.
+        up = up[:, :, 1 : 2 * height + 3, 1 : 2 * width + 3]
+        return F.conv2d(up, self.fill.to(up.dtype), groups=up.shape[1])
 
 
 class NaiveUpProjection(nn.Module):
     """
-    The same block as the paper draws it: zeros, unpool, 5x5.
+    The same block as it is defined: unpool, 5x5.
 
     Parameters
     ----------
@@ -76,15 +121,17 @@ class NaiveUpProjection(nn.Module):
 
     def __init__(self, block: UpProjection):
         super().__init__()
-        self.out_channels = block.out_channels
+        self.out_channels, self.holes = block.out_channels, block.holes
         weight = block.up.weight  # [in, 2 out, 5, 5]
-        self.conv5 = nn.Conv2d(weight.shape[0], weight.shape[1], 5, padding=2, bias=False)
+        edge = "zeros" if block.holes == "zeros" else "replicate"
+        self.conv5 = nn.Conv2d(weight.shape[0], weight.shape[1], 5, padding=2, padding_mode=edge, bias=False)
         self.conv5.weight = nn.Parameter(weight.detach().transpose(0, 1).flip(2, 3).contiguous())
         self.up_norm, self.conv, self.conv_norm = block.up_norm, block.conv, block.conv_norm
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the block's output at twice the resolution."""
-        branch, projection = self.up_norm(self.conv5(unpool(x))).split([self.out_channels, self.out_channels], dim=1)
+        up = self.up_norm(self.conv5(unpool(x, self.holes)))
+        branch, projection = up.split([self.out_channels, self.out_channels], dim=1)
         branch = self.conv_norm(self.conv(F.relu(branch)))
         return F.relu(branch + projection)
 

@@ -1,0 +1,81 @@
+"""Where a model errs: by distance, and against what it says of its own certainty."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from depth_estimation_ros.evaluation.metrics import DepthMetrics
+
+# Edges in metres of true depth; the last range is open.
+DISTANCES = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
+LEVELS = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
+
+
+class ErrorByDistance:
+    """Metrics over all pixels whose true depth lies in each of the ranges between `DISTANCES`."""
+
+    def __init__(self):
+        self._ranges = [DepthMetrics() for _ in DISTANCES]
+
+    def add(self, depth: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> None:
+        """Add an image: metres, and the pixels that count."""
+        depth, truth = depth[mask], truth[mask]
+        index = np.searchsorted(DISTANCES, truth, side="right") - 1
+        for i in np.unique(index):
+            inside = index == i
+            self._ranges[i].add(depth[inside], truth[inside])
+
+    def table(self) -> list[dict[str, float]]:
+        """
+        Return a row for each range that has pixels.
+
+        Returns
+        -------
+        list of dict
+            ``from``, ``to`` (metres; ``to`` is infinite for the last), ``share`` of all pixels, and the metrics.
+        """
+        ends = (*DISTANCES[1:], math.inf)
+        rows = [
+            {"from": float(a), "to": float(b), **metrics.pooled()}
+            for a, b, metrics in zip(DISTANCES, ends, self._ranges, strict=True)
+            if metrics.per_image
+        ]
+        total = sum(row["pixels"] for row in rows)
+        return [{**row, "share": row["pixels"] / total} for row in rows]
+
+
+class Calibration:
+    """
+    How often the truth lies within the interval in which a model expects it.
+
+    The model's error is Laplace distributed with the variance v = 2 b^2 that it gives: with probability p it is
+    smaller than -b ln(1 - p). A calibrated model keeps that for every p.
+    """
+
+    def __init__(self):
+        self._within, self._pixels, self._variance = np.zeros(len(LEVELS)), 0, 0.0
+
+    def add(self, depth: np.ndarray, truth: np.ndarray, log_variance: np.ndarray, mask: np.ndarray) -> None:
+        """Add an image: metres, the logarithm of square metres, and the pixels that count."""
+        variance = np.exp(log_variance[mask].astype(np.float64))
+        scaled = np.abs(depth[mask] - truth[mask]) / np.sqrt(0.5 * variance)
+        self._within += [(scaled <= -math.log1p(-level)).sum() for level in LEVELS]
+        self._pixels += scaled.size
+        self._variance += variance.sum()
+
+    @property
+    def used(self) -> bool:
+        """Whether any image was added."""
+        return self._pixels > 0
+
+    def curve(self) -> list[dict[str, float]]:
+        """Return ``expected`` and ``observed`` shares of pixels for each of `LEVELS`."""
+        observed = self._within / self._pixels
+        return [{"expected": float(e), "observed": float(o)} for e, o in zip(LEVELS, observed, strict=True)]
+
+    def summary(self) -> dict[str, float]:
+        """Return the mean distance of the curve from the diagonal, and the root of the mean variance in metres."""
+        distance = np.mean([abs(row["observed"] - row["expected"]) for row in self.curve()])
+        return {"calibration_error": float(distance), "deviation": math.sqrt(self._variance / self._pixels)}

@@ -1,0 +1,156 @@
+"""
+``python -m training.data.benchmark ROOT``: images a second of the training loader against decoding alone.
+
+ROOT is a prepared folder or a set of shards. Both are done by the same number of processes, in turns; the loader
+also converts, augments as Laina et al. 2016 (with --augment), resamples, makes batches and hands them over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import multiprocessing
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from torch.utils.data import DataLoader, Subset
+
+from depth_estimation_ros.camera import PinholeCamera
+from training.data.augment import Augmentation
+from training.data.folder import PreparedFolder, split_names
+from training.data.frames import FrameTransform
+from training.data.module import SHUFFLE_BUFFER, one_thread
+from training.data.shards import read_shards, shards_of
+from training.data.streaming import ShardedFrames
+
+WARM_UP = 8  # batches: processes have started, and what was prefetched meanwhile is used up
+
+
+def decoding_rate(decoders: list[Callable[[], Iterator]], count: int) -> float:
+    """
+    Decode in one process for each decoder, all at a time.
+
+    Parameters
+    ----------
+    decoders : list of callable
+        Each returns an endless iterator of decoded frames.
+    count : int
+        Frames that each decodes.
+
+    Returns
+    -------
+    float
+        Frames a second of all together.
+    """
+    fork = multiprocessing.get_context("fork")
+    together, rates = fork.Barrier(len(decoders)), fork.SimpleQueue()
+
+    def work(decoder: Callable[[], Iterator]) -> None:
+        one_thread(0)
+        frames = decoder()
+        next(frames)
+        together.wait()
+        start = time.perf_counter()
+        done = sum(1 for _ in itertools.islice(frames, count))
+        rates.put(done / (time.perf_counter() - start))
+
+    processes = [fork.Process(target=work, args=(decoder,)) for decoder in decoders]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    if any(process.exitcode for process in processes):
+        raise ValueError("a process that decodes has failed; see above")
+    return sum(rates.get() for _ in processes)
+
+
+def loading_rate(loader: DataLoader) -> float:
+    """Return the frames a second that a loader gives once it is under way."""
+    batches = iter(loader)
+    for _ in range(WARM_UP):
+        next(batches)
+    start, count = time.perf_counter(), 0
+    for batch in batches:
+        count += len(batch["image"])
+    return count / (time.perf_counter() - start)
+
+
+def open_set(root: Path, arguments: argparse.Namespace) -> tuple[list[Callable[[], Iterator]], Callable]:
+    """Return a decoder for each worker, and a function that makes the loader."""
+    workers, batch = arguments.workers, arguments.batch
+    sharded = (root / "shards").is_dir()
+    shards = list(shards_of(root, "train")) if sharded else []
+    names = [] if sharded else split_names(root / arguments.split_file, "train")
+    folder = PreparedFolder(root, names, arguments.depth_scale, cache=False)
+    if sharded:
+        paths = [root.resolve() / "shards" / shard for shard in shards]
+        image = next(read_shards(paths))[1]
+
+        def decoder(worker: int) -> Iterator:
+            return itertools.chain.from_iterable(read_shards(np.roll(paths, -worker)) for _ in itertools.count())
+    else:
+        image = folder.decode(0)[0]
+
+        def decoder(worker: int) -> Iterator:
+            return (
+                folder.decode(i) for i in itertools.islice(itertools.cycle(range(len(folder))), worker, None, workers)
+            )
+
+    h, w = image.shape[:2]
+    camera = PinholeCamera.from_fov(w, h, 1.1)
+    augmentation = Augmentation() if arguments.augment else None
+    transform = FrameTransform(10.0, camera, tuple(arguments.input), tuple(arguments.output), augmentation)
+
+    def loader() -> DataLoader:
+        common = {"batch_size": batch, "num_workers": workers, "drop_last": True, "worker_init_fn": one_thread}
+        if sharded:
+            times = -(-arguments.frames // max(1, len(ShardedFrames(root, shards, transform))))
+            return DataLoader(ShardedFrames(root, shards * times, transform, batch, SHUFFLE_BUFFER), **common)
+        loaded = PreparedFolder(root, names, arguments.depth_scale, cache=False)
+        loaded.transform = transform
+        return DataLoader(Subset(loaded, [i % len(loaded) for i in range(arguments.frames)]), shuffle=True, **common)
+
+    return [lambda worker=worker: decoder(worker) for worker in range(workers)], loader
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends with one sentence."""
+    parser = argparse.ArgumentParser(prog="python -m training.data.benchmark", description=__doc__)
+    parser.add_argument("root", type=Path, help="prepared folder or shards")
+    parser.add_argument("--split-file", default="split.txt", help="of a folder; default split.txt")
+    parser.add_argument("--depth-scale", type=float, default=0.001, help="metres per unit of a folder's depth images")
+    parser.add_argument("--input", type=int, nargs=2, default=[228, 304], metavar=("H", "W"))
+    parser.add_argument("--output", type=int, nargs=2, default=[128, 160], metavar=("H", "W"))
+    parser.add_argument("--augment", action="store_true", help="augment as Laina et al.")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--frames", type=int, default=1600, help="loaded in each round")
+    parser.add_argument("--rounds", type=int, default=5, help="the median is reported")
+    arguments = parser.parse_args()
+    try:
+        if min(arguments.workers, arguments.batch, arguments.rounds) < 1:
+            raise ValueError("--workers, --batch and --rounds must be positive")
+        if arguments.frames < 2 * WARM_UP * arguments.batch:
+            raise ValueError(f"--frames must be at least {2 * WARM_UP * arguments.batch} to measure past the start")
+        decoders, loader = open_set(arguments.root, arguments)
+        rounds = []
+        for number in range(arguments.rounds):
+            decoding = decoding_rate(decoders, arguments.frames // arguments.workers)
+            loading = loading_rate(loader())
+            rounds.append((loading / decoding, loading, decoding))
+            print(f"round {number + 1}: loader {loading:.0f}, decoding alone {decoding:.0f} images/s", flush=True)
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"benchmark: {error}")
+    ratio, loading, decoding = (statistics.median(column) for column in zip(*rounds, strict=True))
+    print(
+        f"{arguments.workers} workers: loader {loading:.0f} images/s, decoding alone {decoding:.0f} images/s, "
+        f"ratio {ratio:.2f} (medians of {arguments.rounds})"
+    )
+
+
+if __name__ == "__main__":
+    main()

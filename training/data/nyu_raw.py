@@ -1,0 +1,297 @@
+"""
+``python -m training.data.nyu_raw DUMP --output DIR``: the raw NYU Depth v2 recordings made ready for training.
+
+Every depth image takes the colour image nearest in time, is projected into its camera, and loses its invalid, its
+smallest and its largest depths. A run that was stopped goes on where it was; files that cannot be read are listed in
+bad_files.csv and skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import multiprocessing
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich.progress import Progress
+
+from training.data import kinect
+from training.data.association import RawPair, find_scenes, sample_evenly, scene_pairs
+from training.data.colorization import fill_depth
+from training.data.shards import INDEX_FIELDS, webdataset, write_shard
+
+FRAMES_IN_PART = 64  # of one scene: about 20 MB in a shard; what a stopped run does again
+
+
+@dataclass(frozen=True)
+class Settings:
+    """
+    What decides how the prepared set looks; a second run must have the same.
+
+    Parameters
+    ----------
+    format : {"shards", "folder"}
+        Tar shards (`training.data.shards`), or images in ``rgb/`` and ``depth/`` with a ``split.txt``.
+    max_gap : float
+        Largest distance in time of a depth and its colour image, seconds.
+    per_scene : int
+        Frames taken from each scene, evenly; 0 takes all.
+    fill : bool
+        Fill holes by colorization.
+    halve : bool
+        Store 320x240: colours averaged, every second depth.
+    """
+
+    format: str = "shards"
+    max_gap: float = 0.05
+    per_scene: int = 0
+    fill: bool = False
+    halve: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some consecutive pairs of a scene, prepared by one process at a time."""
+
+    name: str
+    scene: str
+    split: str
+    pairs: list[RawPair]
+    first: int
+
+    @property
+    def digest(self) -> str:
+        """Digest of the files that the part is made of and of its split."""
+        files = [f"{pair.depth.name} {pair.colour.name}" for pair in self.pairs]
+        return hashlib.sha256("\n".join([self.split, *files]).encode()).hexdigest()
+
+
+def prepare_frame(pair: RawPair, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Make an undistorted colour image and its depth out of a raw pair.
+
+    Returns
+    -------
+    image : numpy.ndarray
+        uint8 [480, 640, 3] RGB, or half the size.
+    depth : numpy.ndarray
+        float32 [480, 640], metres along the depth camera's axis, 0 unknown, or half the size.
+
+    Raises
+    ------
+    ValueError
+        If a file cannot be read or no depth is left.
+    """
+    image, disparity = kinect.read_pnm(pair.colour), kinect.read_pnm(pair.depth)
+    if image.ndim != 3 or disparity.ndim != 2:
+        raise ValueError(f"{pair.depth} and {pair.colour.name} are not a depth and a colour image")
+    image = kinect.undistort_colour(image)
+    depth = kinect.project_to_colour(kinect.decode_disparity(kinect.undistort_disparity(disparity)))
+    depth = kinect.without_extremes(depth)
+    if not depth.any():
+        raise ValueError(f"{pair.depth} has no valid depth")
+    if settings.fill:
+        depth = fill_depth(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), depth)
+    if settings.halve:
+        image, depth = cv2.resize(image, (320, 240), interpolation=cv2.INTER_AREA), depth[::2, ::2]
+    return image, depth
+
+
+def prepare_part(part: Part, output: Path, settings: Settings) -> Path:
+    """Prepare the frames of a part; its record, written last, says that it is done, and what was bad."""
+    cv2.setNumThreads(1)
+    rows, bad = [], []
+    shard = f"{part.name}.tar" if settings.format == "shards" else ""
+
+    def frames() -> Iterator[tuple[str, bytes, bytes, dict]]:
+        for number, pair in enumerate(part.pairs, part.first):
+            try:
+                image, depth = prepare_frame(pair, settings)
+            except ValueError as error:
+                bad.append([str(pair.depth), str(error)])
+                continue
+            name = f"{part.scene}_{number:05d}"
+            row = dict(zip(INDEX_FIELDS, (name, part.scene, f"{pair.time:.6f}", part.split, shard), strict=True))
+            millimetres = np.rint(depth * 1000).astype(np.uint16)
+            jpeg = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+            yield name, jpeg, cv2.imencode(".png", millimetres)[1].tobytes(), row
+            rows.append(row)
+
+    if settings.format == "shards":
+        write_shard(output / "shards" / shard, frames())
+    else:
+        for name, jpeg, png, _ in frames():
+            _write(output / "rgb" / f"{name}.jpg", jpeg)
+            _write(output / "depth" / f"{name}.png", png)
+    record = {"digest": part.digest, "rows": rows, "bad": bad}
+    _write(_record_path(output, part), json.dumps(record).encode())
+    return output
+
+
+def plan(dump: Path, settings: Settings, train_scenes: set[str] | None) -> list[Part]:
+    """
+    Divide a dump into parts.
+
+    Parameters
+    ----------
+    dump : pathlib.Path
+        The folder that holds the scenes' folders.
+    settings : Settings
+        Gap and sampling.
+    train_scenes : set of str, optional
+        The scenes of the split ``train``, all others are ``test``; without, all are ``train``. A recording of
+        several parts (``study_0004a``, ``study_0004b``) may be named without its letter.
+
+    Raises
+    ------
+    ValueError
+        If there is no scene, no pair, or none of the training scenes.
+    """
+    parts = []
+    for scene, folder in find_scenes(dump).items():
+        pairs = sample_evenly(scene_pairs(folder, settings.max_gap), settings.per_scene)
+        train = train_scenes is None or scene in train_scenes or re.sub(r"(?<=\d)[a-z]$", "", scene) in train_scenes
+        for first in range(0, len(pairs), FRAMES_IN_PART):
+            chosen = pairs[first : first + FRAMES_IN_PART]
+            name = f"{scene}-{first // FRAMES_IN_PART:03d}"
+            parts.append(Part(name, scene, "train" if train else "test", chosen, first))
+    if not parts:
+        raise ValueError(f"{dump} has no depth image with a colour image within {settings.max_gap} s of its own")
+    if not any(part.split == "train" for part in parts):
+        raise ValueError(f"none of the training scenes is in {dump}; are they named as its folders are?")
+    return parts
+
+
+def prepare(parts: list[Part], output: Path, settings: Settings, jobs: int) -> tuple[int, list[list[str]]]:
+    """
+    Prepare what is not yet done, and write the index of all.
+
+    Returns
+    -------
+    count : int
+        Frames in the set.
+    bad : list of [file, reason]
+        What was skipped.
+    """
+    _claim(output, settings)
+    open_parts = [part for part in parts if _record(output, part) is None]
+    with Progress(disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("preparing", total=len(parts), completed=len(parts) - len(open_parts))
+        for _ in _in_parallel(open_parts, output, settings, jobs):
+            progress.advance(task)
+    records = [_record(output, part) for part in parts]
+    rows = [row for record in records for row in record["rows"]]
+    bad = [entry for record in records for entry in record["bad"]]
+    if settings.format == "folder":
+        _write(output / "split.txt", "".join(f"{row['split']} {row['name']}\n" for row in rows).encode())
+    _write_csv(output / "bad_files.csv", ("file", "reason"), bad)
+    _write_csv(output / "index.csv", INDEX_FIELDS, ([row[field] for field in INDEX_FIELDS] for row in rows))
+    return len(rows), bad
+
+
+def _in_parallel(parts: list[Part], output: Path, settings: Settings, jobs: int) -> Iterator[Path]:
+    if jobs == 1:
+        yield from (prepare_part(part, output, settings) for part in parts)
+        return
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        futures = [pool.submit(prepare_part, part, output, settings) for part in parts]
+        try:
+            yield from (future.result() for future in as_completed(futures))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _claim(output: Path, settings: Settings) -> None:
+    """Make the output's folders, or see that an earlier run made them with the same settings."""
+    file = output / "settings.json"
+    if file.is_file():
+        before = json.loads(file.read_text())
+        changed = [f"{k} {before.get(k)}, now {v}" for k, v in asdict(settings).items() if before.get(k) != v]
+        if changed:
+            raise ValueError(f"{output} was prepared with {'; '.join(changed)}; name a new folder")
+    elif output.exists() and any(output.iterdir()):
+        raise ValueError(f"{output} is not empty and not of this command; name a new folder")
+    for name in ("parts", *(("shards",) if settings.format == "shards" else ("rgb", "depth"))):
+        (output / name).mkdir(parents=True, exist_ok=True)
+    _write(file, json.dumps(asdict(settings), indent=2).encode())
+
+
+def _record_path(output: Path, part: Part) -> Path:
+    return output / "parts" / f"{part.name}.json"
+
+
+def _record(output: Path, part: Part) -> dict | None:
+    """Return what is recorded of a part, or None if it is not done, or was when the dump held other files."""
+    path = _record_path(output, part)
+    record = json.loads(path.read_text()) if path.is_file() else {}
+    return record if record.get("digest") == part.digest else None
+
+
+def _write(path: Path, content: bytes) -> None:
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write_csv(path: Path, fields: tuple[str, ...], rows: Iterable[list[str]]) -> None:
+    part = path.with_name(path.name + ".part")
+    with open(part, "w", newline="") as stream:
+        csv.writer(stream).writerows([fields, *rows])
+    part.replace(path)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends with one sentence."""
+    parser = argparse.ArgumentParser(prog="prepare_nyu_raw", description=__doc__.split("\n\n")[1])
+    parser.add_argument("dump", type=Path, help="folder of the scenes' folders, as the archives unpack")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--format", choices=("shards", "folder"), default="shards")
+    parser.add_argument("--train-scenes", type=Path, metavar="FILE", help="names of the training scenes, one a line")
+    parser.add_argument("--per-scene", type=int, default=0, metavar="N", help="frames of each scene, evenly; 0: all")
+    parser.add_argument("--max-gap", type=float, default=0.05, metavar="S", help="between depth and colour, seconds")
+    parser.add_argument("--fill", action="store_true", help="fill holes along colours (Levin); slower")
+    parser.add_argument("--halve", action="store_true", help="store 320x240 instead of 640x480")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    arguments = parser.parse_args()
+    options = {name: getattr(arguments, name) for name in Settings.__dataclass_fields__}
+    try:
+        if arguments.jobs < 1 or arguments.per_scene < 0 or not arguments.max_gap > 0:
+            raise ValueError("--jobs and --max-gap must be positive and --per-scene not negative")
+        if arguments.format == "shards":
+            webdataset()
+        scenes = None
+        if arguments.train_scenes is None:
+            print("no --train-scenes given: every scene counts as training data", file=sys.stderr)
+        else:
+            scenes = set(arguments.train_scenes.read_text().split())
+        settings = Settings(**options)
+        parts = plan(arguments.dump, settings, scenes)
+        count, bad = prepare(parts, arguments.output, settings, arguments.jobs)
+    except ValueError as error:
+        sys.exit(f"prepare_nyu_raw: {error}")
+    except OSError as error:
+        sys.exit(f"prepare_nyu_raw: {error}; when that is mended, a second run goes on where this one was")
+    except (KeyboardInterrupt, BrokenProcessPool):
+        sys.exit("prepare_nyu_raw: stopped; a second run goes on where this one was")
+    for file, reason in bad:
+        print(f"skipped {file}: {reason}", file=sys.stderr)
+    scenes = len({part.scene for part in parts})
+    print(f"{count} frames of {scenes} scenes in {arguments.output}, {len(bad)} skipped (bad_files.csv)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""Download a file once: resumed where it was cut, and ever after held against the sha256 of its first use."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from typing import TypeVar
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+ATTEMPTS = 10
+PAUSE = 1.0  # seconds before the next attempt
+TIMEOUT = 30.0  # seconds without a byte, after which a connection counts as cut
+BLOCK = 1 << 18
+RECORD = "downloads.json"
+
+Result = TypeVar("Result")
+
+
+def cache_folder() -> Path:
+    """Return the folder of downloads: ``depth_estimation_ros`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "depth_estimation_ros"
+
+
+def sha256_of(path: Path) -> str:
+    """Return a file's sha256 in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def fetch(url: str, folder: Path, read: Callable[[Path], Result]) -> Result:
+    """
+    Read a file from the network, or from the folder where it was downloaded before.
+
+    Parameters
+    ----------
+    url : str
+        Where the file is.
+    folder : pathlib.Path
+        Where it is kept. ``downloads.json`` there records the sha256 of the first file that could be read.
+    read : callable
+        Reads the file; raises ValueError if it is not what it should be. Such a file is neither kept nor recorded.
+
+    Returns
+    -------
+    object
+        What `read` returned.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be had, cannot be read, or is not the one recorded.
+    """
+    target = folder / Path(urlsplit(url).path).name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _lock(folder):
+            record = _read_record(folder)
+            get = _from_folder if target.exists() else _from_network
+            result, digest = get(url, target, record.get(url), read)
+            if url not in record:
+                _write_record(folder, record | {url: digest})
+            return result
+    except OSError as error:
+        raise ValueError(f"cannot keep the download in {folder}: {error.strerror or error}") from None
+
+
+def _from_folder(url: str, target: Path, known: str | None, read: Callable[[Path], Result]) -> tuple[Result, str]:
+    digest = sha256_of(target)
+    if known and digest != known:
+        raise ValueError(
+            f"{target} has changed since its download (sha256 {digest}, recorded {known}): "
+            "delete it and run again to download it anew"
+        )
+    return read(target), digest
+
+
+def _from_network(url: str, target: Path, known: str | None, read: Callable[[Path], Result]) -> tuple[Result, str]:
+    part = target.with_name(target.name + ".part")
+    _download(url, part)
+    digest = sha256_of(part)
+    if known and digest != known:
+        _discard(part)
+        raise ValueError(
+            f"{url} is not the file of the first download (sha256 {digest}, recorded {known}): if you trust the new "
+            f"one, delete its line in {target.with_name(RECORD)} and run again"
+        )
+    try:
+        result = read(part)
+    except ValueError as error:
+        _discard(part)
+        raise ValueError(f"what {url} gave cannot be used: {error}") from None
+    os.replace(part, target)
+    _discard(part)
+    return result, digest
+
+
+def _read_record(folder: Path) -> dict[str, str]:
+    path = folder / RECORD
+    if not path.exists():
+        return {}
+    try:
+        record = json.loads(path.read_text())
+    except ValueError:
+        record = None
+    if not isinstance(record, dict):
+        raise ValueError(f"{path} is damaged: delete it, and the next download will be recorded anew")
+    return record
+
+
+def _write_record(folder: Path, record: dict[str, str]) -> None:
+    draft = folder / (RECORD + ".part")
+    draft.write_text(json.dumps(record, indent=2) + "\n")
+    os.replace(draft, folder / RECORD)
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Keep a second process from writing into the same file."""
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"another process downloads into {folder}: wait for it to end") from None
+        yield
+
+
+class _CutError(Exception):
+    """The connection ended before the file did."""
+
+
+def _download(url: str, part: Path) -> None:
+    """Complete a part, in as many connections as it takes."""
+    columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(part.stem, total=None)
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                time.sleep(PAUSE)
+            try:
+                return _receive(url, part, lambda **values: progress.update(task, **values))
+            except _CutError as error:
+                reason = error
+    raise ValueError(f"the download of {url} was cut {ATTEMPTS} times ({reason}): run again to go on where it stopped")
+
+
+def _receive(url: str, part: Path, report: Callable[..., None]) -> None:
+    """Receive what is missing of a part in one connection."""
+    have = part.stat().st_size if part.exists() else 0
+    host = urlsplit(url).hostname
+    headers = {"User-Agent": "depth_estimation_ros"}
+    if have and _validator(part).exists():
+        # The server sends the rest only if the file is still the one that the part is of, else all of it.
+        headers |= {"Range": f"bytes={have}-", "If-Range": _validator(part).read_text()}
+    try:
+        response = urlopen(Request(url, headers=headers), timeout=TIMEOUT)
+    except HTTPError as error:
+        if error.code == 416:  # nothing is left to send: the part is not one of this file
+            _discard(part)
+            raise _CutError("the part did not fit") from None
+        answer = f"{error.code} {error.reason}"
+        raise ValueError(
+            f"{host} answered {answer} for {url}: if you have the file, give it with --from FILE"
+        ) from None
+    except (OSError, HTTPException) as error:
+        if have:
+            raise _CutError(_reason(error)) from None
+        raise ValueError(
+            f"cannot reach {host} ({_reason(error)}): connect to the internet, or download {url} on another machine "
+            "and give it with --from FILE"
+        ) from None
+    with response:
+        rest = response.status == 206
+        if rest and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            _discard(part)
+            raise _CutError("the server sent another range than asked for")
+        have = have if rest else 0
+        length = response.headers.get("Content-Length")
+        total = have + int(length) if length else None
+        with part.open("ab" if rest else "wb") as file:
+            if not rest:
+                _note_validator(part, response.headers)
+            report(completed=have, total=total)
+            while block := _read(response):
+                file.write(block)
+                have += len(block)
+                report(completed=have)
+    if total is not None and have != total:
+        raise _CutError(f"at {have / 1e6:.1f} of {total / 1e6:.1f} MB")
+
+
+def _read(response) -> bytes:
+    try:
+        return response.read(BLOCK)
+    except (OSError, HTTPException) as error:
+        raise _CutError(_reason(error)) from None
+
+
+def _reason(error: Exception) -> str:
+    reason = getattr(error, "reason", error)
+    return getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+
+
+def _validator(part: Path) -> Path:
+    """Return the file that says which version of its file a part is of."""
+    return part.with_name(part.name + ".version")
+
+
+def _discard(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _validator(part).unlink(missing_ok=True)
+
+
+def _note_validator(part: Path, headers) -> None:
+    tag = headers.get("ETag", "")
+    version = tag if tag.startswith('"') else headers.get("Last-Modified", "")  # weak tags do not vouch for bytes
+    if version:
+        _validator(part).write_text(version)
+    else:
+        _validator(part).unlink(missing_ok=True)

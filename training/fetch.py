@@ -1,0 +1,49 @@
+"""``fetch_model fcrn-nyu``: write published weights as a model for the node."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from training.download import cache_folder, fetch
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line; a user's mistake ends with one sentence."""
+    parser = argparse.ArgumentParser(prog="fetch_model", description=__doc__)
+    parser.add_argument("model", choices=("fcrn-nyu",), help="fcrn-nyu: ResNet-UpProj of Laina et al. 2016")
+    parser.add_argument(
+        "--from", dest="file", type=Path, metavar="FILE", help="take the released file from here, download nothing"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("fcrn_nyu.onnx"), metavar="MODEL.onnx", help="default: %(default)s, here"
+    )
+    arguments = parser.parse_args(args)
+    try:
+        from training import fcrn
+    except ModuleNotFoundError as error:
+        sys.exit(f"fetch_model: {error.name} is missing: pip install 'depth_estimation_ros[training]'")
+    # The exporter says at length that it converts to the older operator set.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        if not arguments.output.parent.is_dir():
+            raise ValueError(f"folder {arguments.output.parent} does not exist")
+        if arguments.output.is_dir():
+            raise ValueError(f"{arguments.output} is a folder: give the name of a file")
+        checkpoint = fcrn.load(arguments.file) if arguments.file else fetch(fcrn.URL, cache_folder(), fcrn.load)
+        print(f"weights with sha256 {checkpoint.sha256} converted, writing {arguments.output}")
+        difference = fcrn.write_model(checkpoint, arguments.output)
+    except ValueError as error:
+        sys.exit(f"fetch_model: {error}")
+    except OSError as error:
+        sys.exit(f"fetch_model: cannot write {arguments.output}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        sys.exit("fetch_model: stopped; a download goes on from here when run again")
+    size = arguments.output.stat().st_size / 1e6
+    print(f"{arguments.output}: {size:.1f} MB, ONNX Runtime within {difference:.1e} of PyTorch")
+
+
+if __name__ == "__main__":
+    main()

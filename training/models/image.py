@@ -1,0 +1,23 @@
+"""From the contract's image, bytes with the channels last, to what a convolution reads."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+# Statistics of ImageNet, which torchvision's encoders expect.
+IMAGE_MEAN = (123.675, 116.28, 103.53)
+IMAGE_STD = (58.395, 57.12, 57.375)
+
+
+class Normalise(nn.Module):
+    """uint8 [N, H, W, 3] RGB to float32 [N, 3, H, W] of about zero mean and unit deviation; nothing is learned."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(IMAGE_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGE_STD).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the normalised image."""
+        return (image.permute(0, 3, 1, 2).float() - self.mean) / self.std

@@ -1,0 +1,79 @@
+"""Pictures of an evaluation: single frames beside their truth, and the calibration curve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from depth_estimation_ros.preview import INVALID_COLOUR, render_preview
+
+# Relative error that is shown brightest.
+LARGE_ERROR = 0.5
+_CAPTION = 24  # pixels
+
+
+def frame_picture(rgb: np.ndarray, truth: np.ndarray, depth: np.ndarray, mask: np.ndarray, caption: str) -> np.ndarray:
+    """
+    Show an image, its true depth, its estimate and the relative error from left to right.
+
+    Parameters
+    ----------
+    rgb : numpy.ndarray
+        uint8 [h, w, 3].
+    truth, depth : numpy.ndarray
+        [h, w] metres, both on the same scale of colours from 0 to 10 m; truth 0 where it is unknown.
+    mask : numpy.ndarray of bool
+        Pixels that count; the error is shown there, black for none to bright for `LARGE_ERROR`.
+    caption : str
+        Written above.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 [H, W, 3], RGB.
+    """
+    known = np.where(truth > 0, truth, np.nan).astype(np.float32)
+    panels = [render_preview(rgb, known), render_preview(None, depth.astype(np.float32))]
+    error = np.zeros(truth.shape, np.float32)
+    np.divide(np.abs(depth - truth), truth, out=error, where=mask)
+    levels = np.clip(error * (255 / LARGE_ERROR), 0, 255).astype(np.uint8)
+    colours = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[..., ::-1]
+    colours = np.where(mask[..., None], colours, np.uint8(INVALID_COLOUR))
+    height = panels[0].shape[0]
+    size = (round(truth.shape[1] * height / truth.shape[0]), height)
+    panels.append(cv2.resize(colours, size, interpolation=cv2.INTER_NEAREST))
+    row = np.hstack(panels)
+    title = np.zeros((_CAPTION, row.shape[1], 3), np.uint8)
+    cv2.putText(title, caption, (6, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (240, 240, 240), 1, cv2.LINE_AA)
+    return np.vstack([title, row])
+
+
+def calibration_picture(curve: list[dict[str, float]], path: Path) -> None:
+    """
+    Draw how often the truth lies in the interval in which the model expects it.
+
+    Parameters
+    ----------
+    curve : list of dict
+        Of `training.breakdown.Calibration.curve`.
+    path : pathlib.Path
+        The PNG file.
+
+    Raises
+    ------
+    ValueError
+        If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ValueError("the calibration curve needs matplotlib: pip install matplotlib") from None
+    figure = Figure(figsize=(4.5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.7", label="calibrated")
+    axes.plot([row["expected"] for row in curve], [row["observed"] for row in curve], marker="o", label="model")
+    axes.set(xlabel="expected share of pixels", ylabel="observed share", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.legend()
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,66 @@
+"""Weights from files: plain tensors only, nothing in a file is executed."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_PREFIX = "network."
+
+
+def read_file(path: str | Path, what: str = "file") -> dict[str, Any]:
+    """
+    Read a file written by ``torch.save`` that holds a dictionary of tensors and plain values.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    what : str
+        What it is to the user, for messages.
+
+    Raises
+    ------
+    ValueError
+        If it is missing, damaged, or holds anything else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{what} {path} does not exist")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        reason = (str(error).strip() or "it is cut short").splitlines()[0]
+        raise ValueError(
+            f"{what} {path} is damaged or holds more than weights: {reason}. Use another, e.g. the one before it"
+        ) from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{what} {path} holds no weights by name")
+    return content
+
+
+def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
+    """
+    Read a network's weights by name.
+
+    Parameters
+    ----------
+    path : path
+        A state dict, or a checkpoint of ``python -m training fit``, whose network is taken.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, damaged, or holds no weights.
+    """
+    content = read_file(path, "weights")
+    state = content.get("state_dict", content)
+    if isinstance(state, dict) and any(str(name).startswith(_PREFIX) for name in state):
+        state = {name.removeprefix(_PREFIX): v for name, v in state.items() if str(name).startswith(_PREFIX)}
+    tensors = {name: v for name, v in state.items() if isinstance(v, torch.Tensor)} if isinstance(state, dict) else {}
+    if not tensors:
+        raise ValueError(f"weights {path} holds no weights by name")
+    return tensors
