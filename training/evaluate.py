@@ -22,7 +22,7 @@ from depth_estimation_ros.evaluation.metrics import METRICS, DepthMetrics
 from training.breakdown import Calibration, ErrorByDistance
 from training.data.folder import PreparedFolder, split_names
 from training.pictures import calibration_picture, frame_picture
-from training.predictor import Predictor
+from training.predictor import MedianPredictor, Predictor
 from training.protocols import PROTOCOLS, Protocol
 
 # NYU Depth v2: the toolbox's intrinsics (1-based there), and at half size with pixel centres kept.
@@ -213,7 +213,9 @@ def _print(found: Evaluation, title: str) -> None:
 def main() -> None:
     """Run the command line; a user's mistake ends with one sentence."""
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
-    parser.add_argument("model", nargs="?", default="default", help="'default' or the path of an ONNX file")
+    parser.add_argument(
+        "model", nargs="?", default="default", help="'default', an ONNX file, or 'median' (blind to the image)"
+    )
     parser.add_argument(
         "--data", type=Path, required=True, help="NYU folder with rgb/, depth/, splits.mat, or nyu_depth_v2_labeled.mat"
     )
@@ -230,11 +232,14 @@ def main() -> None:
         for path in filter(None, (arguments.json, arguments.csv)):
             if not path.parent.is_dir():
                 raise ValueError(f"folder {path.parent} does not exist")
-        predictor = Predictor(DepthEstimator.load(arguments.model), arguments.flip)
-        frames, names = open_frames(arguments.data, arguments.split, arguments.depth_scale, protocol)
+        data = (arguments.depth_scale, protocol)
+        if arguments.model == "median":
+            predictor = MedianPredictor(open_frames(arguments.data, "train", *data)[0])
+        else:
+            predictor = Predictor(DepthEstimator.load(arguments.model), arguments.flip)
+        frames, names = open_frames(arguments.data, arguments.split, *data)
         found = evaluate(predictor, frames, names, protocol)
-        name = predictor.estimator.model.info.name
-        _print(found, f"{name} on {len(names)} {arguments.split} frames, {protocol.title}, no scaling")
+        _print(found, f"{predictor.name} on {len(names)} {arguments.split} frames, {protocol.title}, no scaling")
         if arguments.json:
             arguments.json.write_text(json.dumps(found.to_dict(), indent=2) + "\n")
         if arguments.csv:

@@ -7,6 +7,7 @@ import math
 import cv2
 import numpy as np
 import onnxruntime
+from torch.utils.data import Dataset
 
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.estimator import DepthEstimator
@@ -26,6 +27,7 @@ class Predictor:
 
     def __init__(self, estimator: DepthEstimator, flip: bool = False):
         self.estimator, self.flip = estimator, flip
+        self.name = estimator.model.info.name
         # The pipeline asks its backend for depth only.
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
@@ -72,3 +74,25 @@ class Predictor:
         info = self.estimator.model.info
         ratio = camera.resized(info.input_width, info.input_height).focal_length / info.focal_length
         return depth, cv2.resize(log_variance, size, interpolation=cv2.INTER_LINEAR) + np.float32(2 * math.log(ratio))
+
+
+class MedianPredictor:
+    """
+    What can be had without looking at the image: the median depth of each pixel over the training frames.
+
+    Parameters
+    ----------
+    frames : torch.utils.data.Dataset
+        Items with ``depth``, [1, h, w] metres, 0 where unknown.
+    """
+
+    name = "median of the training depths"
+
+    def __init__(self, frames: Dataset):
+        depths = np.concatenate([frames[i]["depth"].numpy() for i in range(len(frames))])
+        depths[depths == 0] = np.nan
+        self._median = np.nanmedian(depths, axis=0)
+
+    def __call__(self, rgb: np.ndarray, camera: PinholeCamera) -> tuple[np.ndarray, None]:
+        """Return the median map, [h, w] metres, whatever the image."""
+        return self._median, None

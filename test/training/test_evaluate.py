@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="the training package needs PyTorch")
+torch = pytest.importorskip("torch", reason="the training package needs PyTorch")
 h5py = pytest.importorskip("h5py", reason="MATLAB 7.3 files are written with h5py")
 
 import onnx  # noqa: E402
@@ -21,7 +22,7 @@ from depth_estimation_ros import DepthEstimator, PinholeCamera  # noqa: E402
 from depth_estimation_ros.model import METADATA_KEY, ModelInfo  # noqa: E402
 from training.breakdown import LEVELS, Calibration, ErrorByDistance  # noqa: E402
 from training.evaluate import NYU_FULL, NYU_HALF, Evaluation  # noqa: E402
-from training.predictor import Predictor  # noqa: E402
+from training.predictor import MedianPredictor, Predictor  # noqa: E402
 from training.protocols import PROTOCOLS  # noqa: E402
 
 FACTOR = 1.1
@@ -242,3 +243,14 @@ def test_frames_of_another_camera_are_refused(folder, tmp_path):
     result = run(write_model(tmp_path / "model.onnx"), "--data", folder)
     assert result.returncode == 1
     assert "evaluate: frames must be 640x480 or 320x240 as NYU Depth v2, not 320x200" in result.stderr
+
+
+def test_the_median_of_the_training_depths_is_blind_to_the_image(folder):
+    for part in ("rgb", "depth"):
+        shutil.copy(folder / part / "0001.png", folder / part / "0004.png")
+    result = run("median", "--data", folder)
+    assert result.returncode == 0, result.stderr
+    assert "median of the training depths on 3 test frames" in result.stdout
+    frames = [{"depth": torch.tensor([[[1.0, 0.0, 5.0]]])}, {"depth": torch.tensor([[[3.0, 2.0, 5.0]]])}]
+    depth, log_variance = MedianPredictor(frames)(np.zeros((1, 3, 3), np.uint8), NYU_HALF)
+    assert depth.tolist() == [[2.0, 2.0, 5.0]] and log_variance is None
