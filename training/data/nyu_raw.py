@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import importlib.util
 import json
 import multiprocessing
 import os
@@ -28,7 +29,6 @@ from rich.progress import Progress
 
 from training.data import kinect
 from training.data.association import RawPair, find_scenes, sample_evenly, scene_pairs
-from training.data.colorization import fill_depth
 from training.data.shards import INDEX_FIELDS, webdataset, write_shard
 
 FRAMES_IN_PART = 64  # of one scene: about 20 MB in a shard; what a stopped run does again
@@ -102,6 +102,8 @@ def prepare_frame(pair: RawPair, settings: Settings) -> tuple[np.ndarray, np.nda
     if not depth.any():
         raise ValueError(f"{pair.depth} has no valid depth")
     if settings.fill:
+        from training.data.colorization import fill_depth
+
         depth = fill_depth(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), depth)
     if settings.halve:
         image, depth = cv2.resize(image, (320, 240), interpolation=cv2.INTER_AREA), depth[::2, ::2]
@@ -267,6 +269,8 @@ def main() -> None:
     parser.add_argument("--halve", action="store_true", help="store 320x240 instead of 640x480")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
+    if arguments.fill and importlib.util.find_spec("scipy") is None:
+        sys.exit("prepare_nyu_raw: scipy is missing, which fills holes: pip install 'depth_estimation_ros[training]'")
     options = {name: getattr(arguments, name) for name in Settings.__dataclass_fields__}
     try:
         if arguments.jobs < 1 or arguments.per_scene < 0 or not arguments.max_gap > 0:
