@@ -11,7 +11,7 @@ from builtin_interfaces.msg import Time
 from rclpy.node import Node
 
 from depth_estimation_ros.camera import PinholeCamera
-from depth_estimation_ros.image_stream import ImageStream, Pace, declare, run
+from depth_estimation_ros.image_stream import ImageStream, Metronome, declare, run
 from depth_estimation_ros.sources import Frame, open_source
 
 _FOLDER_RATE = 10.0  # images a second where neither the user nor the source says
@@ -70,17 +70,17 @@ class ImageSource(Node):
         for note in self._source.notes:
             self.get_logger().info(note)
 
-    def work(self, pace: Pace) -> None:
+    def work(self, metronome: Metronome) -> None:
         """Publish the source, once or for ever."""
         if self._wait and not self._source.live:
             if not self._stream.has_subscriber:
                 self.get_logger().info(f"waiting for a subscriber of {self.resolve_topic_name('image')}")
             while not self._stream.has_subscriber:
-                if not pace.wait_until(time.monotonic() + 0.05):
+                if not metronome.wait_until(time.monotonic() + 0.05):
                     return
-            pace.wait_until(time.monotonic() + 0.3)  # who subscribes the image often subscribes more
+            metronome.wait_until(time.monotonic() + 0.3)  # who subscribes the image often subscribes more
         for turn in itertools.count():
-            if not self._publish_once(pace):
+            if not self._publish_once(metronome):
                 return
             if self._source.live or self._stream.published == 0:
                 raise ValueError(f"{self._source.description} gives no more images")
@@ -91,21 +91,21 @@ class ImageSource(Node):
         self._stream.drain()
         self.get_logger().info(f"published {self._stream.published} images")
 
-    def _publish_once(self, pace: Pace) -> bool:
+    def _publish_once(self, metronome: Metronome) -> bool:
         """Publish all frames; False if the end was asked for."""
         moment, before = time.monotonic(), None
         for frame in self._source:
             due = moment + self._pause(before, frame)
             if self._source.live and time.monotonic() < due:
                 continue  # a camera that is faster than asked for
-            if not pace.wait_until(due):
+            if not metronome.wait_until(due):
                 return False
             moment, before = max(due, time.monotonic() - 0.1), frame  # small delays are caught up
             stamp = None
             if frame.time_ns is not None and not self._restamp:
                 stamp = Time(sec=frame.time_ns // 10**9, nanosec=frame.time_ns % 10**9)
             self._stream.publish(frame.rgb, self._camera(frame), frame.depth, stamp)
-        return self._source.live or pace.wait_until(moment + self._pause(before, before))
+        return self._source.live or metronome.wait_until(moment + self._pause(before, before))
 
     def _pause(self, before: Frame | None, frame: Frame | None) -> float:
         """Seconds between two frames."""

@@ -130,7 +130,7 @@ class ImageStream:
             publisher.wait_for_all_acked(Duration(seconds=max(0.0, end - time.monotonic())))
 
 
-class Pace:
+class Metronome:
     """Waits for moments on the clock, answers the node's services meanwhile, and ends early when asked to."""
 
     def __init__(self, node: Node):
@@ -161,7 +161,7 @@ class Pace:
 
 def run(name: str, make_node: Callable[[], Node], args: list[str] | None) -> int:
     """
-    Make a node and let its ``work(pace)`` publish until it has no more, or SIGINT or SIGTERM.
+    Make a node and let its ``work(metronome)`` publish until it has no more, or SIGINT or SIGTERM.
 
     Returns
     -------
@@ -173,10 +173,10 @@ def run(name: str, make_node: Callable[[], Node], args: list[str] | None) -> int
     node = None
     try:
         node = make_node()
-        pace = Pace(node)
+        metronome = Metronome(node)
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, pace.stop)
-        node.work(pace)
+            signal.signal(number, metronome.stop)
+        node.work(metronome)
         return 0
     except ValueError as error:
         print(f"{name}: {error}", file=sys.stderr)

@@ -46,7 +46,7 @@ class FrameError(Exception):
         self.reason = reason
 
 
-class _failing:  # noqa: N801 - reads as what it is in a with statement
+class _Failing:
     """Name the kind of what goes wrong inside a ``with`` block."""
 
     def __init__(self, reason: str):
@@ -110,15 +110,15 @@ class Pipeline:
             If the image or the camera cannot be used, or the engine fails.
         """
         header, estimator = frame.image.header, self._estimator
-        with stage("decode"), _failing("image not readable"):
+        with stage("decode"), _Failing("image not readable"):
             rgb = image_to_rgb(frame.image)
         with stage("preprocess"):
             batch = estimator.preprocess(rgb)
-        with stage("inference"), _failing("engine failed"):
+        with stage("inference"), _Failing("engine failed"):
             output = estimator.backend.infer(batch)
         with stage("postprocess"):
             camera = self._camera(rgb, camera_info, settings)
-            with _failing("camera_info of another size"):
+            with _Failing("camera_info of another size"):
                 whole = estimator.postprocess(output, rgb, camera, settings.min_depth, settings.max_depth)
         sizes = {"camera": rgb.shape[1::-1], "network": whole.depth.shape[::-1]}
         views = {"network": whole}
@@ -158,5 +158,5 @@ class Pipeline:
         """Return the camera of an image: from the parameter if it is set, else from camera_info."""
         if settings.horizontal_fov > 0.0:
             return PinholeCamera.from_fov(rgb.shape[1], rgb.shape[0], settings.horizontal_fov)
-        with _failing("camera_info not usable"):
+        with _Failing("camera_info not usable"):
             return camera_from_info(camera_info())

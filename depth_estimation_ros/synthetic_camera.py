@@ -10,7 +10,7 @@ import cv2
 from rclpy.node import Node
 
 from depth_estimation_ros.camera import PinholeCamera
-from depth_estimation_ros.image_stream import ImageStream, Pace, declare, run
+from depth_estimation_ros.image_stream import ImageStream, Metronome, declare, run
 from depth_estimation_ros.synthetic import Room
 
 NYU_HORIZONTAL_FOV = 2 * math.atan(320 / 518.86)  # the Kinect of NYU Depth v2, at 640 pixels
@@ -45,11 +45,11 @@ class SyntheticCamera(Node):
         self._room = Room(seed)
         self.get_logger().info(f"publishing room {seed} at {width}x{height}, {self._rate:g} images a second")
 
-    def work(self, pace: Pace) -> None:
+    def work(self, metronome: Metronome) -> None:
         """Publish until the end is asked for."""
         cv2.setNumThreads(1)  # one core draws 30 images a second; the others are for who looks at them
         start = time.monotonic()
-        for _ in pace.ticks(self._rate):
+        for _ in metronome.ticks(self._rate):
             # The stamp is the moment of the picture; rendering it takes the place of exposure and transfer.
             stamp = self.get_clock().now().to_msg()
             pose = self._room.trajectory(self._speed * (time.monotonic() - start))

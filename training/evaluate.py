@@ -21,13 +21,12 @@ from depth_estimation_ros.estimator import DepthEstimator
 from depth_estimation_ros.evaluation.metrics import METRICS, DepthMetrics
 from training.breakdown import Calibration, ErrorByDistance
 from training.data.folder import PreparedFolder, split_names
+from training.data.kinect import COLOUR_CAMERA
 from training.pictures import calibration_picture, frame_picture
 from training.predictor import MedianPredictor, Predictor
 from training.protocols import PROTOCOLS, Protocol
 
-# NYU Depth v2: the toolbox's intrinsics (1-based there), and at half size with pixel centres kept.
-NYU_FULL = PinholeCamera(640, 480, 518.85790, 519.46961, 324.58245, 252.73617)
-NYU_HALF = PinholeCamera(320, 240, 259.4290, 259.7348, 162.0412, 126.1181)
+NYU_FULL, NYU_HALF = COLOUR_CAMERA, COLOUR_CAMERA.resized(320, 240)
 
 
 @dataclass

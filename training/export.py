@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import math
 import os
@@ -19,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from depth_estimation_ros.estimator import DepthEstimator
 from depth_estimation_ros.model import METADATA_KEY, ModelInfo
 from training.checkpoint import Checkpoint, load_checkpoint
-from training.data.folder import PreparedFolder, split_names
+from training.data.module import DepthData
 
 # The newest that TensorRT 8.5 (JetPack 5) reads.
 OPSET = 17
@@ -92,6 +93,35 @@ def export(checkpoint: Checkpoint, info: ModelInfo, path: Path, half_weights: bo
     return difference
 
 
+def training_frames(data: dict, root: Path | None = None, count: int = 8) -> np.ndarray:
+    """
+    Return frames that a network was trained on, from whatever storage the training read them.
+
+    Parameters
+    ----------
+    data : dict
+        The data of a `Checkpoint`.
+    root : path, optional
+        Where the frames are now; where the training found them without it.
+    count : int
+        How many, at most.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 [N, H, W, 3], not augmented.
+
+    Raises
+    ------
+    ValueError
+        If they are not there.
+    """
+    options = {name: value for name, value in data.items() if not name.startswith("_")}
+    module = DepthData(**{**options, "root": str(root or data["root"]), "extra": None, "held_out": 0.0})
+    module.setup()
+    return np.stack([frame["image"].numpy() for frame in itertools.islice(module.train_frames, count)])
+
+
 class _Outputs(torch.nn.Module):
     """A network with nothing but the outputs of the contract, in order: depth and, if it has it, log_variance."""
 
@@ -154,11 +184,7 @@ def main() -> None:
             licence=arguments.licence,
             source_sha256=checkpoint.sha256,
         )
-        root = arguments.data or Path(data["root"])
-        names = split_names(root / data["split_file"], "train")
-        names = names[:: max(1, len(names) // 8)][:8]
-        pairs = PreparedFolder(root, names, data["depth_scale"], input_size=(height, width))
-        frames = np.stack([pair["image"].numpy() for pair in pairs])
+        frames = training_frames(data, arguments.data)
         difference = export(checkpoint, info, arguments.output, arguments.half_weights, frames)
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"export: {error}")

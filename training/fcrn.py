@@ -15,6 +15,7 @@ from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.model import ModelInfo
 from depth_estimation_ros.synthetic import Room
 from training.checkpoint import Checkpoint
+from training.data.kinect import COLOUR_CAMERA
 from training.download import sha256_of
 from training.export import export
 from training.models.fcrn import FcrnUpProj, InterleavedUpProjection
@@ -27,7 +28,7 @@ POSITIONS = {"A": (0, 0), "B": (1, 0), "C": (0, 1), "D": (1, 1)}
 
 INPUT_WIDTH, INPUT_HEIGHT = 304, 228
 # The toolbox's fx and fy at 640x480, halved with the image. Cropping it to 304x228 then leaves them.
-FOCAL_LENGTH = math.sqrt(518.85790117450188 * 519.46961112127485) / 2
+FOCAL_LENGTH = COLOUR_CAMERA.focal_length / 2
 
 Weights = Mapping[str, Mapping[str, np.ndarray]]
 

@@ -11,12 +11,10 @@ import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch.nn import functional as F
 
-from depth_estimation_ros.evaluation.metrics import DepthMetrics, eigen_crop_mask
+from depth_estimation_ros.evaluation.metrics import DepthMetrics
 from training.losses import LOSSES
 from training.models import build_network
-
-# The Eigen protocol clamps predictions to this range, in metres.
-NEAR, FAR = 1e-3, 10.0
+from training.protocols import PROTOCOLS
 
 
 class DepthTask(lightning.LightningModule):
@@ -105,9 +103,10 @@ class DepthTask(lightning.LightningModule):
     def validation_step(self, batch: dict[str, torch.Tensor], _index: int) -> None:
         """Add a batch of held-out frames, at the size of their truth."""
         truth = batch["depth"]
-        depth = resized({"depth": self(batch["image"])["depth"]}, truth.shape[-2:])["depth"].clamp(NEAR, FAR)
+        depth = resized({"depth": self(batch["image"])["depth"]}, truth.shape[-2:])["depth"]
         for d, g in zip(depth[:, 0].cpu().numpy(), truth[:, 0].cpu().numpy(), strict=True):
-            self.held_out.add(d, g, eigen_crop_mask(g))
+            d, mask = PROTOCOLS["eigen"].compared(d, g)
+            self.held_out.add(d, g, mask)
 
     def on_validation_epoch_end(self) -> None:
         """Log the means of the per-image metrics, over the frames of all processes."""

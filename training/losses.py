@@ -44,10 +44,8 @@ def silog(output: Output, target: torch.Tensor, weight: float = 0.5) -> torch.Te
     """
     difference = _log_difference(output["depth"], target)
     n = (target > 0).sum(dim=(1, 2, 3))
-    square, mean = (
-        difference.square().sum(dim=(1, 2, 3)) / n.clamp(min=1),
-        difference.sum(dim=(1, 2, 3)) / n.clamp(min=1),
-    )
+    count = n.clamp(min=1)
+    square, mean = difference.square().sum(dim=(1, 2, 3)) / count, difference.sum(dim=(1, 2, 3)) / count
     return (square - weight * mean.square()).sum() / (n > 0).sum().clamp(min=1)
 
 

@@ -7,8 +7,6 @@ wrong by a factor counts as wrong.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
 METRICS = ("abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog", "delta1", "delta2", "delta3")
@@ -99,11 +97,6 @@ class DepthMetrics:
     def pooled(self) -> dict[str, float]:
         """Return the metrics of all pixels taken together; empty without images."""
         return _metrics(self._pixels, self._totals) if self.per_image else {}
-
-
-def summary_line(metrics: dict[str, float], names: Iterable[str] = ("abs_rel", "rmse", "log10", "delta1")) -> str:
-    """Return the metrics as one line to print."""
-    return "  ".join(f"{name} {metrics[name]:.4f}" for name in names)
 
 
 def _sums(prediction: np.ndarray, truth: np.ndarray, mask: np.ndarray | None) -> tuple[int, dict[str, float]]:

@@ -97,7 +97,7 @@ def test_saturated_depth_counts_as_unknown(folder):
 def test_augmentation_is_the_same_in_the_same_epoch_and_another_in_the_next(folder):
     frames = PreparedFolder(folder, ["0"], 0.001, camera=CAMERA, augmentation=Augmentation(), seed=3)
     first, again = frames[0]["image"], frames[0]["image"]
-    frames.epoch = 1
+    frames.transform.epoch = 1
     assert (first == again).all() and (first != frames[0]["image"]).any()
 
 

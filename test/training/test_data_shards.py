@@ -80,7 +80,7 @@ def test_every_process_gets_the_same_number_of_whole_batches(sharded, workers, w
 def test_alone_it_shuffles_and_gives_every_frame_once(sharded):
     frames = ShardedFrames(sharded, list(shards_of(sharded, "train")), FrameTransform(seed=1), 4, shuffle=30)
     first, again = numbers(DataLoader(frames, 4)), numbers(DataLoader(frames, 4))
-    frames.epoch = 1
+    frames.transform.epoch = 1
     second = numbers(DataLoader(frames, 4))
     assert sorted(first) == sorted(second) == list(range(1000, 1060))
     assert first == again and first != second and first != sorted(first)

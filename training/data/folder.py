@@ -77,15 +77,6 @@ class PreparedFolder(Dataset):
         image, raw = self._cached[index] if self._cached else self.decode(index)
         return self.transform(image, raw, self.depth_scale, index)
 
-    @property
-    def epoch(self) -> int:
-        """Number of the epoch, which seeds the augmentation."""
-        return self.transform.epoch
-
-    @epoch.setter
-    def epoch(self, number: int) -> None:
-        self.transform.epoch = number
-
     def decode(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Read a pair: uint8 RGB [H, W, 3] (or half the size), and depth as stored; ValueError names a damaged file."""
         rgb, depth = self.pairs[index]

@@ -123,10 +123,10 @@ class DepthData(lightning.LightningDataModule):
         # Made anew each epoch, whose number seeds order and augmentation: a resumed run sees the same frames.
         epoch = self.trainer.current_epoch if self.trainer else 0
         generator = torch.Generator().manual_seed(self.hparams.seed + 1000 * epoch)
-        self.train_frames.epoch = epoch
+        self.train_frames.transform.epoch = epoch
         frames = self.train_frames
         if self.extra_frames is not None:
-            self.extra_frames.epoch = epoch
+            self.extra_frames.transform.epoch = epoch
             count = round(self.hparams.extra["share"] * len(self.train_frames))
             chosen = torch.randperm(len(self.extra_frames), generator=generator)[:count].tolist()
             frames = ConcatDataset([frames, Subset(self.extra_frames, chosen)])

@@ -92,15 +92,6 @@ class NyuLabelled(Dataset):
         depth = np.ascontiguousarray(file[self.depth][number].T)
         return self.transform(image, depth, 1.0, index)
 
-    @property
-    def epoch(self) -> int:
-        """Number of the epoch, which seeds the augmentation."""
-        return self.transform.epoch
-
-    @epoch.setter
-    def epoch(self, number: int) -> None:
-        self.transform.epoch = number
-
     def scenes(self) -> list[str]:
         """Return the scene of each pair, e.g. ``kitchen_0004``."""
         with _open(self.path) as file:

@@ -72,15 +72,6 @@ class ShardedFrames(IterableDataset):
         """Return the number of frames that this process gets in an epoch."""
         return self.count // self.world // self.batch_size * self.batch_size if self.shuffle else self.count
 
-    @property
-    def epoch(self) -> int:
-        """Number of the epoch, which seeds order and augmentation."""
-        return self.transform.epoch
-
-    @epoch.setter
-    def epoch(self, number: int) -> None:
-        self.transform.epoch = number
-
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         """Iterate over this worker's items: ``image`` uint8 [h, w, 3] RGB, ``depth`` float32 [1, h', w'], metres."""
         for name, image, millimetres in self._pairs():
@@ -95,7 +86,7 @@ class ShardedFrames(IterableDataset):
         batches = len(range(worker, len(self) // self.batch_size, workers))
         consumer, consumers = self.rank * workers + worker, self.world * workers
         turns = self._turns(consumer, consumers)
-        rng = random.Random(f"{self.transform.seed} {self.epoch} {consumer}")
+        rng = random.Random(f"{self.transform.seed} {self.transform.epoch} {consumer}")
         buffer = max(1, min(self.shuffle, batches * self.batch_size))
         pairs = itertools.chain.from_iterable(
             read_shards(paths, buffer, rng, self.transform.colour_flag) for paths in turns
@@ -104,7 +95,7 @@ class ShardedFrames(IterableDataset):
 
     def _turns(self, consumer: int, consumers: int) -> Iterator[list[Path]]:
         """All consumers draw the same orders of the shards, one after the other without an end, and take turns."""
-        rng, start = random.Random(f"{self.transform.seed} {self.epoch}"), consumer
+        rng, start = random.Random(f"{self.transform.seed} {self.transform.epoch}"), consumer
         while True:
             order = rng.sample(self.paths, len(self.paths))
             yield order[start::consumers]

@@ -17,6 +17,7 @@ from rich.progress import track
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.synthetic import Room
 from depth_estimation_ros.synthetic.room import look
+from training.data.kinect import COLOUR_CAMERA
 
 
 def write_room(seed: int, output: Path, views: int, camera: PinholeCamera) -> list[str]:
@@ -66,8 +67,7 @@ def main() -> None:
         sys.exit(f"synthetic: {arguments.output} exists already; name a new folder")
     for name in ("rgb", "depth"):
         (arguments.output / name).mkdir(parents=True)
-    # The camera of the NYU Depth v2 recipes.
-    camera = PinholeCamera(320, 240, 259.4290, 259.7348, 162.0412, 126.1181)
+    camera = COLOUR_CAMERA.resized(320, 240)  # as in the recipes for NYU Depth v2
     write = partial(write_room, output=arguments.output, views=arguments.views, camera=camera)
     with multiprocessing.get_context("spawn").Pool(arguments.jobs) as pool:
         rooms = pool.imap_unordered(write, range(1, arguments.rooms + 1))
