@@ -54,21 +54,22 @@ def write_json(summary: dict, path: Path) -> None:
 def print_table(summary: dict, console: Console) -> None:
     """Print a summary for a person."""
     table = Table(title="depth_estimation_ros demo", show_header=False, title_justify="left")
-    table.add_column(style="bold")
+    table.add_column(style="bold", no_wrap=True)
     table.add_column()
     for name, topic in summary["topics"].items():
         table.add_row(name, f"{topic['rate_hz']:.1f} Hz, {topic['count']} messages")
     table.add_section()
-    table.add_row("latency, stamp to depth received", _milliseconds(summary["latency_ms"]))
-    table.add_row("inference", f"{_milliseconds(summary['inference_ms'])}, {summary['backend']}")
-    names = ("received", "published", "superseded", "failed")
-    table.add_row("frames: " + ", ".join(names), " / ".join(str(summary[f"frames_{name}"]) for name in names))
+    table.add_row("latency, stamp to receipt", _milliseconds(summary["latency_ms"]))
+    table.add_row("inference", _milliseconds(summary["inference_ms"]))
+    for name in ("received", "published", "superseded", "failed"):
+        table.add_row(f"frames {name}", str(summary[f"frames_{name}"]))
     accuracy = summary["accuracy"]
     text = "no true depth to compare with"
     if accuracy:
         text = f"AbsRel {accuracy['abs_rel']:.3f}, RMSE {accuracy['rmse']:.3f} m, delta<1.25 {accuracy['delta1']:.3f}"
     table.add_row("accuracy", text)
     table.add_row("model", f"{summary['model']['name']} ({summary['model']['sha256'][:12]})")
+    table.add_row("backend", summary["backend"])
     console.print(table)
 
 

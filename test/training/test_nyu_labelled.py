@@ -14,7 +14,9 @@ import scipy.io  # noqa: E402
 from torch.utils.data import DataLoader  # noqa: E402
 
 from training.data.folder import split_names  # noqa: E402
+from training.data.module import DepthData  # noqa: E402
 from training.data.nyu_labelled import NyuLabelled  # noqa: E402
+from training.export import training_frames  # noqa: E402
 
 SCENES = ["kitchen_0004", "office_0001b", "kitchen_0004"]
 
@@ -104,3 +106,11 @@ def test_mistakes_are_named(mat, tmp_path):
         file["images"] = np.zeros((1, 3, 4, 5), np.uint8)
     with pytest.raises(ValueError, match="has no depths"):
         NyuLabelled(tmp_path / "other.mat")
+
+
+def test_an_export_finds_the_training_frames_in_the_file(mat, arrays, tmp_path):
+    camera = {"width": 64, "height": 48, "fx": 52.0, "fy": 52.0, "cx": 31.5, "cy": 23.5}
+    data = DepthData("/where/it/was", "splits.mat", 1.0, camera, (24, 32), (12, 16), extra={"root": "/gone"})
+    frames = training_frames(dict(data.hparams), mat)
+    assert frames.shape == (2, 24, 32, 3)
+    np.testing.assert_array_equal(frames[1], cv2.resize(arrays[0][..., 2], (32, 24), interpolation=cv2.INTER_AREA))
