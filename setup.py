@@ -16,7 +16,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=[f"{package}*", "training*"]),
-    package_data={package: ["weights/*.onnx", "weights/*.md"], "training": ["recipes/*.yaml"]},
+    package_data={package: ["weights/*.onnx", "weights/*.md"], "training": ["recipes/*.yaml", "experiments/*.md"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{package}"]),
         (f"share/{package}", ["package.xml"]),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 # What is drawn, one panel each: TensorBoard's tag and the axis' name.
 PANELS = {
-    "train/loss": "training loss",
+    "train/loss": "loss: training (line), held-out frames (dashed)",
     "val/abs_rel": "AbsRel, held-out frames",
     "val/rmse": "RMSE in metres, held-out frames",
     "val/delta1": "delta < 1.25, held-out frames",
@@ -27,7 +27,7 @@ def read_curves(run: Path) -> dict[str, tuple[list[float], list[float]]]:
     Returns
     -------
     dict
-        Of each tag of `PANELS` that was logged: epochs and values.
+        Of each tag of `PANELS`, and of ``val/loss``, that was logged: epochs and values.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def read_curves(run: Path) -> dict[str, tuple[list[float], list[float]]]:
     epochs = {event.step: event.value for event in events.Scalars("epoch")}
     return {
         tag: ([epochs[e.step] + 1 for e in events.Scalars(tag)], [e.value for e in events.Scalars(tag)])
-        for tag in PANELS
+        for tag in (*PANELS, "val/loss")
         if tag in tags
     }
 
@@ -66,8 +66,12 @@ def draw_curves(runs: dict[str, Path], output: Path) -> None:
     figure = Figure(figsize=(10, 6), layout="constrained")
     panels = dict(zip(PANELS, figure.subplots(2, 2).flat, strict=True))
     for name, run in runs.items():
-        for tag, (epochs, values) in read_curves(run).items():
-            panels[tag].plot(epochs, values, label=name, marker="." if len(epochs) < 50 else None)
+        curves = read_curves(run)
+        held_out = curves.pop("val/loss", None)
+        for tag, (epochs, values) in curves.items():
+            (line,) = panels[tag].plot(epochs, values, label=name, marker="." if len(epochs) < 50 else None)
+            if tag == "train/loss" and held_out:
+                panels[tag].plot(*held_out, color=line.get_color(), linestyle="--")
     for tag, axes in panels.items():
         axes.set(xlabel="epoch", title=PANELS[tag])
         axes.grid(alpha=0.3)

@@ -46,7 +46,8 @@ class Evaluation:
         self.metrics.add(depth, truth, mask)
         self.by_distance.add(depth, truth, mask)
         if log_variance is not None:
-            self.calibration.add(depth, truth, log_variance, mask)
+            # What is no estimate says nothing of its certainty.
+            self.calibration.add(depth, truth, log_variance, mask & ~np.isnan(log_variance))
 
     def mean(self) -> dict[str, float]:
         """Return the mean of the per-image metrics."""
@@ -112,8 +113,8 @@ def evaluate(predictor: Predictor, frames: Dataset, names: list[str], protocol: 
     """
     found = Evaluation(protocol)
     for name, i in zip(names, track(range(len(frames)), description="evaluating"), strict=True):
-        rgb, truth = _pair(frames, i)
-        depth, log_variance = predictor(rgb, _camera(truth))
+        rgb, truth, camera = frame_of(frames, i)
+        depth, log_variance = predictor(rgb, camera)
         found.add(name, depth, truth, log_variance)
     return found
 
@@ -138,8 +139,8 @@ def write_pictures(found: Evaluation, predictor: Predictor, frames: Dataset, fol
     folder.mkdir(parents=True, exist_ok=True)
     for kind, chosen in found.extremes(count).items():
         for rank, i in enumerate(chosen, 1):
-            rgb, truth = _pair(frames, i)
-            depth, mask = found.protocol.compared(predictor(rgb, _camera(truth))[0], truth)
+            rgb, truth, camera = frame_of(frames, i)
+            depth, mask = found.protocol.compared(predictor(rgb, camera)[0], truth)
             caption = f"{kind} {rank}: {found.names[i]}, abs_rel {found.metrics.per_image[i]['abs_rel']:.3f}"
             picture = frame_picture(rgb, truth, depth, mask, caption)
             cv2.imwrite(str(folder / f"{kind}_{rank}_{found.names[i]}.png"), picture[..., ::-1])
@@ -176,16 +177,37 @@ def open_frames(data: Path, split: str, depth_scale: float, protocol: Protocol) 
     return PreparedFolder(data, names, depth_scale, protocol.truth_limit, cache=False), names
 
 
-def _pair(frames: Dataset, i: int) -> tuple[np.ndarray, np.ndarray]:
+def frame_of(frames: Dataset, i: int) -> tuple[np.ndarray, np.ndarray, PinholeCamera]:
+    """
+    Return a frame to evaluate on.
+
+    Parameters
+    ----------
+    frames : Dataset
+        As for `evaluate`.
+    i : int
+        Its index.
+
+    Returns
+    -------
+    rgb : numpy.ndarray
+        uint8 [h, w, 3].
+    truth : numpy.ndarray
+        [h, w] metres, 0 where unknown.
+    camera : PinholeCamera
+        NYU's, at this size.
+
+    Raises
+    ------
+    ValueError
+        If the frame is not of NYU's size, full or half.
+    """
     frame = frames[i]
-    return frame["image"].numpy(), frame["depth"][0].numpy()
-
-
-def _camera(truth: np.ndarray) -> PinholeCamera:
+    truth = frame["depth"][0].numpy()
     cameras = {(c.height, c.width): c for c in (NYU_FULL, NYU_HALF)}
     if truth.shape not in cameras:
         raise ValueError(f"frames must be 640x480 or 320x240 as NYU Depth v2, not {truth.shape[1]}x{truth.shape[0]}")
-    return cameras[truth.shape]
+    return frame["image"].numpy(), truth, cameras[truth.shape]
 
 
 def _print(found: Evaluation, title: str) -> None:

@@ -79,12 +79,16 @@ class DepthTask(lightning.LightningModule):
     def training_step(self, batch: dict[str, torch.Tensor], _index: int) -> torch.Tensor:
         """Return the weighted loss of a batch, at the size of its truth."""
         output = resized(self(batch["image"]), batch["depth"].shape[-2:])
-        terms = {name: LOSSES[name](output, batch["depth"]) for name in self.losses}
-        total = sum(weight * terms[name] for name, weight in self.losses.items())
+        total, terms = self.loss(output, batch["depth"])
         epoch_mean = {"on_step": False, "on_epoch": True, "sync_dist": True}
         self.log_dict({f"train/{name}": value for name, value in terms.items()}, **epoch_mean)
         self.log("train/loss", total, prog_bar=True, **epoch_mean)
         return total
+
+    def loss(self, output: dict[str, torch.Tensor], truth: torch.Tensor) -> tuple[torch.Tensor, dict]:
+        """Return the weighted sum of the losses, and each of them by name, of maps of one size."""
+        terms = {name: LOSSES[name](output, truth) for name in self.losses}
+        return sum(weight * terms[name] for name, weight in self.losses.items()), terms
 
     def on_fit_start(self) -> None:
         """Compile in place, so that weights keep their names; only now, as averaging callbacks copy the network."""
@@ -101,9 +105,11 @@ class DepthTask(lightning.LightningModule):
         self.held_out = DepthMetrics()
 
     def validation_step(self, batch: dict[str, torch.Tensor], _index: int) -> None:
-        """Add a batch of held-out frames, at the size of their truth."""
-        truth = batch["depth"]
-        depth = resized({"depth": self(batch["image"])["depth"]}, truth.shape[-2:])["depth"]
+        """Add a batch of held-out frames, at the size of their truth; the loss at the network's, as in training."""
+        truth, output = batch["depth"], self(batch["image"])
+        small = F.interpolate(truth, output["depth"].shape[-2:], mode="nearest-exact")
+        self.log("val/loss", self.loss(output, small)[0], sync_dist=True, batch_size=len(truth))
+        depth = resized({"depth": output["depth"]}, truth.shape[-2:])["depth"]
         for d, g in zip(depth[:, 0].cpu().numpy(), truth[:, 0].cpu().numpy(), strict=True):
             d, mask = PROTOCOLS["eigen"].compared(d, g)
             self.held_out.add(d, g, mask)

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from depth_estimation_ros.preview import INVALID_COLOUR, render_preview
+from depth_estimation_ros.preview import INVALID_COLOUR, colour_depth, render_preview
 
 # Relative error that is shown brightest.
 LARGE_ERROR = 0.5
@@ -44,10 +44,38 @@ def frame_picture(rgb: np.ndarray, truth: np.ndarray, depth: np.ndarray, mask: n
     height = panels[0].shape[0]
     size = (round(truth.shape[1] * height / truth.shape[0]), height)
     panels.append(cv2.resize(colours, size, interpolation=cv2.INTER_NEAREST))
-    row = np.hstack(panels)
-    title = np.zeros((_CAPTION, row.shape[1], 3), np.uint8)
-    cv2.putText(title, caption, (6, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (240, 240, 240), 1, cv2.LINE_AA)
-    return np.vstack([title, row])
+    return _titled(np.hstack(panels), caption)
+
+
+def comparison_picture(rgb: np.ndarray, truth: np.ndarray, depths: dict[str, np.ndarray]) -> np.ndarray:
+    """
+    Show an image, its true depth and several estimates from left to right.
+
+    Parameters
+    ----------
+    rgb : numpy.ndarray
+        uint8 [h, w, 3].
+    truth : numpy.ndarray
+        [h, w] metres, 0 where it is unknown.
+    depths : dict of numpy.ndarray
+        [h, w] metres by title; all on one scale of colours from 0 to 10 m.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 [H, W, 3], RGB.
+    """
+    known = np.where(truth > 0, truth, np.nan)
+    panels = [_titled(rgb, "image")]
+    for title, depth in {"truth": known, **depths}.items():
+        panels.append(_titled(colour_depth(depth.astype(np.float32), "turbo", 0.0, 10.0), title))
+    return np.hstack(panels)
+
+
+def _titled(panel: np.ndarray, text: str) -> np.ndarray:
+    title = np.zeros((_CAPTION, panel.shape[1], 3), np.uint8)
+    cv2.putText(title, text, (6, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (240, 240, 240), 1, cv2.LINE_AA)
+    return np.vstack([title, panel])
 
 
 def calibration_picture(curve: list[dict[str, float]], path: Path) -> None:

@@ -1,0 +1,129 @@
+"""What a training of the study came to, over its seeds, with the uncertainty that the choice of test frames leaves."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.curves import read_curves
+from training.experiments.grid import grid_amplitude
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Result:
+    """
+    One training of an experiment.
+
+    Parameters
+    ----------
+    name, title : str
+        Of the training, and in this experiment's report.
+    folders : tuple of pathlib.Path
+        Of its seeds; each with ``frames.csv`` of the test frames.
+    seeds : tuple of dict
+        ``figures.json`` of each seed.
+    """
+
+    name: str
+    title: str
+    folders: tuple[Path, ...]
+    seeds: tuple[dict[str, Any], ...]
+
+    def mean(self, protocol: str, metric: str) -> float:
+        """Return a metric on the test frames, mean over the seeds, as the protocol averages it."""
+        kind = "pooled" if protocol == "fcrn" else "per_image_mean"
+        return float(np.mean([seed[protocol][kind][metric] for seed in self.seeds]))
+
+    def spread(self, metric: str) -> tuple[float, float]:
+        """Return the smallest and largest value that a seed has, Eigen crop."""
+        values = [seed["eigen"]["per_image_mean"][metric] for seed in self.seeds]
+        return min(values), max(values)
+
+    @property
+    def training_abs_rel(self) -> float:
+        """``abs_rel`` on frames that the network was trained on, mean over the seeds."""
+        return float(np.mean([seed["training_frames"]["abs_rel"] for seed in self.seeds]))
+
+    @property
+    def gap(self) -> float:
+        """How many times larger ``abs_rel`` is on test frames than on frames that the network was trained on."""
+        return self.mean("eigen", "abs_rel") / self.training_abs_rel
+
+    @property
+    def loss_gap(self) -> float:
+        """The loss on held-out frames over that on training frames after the last epoch, mean over the seeds."""
+        ratios = []
+        for folder in self.folders:
+            curves = read_curves(folder)
+            ratios.append(curves["val/loss"][1][-1] / curves["train/loss"][1][-1])
+        return float(np.mean(ratios))
+
+    @property
+    def spectrum(self) -> np.ndarray:
+        """Mean power of the depth maps, see `grid.spectrum`."""
+        return np.mean([seed["spectrum"] for seed in self.seeds], axis=0)
+
+    @property
+    def grid(self) -> dict[int, float]:
+        """Amplitude of the grid by its period, see `grid.grid_amplitude`."""
+        return grid_amplitude(self.spectrum)
+
+    @cached_property
+    def frames(self) -> dict[str, np.ndarray]:
+        """Metrics of each test frame, Eigen crop, mean over the seeds; and ``name``."""
+        tables = []
+        for folder in self.folders:
+            with open(folder / "frames.csv", newline="") as file:
+                tables.append(list(csv.DictReader(file)))
+        metrics = [key for key in tables[0][0] if key != "name"]
+        found = {m: np.mean([[float(row[m]) for row in table] for table in tables], axis=0) for m in metrics}
+        return {"name": np.array([row["name"] for row in tables[0]]), **found}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A mean difference between two results on the same frames, and the 95 % interval of its bootstrap."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def decided(self) -> bool:
+        """Whether the interval excludes zero: other test frames would hardly turn the sign."""
+        return not self.low <= 0 <= self.high
+
+    def __str__(self) -> str:
+        """Return the difference and its interval."""
+        return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+
+
+def difference(result: Result, reference: Result, metric: str = "abs_rel") -> Difference:
+    """
+    Compare two results frame by frame.
+
+    Parameters
+    ----------
+    result, reference : Result
+        On the same test frames.
+    metric : str
+        One of those of every frame.
+
+    Returns
+    -------
+    Difference
+        Of the result to the reference. The interval is over the choice of frames (percentile bootstrap, Efron 1979);
+        how much another seed of the training would change is told by several seeds only.
+    """
+    apart = result.frames[metric] - reference.frames[metric]
+    rng = np.random.default_rng(0)
+    means = apart[rng.integers(0, len(apart), (RESAMPLES, len(apart)))].mean(axis=1)
+    low, high = np.percentile(means, (2.5, 97.5))
+    return Difference(float(apart.mean()), float(low), float(high))

@@ -1,0 +1,223 @@
+"""
+What the study compares, and how large a budget each comparison gets.
+
+The study is Ma, Geng and Bie, "Depth Estimation from Single Image Using CNN-Residual Network" (Stanford CS231n, 2017).
+A training is a recipe of `training.recipes` with options; an experiment is a set of trainings side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from training.experiments.findings import Finding, losses_findings, table1_findings, table3_findings, table4_findings
+
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+
+# At the smaller scales every training runs for its full number of epochs: the curves are to show over-fitting.
+_CHECKPOINTS = [
+    {
+        "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
+        "init_args": {**kept, "enable_version_counter": False},
+    }
+    for kept in ({"monitor": "val/abs_rel", "filename": "best"}, {"filename": "last"})
+]
+_ON_A_CPU = {
+    "trainer.accelerator": "cpu",
+    "trainer.precision": "bf16-mixed",
+    "trainer.callbacks": _CHECKPOINTS,
+    "data.workers": 1,
+    "data.batch_size": 8,
+}
+_SMALL_RESNET = {
+    "model.network.encoder": "resnet18",
+    "model.network.decoder_channels": [160, 96, 64, 32, 16],
+    "model.network.pretrained": None,
+}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """
+    A budget.
+
+    Parameters
+    ----------
+    summary : str
+        What it changes in the recipes, in words.
+    options : dict
+        For every training.
+    recipes : dict of dict
+        For the trainings of a recipe.
+    imagenet : bool
+        Whether the residual network starts from ImageNet, as in the study.
+    """
+
+    summary: str
+    options: dict[str, Any] = field(default_factory=dict)
+    recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    imagenet: bool = False
+
+
+def _shrunk(height: int, width: int, decoded: list[int]) -> dict[str, dict[str, Any]]:
+    """Return the options for images of this size; the depth map is a quarter of it, or what is decoded."""
+    quarter = [height // 4, width // 4]
+    return {
+        "cnn_fc": {
+            "data.output_size": quarter,
+            "model.network.input_size": [height, width],
+            "model.network.output_size": quarter,
+        },
+        "pure_cnn": {"data.output_size": quarter},
+        "cnn_transpose": {"data.output_size": quarter},
+        "residual": {"data.output_size": decoded, **_SMALL_RESNET},
+    }
+
+
+SCALES = {
+    "minutes": Scale(
+        "images of 80x64, ResNet-18 with a narrow decoder from random weights, batches of 8, 5 epochs, no early "
+        "stopping, bfloat16",
+        {**_ON_A_CPU, "trainer.max_epochs": 5, "data.input_size": [64, 80]},
+        _shrunk(64, 80, [32, 48]),
+    ),
+    "hours": Scale(
+        "images of 160x120, ResNet-18 with a narrow decoder from random weights, batches of 8, no early "
+        "stopping, bfloat16",
+        {**_ON_A_CPU, "trainer.max_epochs": 20, "data.input_size": [120, 160]},
+        _shrunk(120, 160, [64, 80]),
+    ),
+    "full": Scale("nothing: the recipes as they are, for a GPU", imagenet=True),
+}
+
+
+@dataclass(frozen=True)
+class Training:
+    """
+    One network to train.
+
+    Parameters
+    ----------
+    name : str
+        Its folder.
+    title : str
+        Its name in a report.
+    recipe : str
+        File of `RECIPES`, without suffix.
+    options : dict
+        What differs from the recipe, by option of ``python -m training fit``.
+    start : tuple of (str, str), optional
+        Option and training: the former is given the best checkpoint of the latter.
+    rooms : bool
+        Train on synthetic rooms instead of photographs.
+    """
+
+    name: str
+    title: str
+    recipe: str
+    options: dict[str, Any] = field(default_factory=dict)
+    start: tuple[str, str] | None = None
+    rooms: bool = False
+
+
+_RANDOM = {"model.network.pretrained": None}
+ROOMS = Training("rooms", "synthetic rooms", "residual", _RANDOM, rooms=True)
+
+
+def _loss(name: str, title: str, **network: Any) -> Training:
+    options = {"model.losses": {name: 1.0}} | {f"model.network.{k}": v for k, v in network.items()}
+    return Training(f"residual_{name}", title, "residual", options)
+
+
+RESIDUAL = Training("residual", "CNN+Residual", "residual")
+TRAININGS = {
+    t.name: t
+    for t in (
+        Training("cnn_fc", "CNN+FC", "cnn_fc"),
+        Training("pure_cnn", "Pure CNN", "pure_cnn"),
+        Training("cnn_transpose", "CNN-transpose", "cnn_transpose"),
+        RESIDUAL,
+        Training("residual_average", "average unpooling", "residual", {"model.network.unpooling": "average"}),
+        Training("residual_random", "random", "residual", _RANDOM),
+        ROOMS,
+        Training(
+            "encoder_of_rooms", "encoder from rooms", "residual", _RANDOM, ("model.network.encoder_weights", "rooms")
+        ),
+        Training("all_of_rooms", "whole network from rooms", "residual", _RANDOM, ("init-from", "rooms")),
+        _loss("l1", "L1"),
+        _loss("berhu", "berHu"),
+        _loss("silog", "scale-invariant log"),
+        _loss("laplace_nll", "Laplace likelihood", log_variance=True),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """
+    A comparison of trainings.
+
+    Parameters
+    ----------
+    title, question : str
+        For the report.
+    trainings : tuple of str
+        Names; the first is what the others are compared with.
+    titles : dict
+        Names in the report that differ from the trainings' own.
+    findings : callable
+        From the results by name to what they say of the study's claims.
+    """
+
+    title: str
+    question: str
+    trainings: tuple[str, ...]
+    findings: Callable[[dict[str, Any]], list[Finding]]
+    titles: dict[str, str] = field(default_factory=dict)
+
+
+def experiments(scale: Scale) -> dict[str, Experiment]:
+    """Return the experiments by name, at a scale."""
+    # Where the residual network does not start from ImageNet, it is the randomly initialised one.
+    random = ("residual_random", "residual") if scale.imagenet else ("residual",)
+    titles = {"residual_random": "random", "residual": "encoder from ImageNet" if scale.imagenet else "random"}
+    return {
+        "table1": Experiment(
+            "Four networks",
+            "Which network estimates depth best, and which over-fits?",
+            ("residual", "cnn_fc", "pure_cnn", "cnn_transpose"),
+            table1_findings,
+        ),
+        "table3": Experiment(
+            "Zero against average unpooling",
+            "Does filling the holes of the unpooling with averages remove the grid that zeros leave?",
+            ("residual", "residual_average"),
+            table3_findings,
+            {"residual": "zero unpooling"},
+        ),
+        "table4": Experiment(
+            "Random against transferred initialisation",
+            "What is gained by starting from weights learnt on other images?",
+            (*random, "encoder_of_rooms", "all_of_rooms"),
+            table4_findings,
+            titles,
+        ),
+        "losses": Experiment(
+            "Losses",
+            "Does another loss than the study's mean squared error estimate depth better?",
+            ("residual", "residual_l1", "residual_berhu", "residual_silog", "residual_laplace_nll"),
+            losses_findings,
+            {"residual": "MSE"},
+        ),
+    }
+
+
+# Rows for orientation: AbsRel, RMSE in metres, log10, and the three deltas, where the paper gives them.
+PUBLISHED = {
+    "Eigen et al. 2014, coarse network, 120,000 frames": (0.228, 0.871, None, 0.618, None, None),
+    "Laina et al. 2016, ResNet-50 + up-projection, 12,000 frames": (0.127, 0.573, 0.055, 0.811, 0.953, 0.988),
+    "Liu et al. 2015 (DCNF), the 795 frames, encoder from ImageNet": (0.213, 0.759, None, 0.650, None, None),
+    "Ladicky et al. 2014, the 795 frames": (None, None, None, 0.542, None, None),
+}
