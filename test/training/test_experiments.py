@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -136,16 +137,16 @@ def frames(tmp_path_factory):
     return root
 
 
-def test_an_experiment_ends_in_a_report_goes_on_where_it_was_and_trains_nothing_twice(frames, tmp_path):
+def test_an_experiment_ends_in_a_report_and_refuses_what_was_trained_otherwise(frames, tmp_path):
     runs = tmp_path / "runs"
     arguments = ("table3", "--data", frames, "--runs", runs, "--set", "data.workers=0")
-    first = run(*arguments, "--set", "trainer.max_epochs=1")
-    assert first.returncode == 0, first.stderr[-2000:]
+    result = run(*arguments, "--set", "trainer.max_epochs=1")
+    assert result.returncode == 0, result.stderr[-2000:]
     report = runs / "minutes" / "reports" / "table3"
     text = (report / "README.md").read_text()
     for row in ("| zero unpooling |", "| average unpooling |", "| median of the training depths, blind |"):
         assert row in text
-    assert "$" not in text and "Average unpooling smooths the grid" in text
+    assert "$" not in text and "Average unpooling smooths the grid" in text and "--set trainer.max_epochs=1" in text
     figures = json.loads((report / "figures.json").read_text())
     assert set(figures) == {"residual", "residual_average"}
     assert f"{figures['residual']['seeds'][0]['eigen']['per_image_mean']['abs_rel']:.3f}" in text
@@ -153,16 +154,25 @@ def test_an_experiment_ends_in_a_report_goes_on_where_it_was_and_trains_nothing_
         assert cv2.imread(str(report / name)).std() > 10
     assert len(list((report / "pictures").glob("*.png"))) == 4
 
-    # As if killed after the first epoch of the first network.
-    residual, average = (runs / "minutes" / name / "seed_0" for name in ("residual", "residual_average"))
-    for name in ("trained.json", "figures.json", "model.onnx"):
-        (residual / name).unlink()
-    before = (average / "checkpoints" / "last.ckpt").stat().st_mtime_ns
-    second = run(*arguments, "--set", "trainer.max_epochs=2")
-    assert second.returncode == 0, second.stderr[-2000:]
-    assert read_curves(residual)["train/loss"][0] == [1, 2]
-    assert json.loads((residual / "figures.json").read_text())["epochs"] == 2
-    assert (average / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
+    result = run(*arguments, "--set", "trainer.max_epochs=2")
+    assert result.returncode == 1 and "was trained with other options" in result.stderr
+
+
+def test_a_killed_training_goes_on_and_a_finished_one_is_not_repeated(frames, tmp_path):
+    runner = Runner("minutes", SCALES["minutes"], frames, tmp_path / "runs", tmp_path, {"data.workers": 0})
+    training, folder = TRAININGS["cnn_fc"], tmp_path / "runs" / "minutes" / "cnn_fc" / "seed_0"
+    last = folder / "checkpoints" / "last.ckpt"
+    killed = subprocess.Popen([sys.executable, *runner.fit_command(training, 0)[1:]], stdout=subprocess.DEVNULL)
+    while not last.is_file() and killed.poll() is None:
+        time.sleep(0.01)
+    killed.kill()
+    assert killed.wait() < 0, "the training ended before it could be killed"
+    figures = runner.run(training, 0)
+    epochs = read_curves(folder)["train/loss"][0]
+    # The epoch that was cut off may have been logged before, the one that was saved is not trained again.
+    assert figures["epochs"] == 5 and sorted(set(epochs)) == [1, 2, 3, 4, 5] and epochs.count(1) == 1
+    written = last.stat().st_mtime_ns
+    assert runner.run(training, 0) == figures and last.stat().st_mtime_ns == written
 
 
 @pytest.mark.parametrize(

@@ -77,10 +77,14 @@ def write_report(
     if name == "table3":
         draw_spectra({r.title: r.spectrum for r in results.values()}, output / "spectra.png")
         grid = _GRID
+    command = ["python", "-m", "training.experiments", name, "--data", "FOLDER", "--scale", runner.scale_name]
+    command += ["--seeds", str(seeds)]
+    for option, value in runner.options.items():
+        command += ["--set", f"{option}={value if isinstance(value, str) else json.dumps(value)}"]
     text = Template((Path(__file__).parent / "report.md").read_text()).substitute(
         title=experiment.title,
         question=experiment.question,
-        command=f"python -m training.experiments {name} --data FOLDER --scale {runner.scale_name} --seeds {seeds}",
+        command=shlex.join(command),
         scale=runner.scale_name,
         changes=runner.scale.summary,
         accuracy=_accuracy_table(results, runner),

@@ -110,6 +110,7 @@ class Runner:
             If a step fails; what it had finished is kept.
         """
         folder = self.folder(training, seed)
+        self._claim(folder, shlex.join(self.fit_command(training, seed)))
         done = folder / ("trained.json" if training.rooms else "figures.json")
         if not done.is_file():
             if training.rooms and not self.rooms.is_dir():
@@ -122,6 +123,14 @@ class Runner:
             _write(done, figures)
         return {} if training.rooms else json.loads(done.read_text())
 
+    def _claim(self, folder: Path, command: str) -> None:
+        """Make a training's folder, and see that nothing else was trained in it."""
+        note = folder / "command.txt"
+        if note.is_file() and note.read_text().strip() != command:
+            raise ValueError(f"{folder} was trained with other options (see {note}): remove it, or name other --runs")
+        folder.mkdir(parents=True, exist_ok=True)
+        note.write_text(command + "\n")
+
     def _rooms_options(self) -> dict[str, Any]:
         options = {"data.root": str(self.rooms), "data.split_file": "split.txt", "data.depth_scale": 0.001}
         if epochs := self.scale.options.get("trainer.max_epochs"):
@@ -131,10 +140,9 @@ class Runner:
 
     def _fit(self, training: Training, seed: int) -> dict[str, Any]:
         folder, started = self.folder(training, seed), time.monotonic()
-        marker = folder / "trained.json"
+        marker, command = folder / "trained.json", self.fit_command(training, seed)
         if marker.is_file():
             return json.loads(marker.read_text())
-        command = self.fit_command(training, seed)
         last = folder / "checkpoints" / "last.ckpt"
         if last.is_file():
             if training.start and training.start[0] == "init-from":
@@ -146,7 +154,6 @@ class Runner:
         self._python(*command[2:])
         best, end = (read_file(folder / "checkpoints" / f"{name}.ckpt") for name in ("best", "last"))
         figures = {
-            "command": shlex.join(self.fit_command(training, seed)),
             "epochs": end["epoch"] + 1,
             "best_epoch": best["epoch"] + 1,
             "parameters": sum(
