@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ from training.weights import read_file
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained network and the data it was trained on."""
+    """A trained network, the data it was trained on, and what is known of how, for `training.card`."""
 
     network: nn.Module
     data: dict
     sha256: str
+    recipe: dict = field(default_factory=dict)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -59,7 +60,18 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     except (RuntimeError, KeyError, TypeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"checkpoint {path} is not from `python -m training fit`: {reason}") from None
-    return Checkpoint(network.eval(), data, hashlib.sha256(Path(path).read_bytes()).hexdigest())
+    return Checkpoint(network.eval(), data, hashlib.sha256(Path(path).read_bytes()).hexdigest(), _recipe(content))
+
+
+def _recipe(content: dict[str, Any]) -> dict:
+    """Return what a checkpoint tells of its training: the task's options, optimisers, epochs, steps, averaging."""
+    names = content.get("optimizer_names", [])  # which older ones lack
+    groups = [state["param_groups"][0] for state in content.get("optimizer_states", [])]
+    known = {**content["hyper_parameters"], "optimizers": dict(zip(names, groups, strict=False))}
+    if loop := content.get("loops", {}).get("fit_loop"):
+        # Its "epoch" is one more after a training than in its last epoch; those begun are the same.
+        known.update(epochs=loop["epoch_progress"]["current"]["ready"], steps=content["global_step"])
+    return {**known, "averaged": "averaging_state" in content}
 
 
 def check_resumable(path: str | Path) -> None:

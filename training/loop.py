@@ -10,6 +10,7 @@ import lightning
 import torch
 from lightning.pytorch.cli import OptimizerCallable
 from torch.nn import functional as F
+from torch.utils.data import IterableDataset
 
 from depth_estimation_ros.evaluation.metrics import DepthMetrics
 from training.losses import LOSSES
@@ -108,30 +109,37 @@ class DepthTask(lightning.LightningModule):
         """Add a batch of held-out frames, at the size of their truth; the loss at the network's, as in training."""
         truth, output = batch["depth"], self(batch["image"])
         small = F.interpolate(truth, output["depth"].shape[-2:], mode="nearest-exact")
-        self.log("val/loss", self.loss(output, small)[0], sync_dist=True, batch_size=len(truth))
         depth = resized({"depth": output["depth"]}, truth.shape[-2:])["depth"]
-        for d, g in zip(depth[:, 0].cpu().numpy(), truth[:, 0].cpu().numpy(), strict=True):
+        for i, (d, g) in enumerate(zip(depth[:, 0].cpu().numpy(), truth[:, 0].cpu().numpy(), strict=True)):
             d, mask = PROTOCOLS["eigen"].compared(d, g)
-            self.held_out.add(d, g, mask)
+            loss, _ = self.loss({name: value[i : i + 1] for name, value in output.items()}, small[i : i + 1])
+            self.held_out.add(d, g, mask)["loss"] = loss.item()
 
     def on_validation_epoch_end(self) -> None:
         """Log the means of the per-image metrics, over the frames of all processes."""
         if self.trainer.world_size > 1:
             self._gather_held_out()
         means = self.held_out.mean()
+        if rows := self.held_out.per_image:
+            means["loss"] = sum(row["loss"] for row in rows) / len(rows)
         shown = ("abs_rel", "delta1")
         for name, value in means.items():
             self.log(f"val/{name}", value, prog_bar=name in shown, sync_dist=True)
 
     def _gather_held_out(self) -> None:
         """Collect every process's frames, as one process would have seen them."""
+        frames = getattr(self.trainer.val_dataloaders, "dataset", None)
+        if isinstance(frames, IterableDataset):
+            return  # a stream is not dealt out: each process has seen all of it
         parts: list[list] = [[] for _ in range(self.trainer.world_size)]
         torch.distributed.all_gather_object(parts, self.held_out.per_image)
         # Frames were dealt out in turn; the last round was filled up by repeating frames.
         rows = [row for turn in zip_longest(*parts) for row in turn if row is not None]
-        loaders = self.trainer.val_dataloaders
-        frames = getattr(loaders, "dataset", None)
         self.held_out.per_image = rows[: len(frames)] if isinstance(frames, Sized) else rows
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the optimisers' names beside their states, for the model card."""
+        checkpoint["optimizer_names"] = [type(optimizer).__name__ for optimizer in self.trainer.optimizers]
 
     def configure_optimizers(self) -> dict:
         """Return the optimiser and the schedule of its learning rate."""

@@ -13,7 +13,7 @@ pytest.importorskip("torch", reason="the training package needs PyTorch")
 
 from depth_estimation_ros import PinholeCamera
 from depth_estimation_ros.resample import shrink
-from training.data.augment import Augmentation, virtual_camera
+from training.data.augment import Augmentation, VirtualCamera
 from training.data.folder import PreparedFolder, split_names
 from training.data.frames import FrameTransform
 from training.data.module import DepthData, hold_out
@@ -27,11 +27,15 @@ def plane(normal, distance, camera=CAMERA):
     return (distance / (rays @ np.asarray(normal, np.float64))).astype(np.float32)
 
 
+def depth_seen(view, depth, width=160, height=120):
+    return view.sample(depth, width, height) / view.factor(width, height)
+
+
 @pytest.mark.parametrize("angles", [(0, 0, 0), (0.08, 0, 0), (0, -0.1, 0), (0, 0, 0.09), (0.05, 0.06, -0.04)])
 def test_a_rotated_camera_sees_a_plane_where_geometry_says(angles):
     normal, distance = np.array([0.2, -0.3, 1.0]), 3.0
     rotation = cv2.Rodrigues(np.array(angles, np.float64))[0]
-    _, seen = virtual_camera(np.zeros((120, 160, 3), np.uint8), plane(normal, distance), CAMERA, angles, 1.0)
+    seen = depth_seen(VirtualCamera(CAMERA, angles, 1.0), plane(normal, distance))
     # A point P is R^T P for the rotated camera, so the plane's normal becomes R^T n.
     expected = plane(rotation.T @ normal, distance)
     inside = seen > 0
@@ -42,7 +46,7 @@ def test_a_rotated_camera_sees_a_plane_where_geometry_says(angles):
 
 def test_zooming_divides_depth_by_its_factor():
     depth = np.full((120, 160), 3.0, np.float32)
-    _, seen = virtual_camera(np.zeros((120, 160, 3), np.uint8), depth, CAMERA, (0, 0, 0), 1.5)
+    seen = depth_seen(VirtualCamera(CAMERA, (0, 0, 0), 1.5), depth)
     np.testing.assert_allclose(seen, 2.0, rtol=1e-6)
 
 
@@ -54,7 +58,8 @@ def test_image_and_depth_stay_together():
     image = np.repeat(np.round(25 * depth).astype(np.uint8)[..., None], 3, axis=2)
     augmentation = Augmentation(zoom=(1.3, 1.3), colour=(1, 1), pitch=4, yaw=4)
     for _ in range(5):
-        seen_image, seen_depth = augmentation(image, depth, CAMERA, rng)
+        view = augmentation.view(CAMERA, rng)
+        seen_image, seen_depth = augmentation.recolour(view.image(image, 160, 120), rng), depth_seen(view, depth)
         # Rotation changes depth a little as well, by the cosine of small angles.
         inside = seen_depth > 0
         ratio = seen_image[..., 0][inside] / 25 / 1.3 / seen_depth[inside]
@@ -64,9 +69,50 @@ def test_image_and_depth_stay_together():
 
 def test_unknown_depth_stays_unknown():
     depth = np.zeros((120, 160), np.float32)
-    rng = np.random.default_rng(0)
-    _, seen = Augmentation(pitch=5, yaw=5)(np.zeros((120, 160, 3), np.uint8), depth, CAMERA, rng)
-    assert (seen == 0).all()
+    view = Augmentation(pitch=5, yaw=5).view(CAMERA, np.random.default_rng(0))
+    assert (depth_seen(view, depth) == 0).all()
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("angles", [(0, 0, 0.08), (0.06, -0.05, 0.08)])
+def test_a_view_at_another_size_is_the_view_resampled(angles, mirrored):
+    """Pixel for pixel the same place is seen, straight to the size or by way of the stored one; of a mirror too."""
+    view = VirtualCamera(CAMERA, angles, 1.2, (0.3, 0.8), mirrored)
+    ramp = np.add.outer(np.arange(120), 2 * np.arange(160)).astype(np.float32)
+    image = np.repeat((ramp / 2).astype(np.uint8)[..., None], 3, axis=2)
+    small, whole = view.image(image, 120, 90), view.image(image, 160, 120)
+    assert np.abs(small[5:-5, 5:-5] - cv2.resize(whole, (120, 90)).astype(int)[5:-5, 5:-5]).max() <= 1
+    depth = depth_seen(view, 1 + ramp, 120, 90)
+    expected = cv2.resize(depth_seen(view, 1 + ramp), (120, 90), interpolation=cv2.INTER_NEAREST_EXACT)
+    both = (depth > 0) & (expected > 0)
+    # Nearest of nearest may be a pixel off in each direction, which is 1 down and 2 across.
+    assert (
+        both.mean() > 0.9 and np.abs(depth - expected)[both].max() < 4 and np.abs((depth - expected)[both].mean()) < 0.2
+    )
+    if mirrored:
+        straight = VirtualCamera(CAMERA, angles, 1.2, (0.3, 0.8))
+        assert np.abs(straight.image(image, 160, 120)[:, ::-1].astype(int) - whole).max() <= 1
+
+
+def test_frames_are_sampled_once_and_shrunk_without_aliasing():
+    """A chessboard of single pixels is grey after halving, not black or white, whatever the augmentation."""
+    board = np.indices((240, 320)).sum(0) % 2 * 255
+    image = np.repeat(board.astype(np.uint8)[..., None], 3, axis=2)
+    still = Augmentation(zoom=(1, 1), roll=0, flip=0, colour=(1, 1))
+    transform = FrameTransform(
+        camera=CAMERA.resized(320, 240), input_size=(120, 160), output_size=(60, 80), augmentation=still
+    )
+    item = transform(image, np.full((240, 320), 2000, np.uint16), 0.001, 0)
+    assert item["image"].shape == (120, 160, 3) and item["depth"].shape == (1, 60, 80)
+    assert (item["image"].int() - 128).abs().max() <= 1
+    np.testing.assert_array_equal(item["depth"], 2)
+
+
+def test_colour_gains_multiply_and_saturate():
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    seen = Augmentation(colour=(0.8, 1.2)).recolour(image, np.random.default_rng(3))
+    gain = np.random.default_rng(3).uniform(0.8, 1.2, 3)
+    assert np.abs(seen - np.clip(image * gain, 0, 255)).max() <= 1
 
 
 @pytest.fixture
@@ -135,7 +181,8 @@ def test_large_frames_are_halved_before_they_are_augmented():
     options = {"input_size": (110, 150), "output_size": (30, 40), "augmentation": Augmentation()}
     one = FrameTransform(camera=CAMERA, **options)(small, depth, 0.001, 5)
     other = FrameTransform(camera=CAMERA.resized(320, 240), **options)(large, large_depth, 0.001, 5)
-    assert (one["image"] == other["image"]).all() and (one["depth"] == other["depth"]).all()
+    # Depth is sampled straight from the large frame: half-way between two pixels it may be the other one.
+    assert (one["image"] == other["image"]).all() and (one["depth"] == other["depth"]).float().mean() > 0.99
 
 
 def test_a_jpeg_decoded_at_half_its_size_is_the_same_picture(tmp_path):
@@ -202,6 +249,30 @@ def test_the_loaders_benchmark_measures_and_names_mistakes(folder):
     for arguments, sentence in ((["--split-file", "none.txt"], "does not exist"), (["--frames", 10], "at least 256")):
         done = benchmark(*arguments)
         assert done.returncode != 0 and sentence in done.stderr and "Traceback" not in done.stderr
+
+
+def test_fewer_frames_than_a_batch_are_refused(folder):
+    camera = {name: getattr(CAMERA, name) for name in ("width", "height", "fx", "fy", "cx", "cy")}
+    data = DepthData(str(folder), "split.txt", 0.001, camera, (60, 80), (30, 40), batch_size=4, held_out=0)
+    data.setup()
+    with pytest.raises(ValueError, match="3 training frames do not make a batch of 4"):
+        data.train_dataloader()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_same_seed_gives_the_same_frames_whatever_the_number_of_workers(folder, workers):
+    camera = {name: getattr(CAMERA, name) for name in ("width", "height", "fx", "fy", "cx", "cy")}
+    augmented = {"augmentation": Augmentation(noise=5), "batch_size": 1, "held_out": 0}
+    alone, helped = (
+        DepthData(str(folder), "split.txt", 0.001, camera, (60, 80), (30, 40), workers=w, **augmented)
+        for w in (0, workers)
+    )
+    alone.setup()
+    helped.setup()
+    batches = list(zip(alone.train_dataloader(), helped.train_dataloader(), strict=True))
+    assert len(batches) == 3
+    for expected, found in batches:
+        assert (expected["image"] == found["image"]).all() and (expected["depth"] == found["depth"]).all()
 
 
 def test_held_out_frames_are_runs_apart_from_the_training_frames():

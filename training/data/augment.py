@@ -36,7 +36,7 @@ class Augmentation:
     gamma : float
         Largest change of the logarithm of the gamma exponent.
     noise : float
-        Largest standard deviation of additive noise, grey levels.
+        Largest standard deviation of additive noise, grey levels, in an image of one to two times the network's size.
     erase : float
         Probability of covering a rectangle of the image, whose depth still has to be guessed.
     """
@@ -54,46 +54,50 @@ class Augmentation:
     noise: float = 0.0
     erase: float = 0.0
 
-    def __call__(
-        self, image: np.ndarray, depth: np.ndarray, camera: PinholeCamera, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def view(self, camera: PinholeCamera, rng: np.random.Generator) -> VirtualCamera:
         """
-        Augment one pair.
+        Draw where to look from.
+
+        Parameters
+        ----------
+        camera : PinholeCamera
+            Intrinsics of the images to augment.
+        rng : numpy.random.Generator
+            Source of randomness.
+        """
+        angles = np.radians([rng.uniform(-a, a) for a in (self.pitch, self.yaw, self.roll)])
+        zoom, place = rng.uniform(*self.zoom), rng.random(2)
+        return VirtualCamera(camera, angles, zoom, place, mirrored=rng.random() < self.flip)
+
+    def recolour(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """
+        Change the colours of an image, and cover a part of it.
 
         Parameters
         ----------
         image : numpy.ndarray
             uint8 [h, w, 3], RGB.
-        depth : numpy.ndarray
-            float32 [h, w], metres, 0 where unknown.
-        camera : PinholeCamera
-            Intrinsics of both.
         rng : numpy.random.Generator
             Source of randomness.
 
         Returns
         -------
-        image, depth : numpy.ndarray
-            Of the same shapes and types.
+        numpy.ndarray
+            uint8 [h, w, 3], RGB.
         """
-        angles = np.radians([rng.uniform(-a, a) for a in (self.pitch, self.yaw, self.roll)])
-        image, depth = virtual_camera(image, depth, camera, angles, rng.uniform(*self.zoom), rng)
-        if rng.random() < self.flip:
-            image, depth = cv2.flip(image, 1), cv2.flip(depth, 1)
         image = self._recolour(image, rng)
         if rng.random() < self.erase:
-            h, w = depth.shape
+            h, w = image.shape[:2]
             eh, ew = int(h * rng.uniform(0.1, 0.4)), int(w * rng.uniform(0.1, 0.4))
             y, x = rng.integers(0, h - eh), rng.integers(0, w - ew)
             image[y : y + eh, x : x + ew] = _to_bytes(rng.uniform(0, 255, 3).astype(np.float32))
-        return image, np.ascontiguousarray(depth)
+        return image
 
     def _recolour(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         gain = rng.uniform(*self.colour, 3) * (1 + rng.uniform(-self.brightness, self.brightness))
         if not (self.contrast or self.saturation or self.gamma or self.noise):
-            # Each value is changed by itself: 256 of them are looked up.
-            table = _to_bytes(np.arange(256, dtype=np.float32)[:, None] * gain.astype(np.float32))
-            return cv2.LUT(np.ascontiguousarray(image), table[:, None])
+            # Vectorised in OpenCV: a sixth of the time of a table for each channel.
+            return cv2.transform(image, np.diag(gain))
         image = image.astype(np.float32) * gain.astype(np.float32)
         if self.contrast:
             image = (image - image.mean()) * np.float32(1 + rng.uniform(-self.contrast, self.contrast)) + image.mean()
@@ -112,47 +116,73 @@ def _to_bytes(image: np.ndarray) -> np.ndarray:
     return np.clip(image + 0.5, 0, 255).astype(np.uint8)
 
 
-def virtual_camera(
-    image: np.ndarray,
-    depth: np.ndarray,
-    camera: PinholeCamera,
-    angles: np.ndarray,
-    zoom: float,
-    rng: np.random.Generator | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
+class VirtualCamera:
     """
-    Show a pair as the same camera would see it after a rotation and a zoom.
+    A view of a pair of images as the same camera would have it after a rotation and a zoom, and in a mirror.
+
+    Each image is sampled once, straight to the size that is asked for.
 
     Parameters
     ----------
-    image, depth : numpy.ndarray
-        uint8 [h, w, 3] and float32 [h, w], metres, 0 where unknown.
     camera : PinholeCamera
-        Intrinsics of both.
+        Intrinsics of the pair, whatever the sizes at which it is stored.
     angles : numpy.ndarray
         Rotation vector of the new camera in the old one's frame, radians.
     zoom : float
         Zoom factor s; depths are divided by it.
-    rng : numpy.random.Generator, optional
-        Places the zoomed window at random inside the image; in its centre without.
-
-    Returns
-    -------
-    image, depth : numpy.ndarray
-        Of the same shapes; depth is 0 where the old image shows nothing.
+    place : tuple of float
+        Where the zoomed window lies in the image, from 0 (left, top) to 1.
+    mirrored : bool
+        Flip left and right.
     """
-    h, w = depth.shape
-    rotation = cv2.Rodrigues(np.asarray(angles, np.float64))[0]
-    # Old pixel = K R K^-1 S new pixel, S taking the new image to its window in the old one.
-    slack = np.array([w - 1, h - 1]) * (1 - 1 / zoom)
-    corner = slack * (rng.random(2) if rng is not None else 0.5)
-    window = np.array([[1 / zoom, 0, corner[0]], [0, 1 / zoom, corner[1]], [0, 0, 1]])
-    to_old = camera.k @ rotation @ np.linalg.inv(camera.k) @ window
-    flags = cv2.WARP_INVERSE_MAP
-    warped = cv2.warpPerspective(image, to_old, (w, h), flags=flags | cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    turned = cv2.warpPerspective(depth, to_old, (w, h), flags=flags | cv2.INTER_NEAREST)
-    # A point Z r of the old camera has the depth Z (R^T r)_z in the new; r = R r' / (R r')_z gives Z / (R r')_z.
-    ys, xs = np.arange(h)[:, None], np.arange(w)[None]
-    new_to_z = (rotation @ np.linalg.inv(camera.k) @ window)[2]
-    turned /= np.float32(zoom) * (new_to_z[0] * xs + new_to_z[1] * ys + new_to_z[2]).astype(np.float32)
-    return warped, turned
+
+    def __init__(
+        self,
+        camera: PinholeCamera,
+        angles: np.ndarray,
+        zoom: float,
+        place: tuple[float, float] = (0.5, 0.5),
+        mirrored: bool = False,
+    ):
+        self.camera, self.zoom = camera, zoom
+        rotation = cv2.Rodrigues(np.asarray(angles, np.float64))[0]
+        corner = np.array([camera.width - 1, camera.height - 1]) * (1 - 1 / zoom) * place
+        window = np.array([[1 / zoom, 0, corner[0]], [0, 1 / zoom, corner[1]], [0, 0, 1]])
+        if mirrored:
+            window = window @ np.array([[-1, 0, camera.width - 1], [0, 1, 0], [0, 0, 1]])
+        # Old pixel = K R K^-1 W new pixel, W taking the new image to its window in the old one.
+        turned = rotation @ np.linalg.inv(camera.k) @ window
+        self._to_old, self._to_z = camera.k @ turned, turned[2]
+        self._flat = not np.any(angles[:2])  # rolling leaves parallel lines parallel
+
+    def image(self, image: np.ndarray, width: int, height: int) -> np.ndarray:
+        """Return how it sees a uint8 [h, w, 3] image, interpolated, at a size up to twice smaller."""
+        # Four channels are vectorised in OpenCV, three are not: half the time, the same values.
+        seen = self._warp(cv2.cvtColor(image, cv2.COLOR_RGB2RGBA), width, height, cv2.INTER_LINEAR, cv2.BORDER_REFLECT)
+        return cv2.cvtColor(seen, cv2.COLOR_RGBA2RGB)
+
+    def sample(self, depth: np.ndarray, width: int, height: int) -> np.ndarray:
+        """Return the nearest pixels of a [h, w] depth image as it is stored: 0 where it shows nothing."""
+        return self._warp(depth, width, height, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
+
+    def factor(self, width: int, height: int) -> np.ndarray | np.float32:
+        """Return what depths of `sample` are to be divided by, float32 [height, width] or one for all."""
+        if self._flat:
+            return np.float32(self.zoom)
+        # A point Z r of the old camera has the depth Z (R^T r)_z in the new; r = R r' / (R r')_z gives Z / (R r')_z.
+        a, b, c = self.zoom * self._to_z @ _resizing((width, height), (self.camera.width, self.camera.height))
+        return (a * np.arange(width) + (b * np.arange(height) + c)[:, None]).astype(np.float32)
+
+    def _warp(self, stored: np.ndarray, width: int, height: int, interpolation: int, border: int) -> np.ndarray:
+        own = self.camera.width, self.camera.height
+        matrix = _resizing(own, stored.shape[1::-1]) @ self._to_old @ _resizing((width, height), own)
+        options = {"flags": interpolation | cv2.WARP_INVERSE_MAP, "borderMode": border}
+        if self._flat:
+            return cv2.warpAffine(stored, matrix[:2], (width, height), **options)
+        return cv2.warpPerspective(stored, matrix, (width, height), **options)
+
+
+def _resizing(source: tuple[int, int], target: tuple[int, int]) -> np.ndarray:
+    """Return the matrix [3, 3] from the pixels of one (width, height) to those of another, edges on edges."""
+    x, y = (t / s for s, t in zip(source, target, strict=True))
+    return np.array([[x, 0, 0.5 * (x - 1)], [0, y, 0.5 * (y - 1)], [0, 0, 1]])

@@ -21,9 +21,10 @@ from torch.utils.data import DataLoader, Subset
 
 from depth_estimation_ros.camera import PinholeCamera
 from training.data.augment import Augmentation
+from training.data.batches import frame_loader, one_thread
 from training.data.folder import PreparedFolder, split_names
 from training.data.frames import FrameTransform
-from training.data.module import SHUFFLE_BUFFER, one_thread
+from training.data.module import SHUFFLE_BUFFER
 from training.data.shards import read_shards, shards_of
 from training.data.streaming import ShardedFrames
 
@@ -103,16 +104,18 @@ def open_set(root: Path, arguments: argparse.Namespace) -> tuple[list[Callable[[
     h, w = image.shape[:2]
     camera = PinholeCamera.from_fov(w, h, 1.1)
     augmentation = Augmentation() if arguments.augment else None
-    transform = FrameTransform(10.0, camera, tuple(arguments.input), tuple(arguments.output), augmentation)
+    sizes = tuple(arguments.input), tuple(arguments.output)
+    transform = FrameTransform(10.0, camera, *sizes, augmentation)
 
     def loader() -> DataLoader:
-        common = {"batch_size": batch, "num_workers": workers, "drop_last": True, "worker_init_fn": one_thread}
+        common = (*sizes, batch, workers)
         if sharded:
             times = -(-arguments.frames // max(1, len(ShardedFrames(root, shards, transform))))
-            return DataLoader(ShardedFrames(root, shards * times, transform, batch, SHUFFLE_BUFFER), **common)
+            return frame_loader(ShardedFrames(root, shards * times, transform, batch, SHUFFLE_BUFFER), *common)
         loaded = PreparedFolder(root, names, arguments.depth_scale, cache=False)
         loaded.transform = transform
-        return DataLoader(Subset(loaded, [i % len(loaded) for i in range(arguments.frames)]), shuffle=True, **common)
+        frames = Subset(loaded, [i % len(loaded) for i in range(arguments.frames)])
+        return frame_loader(frames, *common, shuffle=True, drop_last=True)
 
     return [lambda worker=worker: decoder(worker) for worker in range(workers)], loader
 

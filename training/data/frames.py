@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -27,8 +28,8 @@ class FrameTransform:
     input_size, output_size : tuple of int, optional
         (height, width) of the network's input and output; the stored size where left out.
     augmentation : Augmentation, optional
-        Applied at the stored size, before resampling; frames more than twice the input's size are halved first, as
-        Laina et al. halve NYU's 640x480.
+        Applied while resampling, so that each image is interpolated once; frames more than twice the input's size are
+        halved first, as Laina et al. halve NYU's 640x480.
     seed : int
         Seed of the augmentation; item i of epoch e is the same whatever the number of workers.
     epoch : int
@@ -53,7 +54,12 @@ class FrameTransform:
         stored = self.camera.height, self.camera.width
         if self.input_size:
             self.halves = all(s > 2 * i and s % 2 == 0 for s, i in zip(stored, self.input_size, strict=True))
-        self._augmented = self.camera.resized(stored[1] // 2, stored[0] // 2) if self.halves else self.camera
+        height, width = (s // 2 for s in stored) if self.halves else stored
+        self._augmented = self.camera.resized(width, height)
+        h, w = self.input_size or (height, width)
+        # As `shrink` does it: to the size times a power of two, by a factor below two, and then halved.
+        power = max(0, math.floor(math.log2(min(height / h, width / w))))
+        self._seen = w << power, h << power
 
     @property
     def colour_flag(self) -> int:
@@ -89,24 +95,25 @@ class FrameTransform:
             # Sampled before it is converted: the same values, for less work.
             depth = self._metres(self._resampled(stored), scale)
         else:
-            image, stored = self._for_augmentation(image, stored)
+            self._check_size(stored)
+            if self.halves:
+                image = shrink(image, self._augmented.width, self._augmented.height)
             rng = np.random.default_rng((self.seed, self.epoch, index))
-            image, depth = self.augmentation(image, self._metres(stored, scale), self._augmented, rng)
-            depth = self._resampled(depth)
+            view = self.augmentation.view(self._augmented, rng)
+            size = (self.output_size or stored.shape)[::-1]
+            depth = self._metres(view.sample(stored, *size), scale) / view.factor(*size)
+            image = self.augmentation.recolour(view.image(image, *self._seen), rng)
         if self.input_size is not None:
             image = shrink(image, *self.input_size[::-1])  # as on the robot
         return {"image": torch.from_numpy(np.ascontiguousarray(image)), "depth": torch.from_numpy(depth)[None]}
 
-    def _for_augmentation(self, image: np.ndarray, stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _check_size(self, stored: np.ndarray) -> None:
         camera = self.camera
         if stored.shape != (camera.height, camera.width):
             raise ValueError(
                 f"the stored frames are {stored.shape[1]}x{stored.shape[0]}, the recipe's camera "
                 f"{camera.width}x{camera.height}; give the camera of the stored frames"
             )
-        if self.halves:
-            image, stored = shrink(image, self._augmented.width, self._augmented.height), stored[::2, ::2]
-        return image, stored
 
     def _metres(self, stored: np.ndarray, scale: float) -> np.ndarray:
         depth = stored.astype(np.float32) * np.float32(scale)

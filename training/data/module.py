@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import lightning
 import torch
-from torch.utils.data import ConcatDataset, DataLoader, Subset
+from torch.utils.data import ConcatDataset, DataLoader, DistributedSampler, Subset
 
 from depth_estimation_ros.camera import PinholeCamera
 from training.data.association import sample_evenly
 from training.data.augment import Augmentation
+from training.data.batches import frame_loader
 from training.data.folder import PreparedFolder, split_names
 from training.data.frames import FrameTransform
 from training.data.shards import shards_of
@@ -42,7 +42,7 @@ class DepthData(lightning.LightningDataModule):
     augmentation : Augmentation, optional
         For the training frames.
     batch_size, workers : int
-        Frames in a batch; processes that load them.
+        Frames in a batch of each process of the training; processes that load them.
     extra : dict, optional
         A second prepared folder of the same image size and camera: ``root``, ``split_file``, ``depth_scale``, and
         ``share``, how many of its frames an epoch adds to each frame of the first, e.g. 0.5.
@@ -114,9 +114,13 @@ class DepthData(lightning.LightningDataModule):
         train, held = ([s for s, scene in shards.items() if (scene in taken) == side] for side in (False, True))
         if not train:
             raise ValueError(f"{root} has too few scenes to hold some of them out; set data.held_out to 0")
-        process = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        self.train_frames = ShardedFrames(root, train, training, self.hparams.batch_size, SHUFFLE_BUFFER, *process)
+        batch = self.hparams.batch_size, SHUFFLE_BUFFER
+        self.train_frames = ShardedFrames(root, train, training, *batch, *self._process())
         self.held_frames = ShardedFrames(root, held, validation)
+
+    def _process(self) -> tuple[int, int]:
+        """Return the number of this process and of all in a distributed training."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def train_dataloader(self) -> DataLoader:
         """Return shuffled batches of augmented training frames."""
@@ -130,28 +134,24 @@ class DepthData(lightning.LightningDataModule):
             count = round(self.hparams.extra["share"] * len(self.train_frames))
             chosen = torch.randperm(len(self.extra_frames), generator=generator)[:count].tolist()
             frames = ConcatDataset([frames, Subset(self.extra_frames, chosen)])
-        streamed = isinstance(frames, ShardedFrames)  # it shuffles by itself
+        common = (self.hparams.input_size, self.hparams.output_size, self.hparams.batch_size, self.hparams.workers)
+        options = {"generator": generator, "drop_last": True, "pin_memory": torch.cuda.is_available()}
+        if isinstance(frames, ShardedFrames):  # it shuffles and deals out by itself
+            return frame_loader(frames, *common, **options)
         # Drawn once: left to the loader, it would depend on how many iterators were made, one more when resuming.
-        order = None if streamed else torch.randperm(len(frames), generator=generator).tolist()
-        return DataLoader(
-            frames,
-            self.hparams.batch_size,
-            sampler=order,
-            generator=generator,
-            drop_last=True,
-            num_workers=self.hparams.workers,
-            worker_init_fn=one_thread,
-            pin_memory=torch.cuda.is_available(),
-        )
+        frames = Subset(frames, torch.randperm(len(frames), generator=generator).tolist())
+        # Dealt out in turn: a batch of each process makes the batch that one alone would have of them all.
+        rank, world = self._process()
+        if len(frames) < world * self.hparams.batch_size:
+            needed = self.hparams.batch_size
+            needed = f"{needed} for each of {world} processes" if world > 1 else needed
+            raise ValueError(f"{self.hparams.root}: {len(frames)} training frames do not make a batch of {needed}")
+        dealt = DistributedSampler(frames, world, rank, shuffle=False, drop_last=True)
+        return frame_loader(frames, *common, sampler=dealt, **options)
 
     def val_dataloader(self) -> DataLoader | list:
         """Return the held-out frames, or nothing where none are held out."""
         return DataLoader(self.held_frames, self.hparams.batch_size) if len(self.held_frames) else []
-
-
-def one_thread(worker: int) -> None:
-    """Keep OpenCV in a loader's process to one thread: there are as many processes as cores to use."""
-    cv2.setNumThreads(0)
 
 
 def hold_out(names: list[str], share: float, runs: int = 8) -> tuple[list[str], list[str]]:
