@@ -1,41 +1,94 @@
-"""The depth estimation node with its parameter file and the transport settings that large messages need."""
+"""The depth estimation node, with the transport settings that large messages need, and RViz on request."""
 
 import os
 
+import yaml
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import LifecycleNode
+from launch_ros.actions import LifecycleNode, Node
 
+from depth_estimation_ros.parameters import DECLARATIONS, defaults
 from depth_estimation_ros.processes import transport_environment
 from launch import LaunchDescription
 
+CONFIG = os.path.join(get_package_share_directory("depth_estimation_ros"), "config")
+
 
 def generate_launch_description():
-    config = os.path.join(get_package_share_directory("depth_estimation_ros"), "config")
+    """Declare an argument for everything that can be set, each parameter of the node included."""
     arguments = [
         DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node."),
         DeclareLaunchArgument(
             "params_file",
-            default_value=os.path.join(config, "depth_estimation.yaml"),
+            default_value=os.path.join(CONFIG, "depth_estimation.yaml"),
             description="YAML file with the node's parameters.",
         ),
         DeclareLaunchArgument("image", default_value="image", description="Topic of the colour image."),
         DeclareLaunchArgument("camera_info", default_value="camera_info", description="Topic of its intrinsics."),
+        DeclareLaunchArgument("use_sim_time", default_value="false", description="Take the time from /clock."),
         DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
+        DeclareLaunchArgument(
+            "large_messages",
+            default_value="true",
+            description="Set the Fast DDS profile and the malloc thresholds that images and clouds need.",
+        ),
+        DeclareLaunchArgument("rviz", default_value="false", description="Open RViz as well."),
+        DeclareLaunchArgument(
+            "fixed_frame", default_value="camera_optical_frame", description="RViz's fixed frame, e.g. base_link."
+        ),
     ]
-    node = LifecycleNode(
+    parameters = [
+        DeclareLaunchArgument(
+            name, default_value="", description=f"{declaration.description} Empty: as in params_file."
+        )
+        for name, declaration in DECLARATIONS.items()
+    ]
+    return LaunchDescription([*arguments, *parameters, OpaqueFunction(function=_nodes)])
+
+
+def _nodes(context):
+    def value(name):
+        return LaunchConfiguration(name).perform(context)
+
+    def is_true(name):
+        return IfCondition(LaunchConfiguration(name)).evaluate(context)
+
+    given = {name: _typed(name, text) for name in DECLARATIONS if (text := value(name))}
+    environment = transport_environment() if is_true("large_messages") else {}
+    use_sim_time = {"use_sim_time": is_true("use_sim_time")}
+    yield LifecycleNode(
         package="depth_estimation_ros",
         executable="depth_estimation_node",
         name="depth_estimation",
-        namespace=LaunchConfiguration("namespace"),
-        parameters=[LaunchConfiguration("params_file")],
-        remappings=[
-            ("image", LaunchConfiguration("image")),
-            ("camera_info", LaunchConfiguration("camera_info")),
-        ],
-        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
-        additional_env=transport_environment(),
+        namespace=value("namespace"),
+        parameters=[value("params_file"), given, use_sim_time],
+        remappings=[("image", value("image")), ("camera_info", value("camera_info"))],
+        arguments=["--ros-args", "--log-level", value("log_level")],
+        additional_env=environment,
         output="screen",
     )
-    return LaunchDescription([*arguments, node])
+    if is_true("rviz"):
+        yield Node(
+            package="rviz2",
+            executable="rviz2",
+            namespace=value("namespace"),
+            arguments=["-d", os.path.join(CONFIG, "depth_estimation.rviz"), "-f", value("fixed_frame")],
+            parameters=[use_sim_time],
+            remappings=[("image", value("image"))],
+            additional_env=environment,
+        )
+
+
+def _typed(name, text):
+    """Return an argument as the type that the parameter has."""
+    default = defaults()[name]
+    if isinstance(default, str):
+        return text
+    given = yaml.safe_load(text)
+    if isinstance(default, float) and type(given) is int:
+        return float(given)
+    if type(given) is not type(default):
+        raise ValueError(f"{name} takes a value such as {str(default).lower()}, not {text!r}")
+    return given
