@@ -99,6 +99,33 @@ class PinholeCamera:
         """Return the camera of the window whose top-left pixel is (x, y)."""
         return replace(self, width=width, height=height, cx=self.cx - x, cy=self.cy - y)
 
+    def strided(self, step: int) -> PinholeCamera:
+        """Return the camera of ``image[::step, ::step]``, which has every `step`-th pixel of every `step`-th row."""
+        width, height = -(-self.width // step), -(-self.height // step)
+        return PinholeCamera(width, height, self.fx / step, self.fy / step, self.cx / step, self.cy / step)
+
+    def turned(self, degrees: int) -> PinholeCamera:
+        """
+        Return the camera of the image turned clockwise.
+
+        Parameters
+        ----------
+        degrees : int
+            A multiple of 90; negative counter-clockwise.
+
+        Raises
+        ------
+        ValueError
+            If it is none.
+        """
+        if degrees % 90:
+            raise ValueError(f"images turn by multiples of 90 degrees, not by {degrees}")
+        camera = self
+        for _ in range(degrees // 90 % 4):
+            c = camera
+            camera = PinholeCamera(c.height, c.width, c.fy, c.fx, c.height - 1 - c.cy, c.cx)
+        return camera
+
     def rays(self) -> np.ndarray:
         """
         Return the viewing ray of every pixel at unit depth.

@@ -1,0 +1,173 @@
+"""
+What a robot should not take for an obstacle: out of range or height, uncertain, or between two surfaces.
+
+`DepthFilter` makes pixels of a depth image invalid (NaN), so that the organised cloud and the scan made from it are
+filtered alike. `one_per_voxel` thins a cloud.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.geometry.pose import height_interval
+
+
+class DepthFilter:
+    """
+    Removes what should not be navigated by from the depth images of one camera at one place.
+
+    Parameters
+    ----------
+    camera : PinholeCamera
+        Intrinsics at the depth image's size.
+    pose : numpy.ndarray, optional
+        From the optical frame to the robot's, float [4, 4] (`geometry.pose`); needed for limits of height.
+    min_range, max_range : float
+        Distance from the camera, metres.
+    min_height, max_height : float
+        Along the z axis of the robot's frame, metres.
+    edge_angle : float
+        Radians; removes pixels on a surface that the line of sight meets at a smaller angle than this, on both sides of
+        the pixel. Depth estimated or interpolated across the border of an object runs from one surface to the other
+        over some pixels, and such a ramp looks like a surface seen almost along. A clean step loses nothing. 0 keeps
+        all.
+    max_deviation : float
+        Largest standard deviation of the depth's error as a part of the depth.
+
+    Raises
+    ------
+    ValueError
+        If limits contradict each other or height is to be limited without a pose.
+    """
+
+    def __init__(
+        self,
+        camera: PinholeCamera,
+        pose: np.ndarray | None = None,
+        min_range: float = 0.0,
+        max_range: float = math.inf,
+        min_height: float = -math.inf,
+        max_height: float = math.inf,
+        edge_angle: float = 0.0,
+        max_deviation: float = math.inf,
+    ):
+        if not 0.0 <= min_range < max_range:
+            raise ValueError(f"min_range must be less than max_range, got {min_range:g} and {max_range:g} m")
+        if not 0.0 <= edge_angle < math.pi / 2:
+            raise ValueError(f"edge_angle must be from 0 to less than pi / 2 radians, got {edge_angle:g}")
+        if not max_deviation > 0.0:
+            raise ValueError(f"max_deviation must be positive, got {max_deviation:g}")
+        self._size, self._max_deviation = (camera.height, camera.width), max_deviation
+        near = far = None
+        if min_range > 0.0 or max_range < math.inf:
+            # Metres along the ray for each metre of depth.
+            length = np.sqrt(1.0 + np.square(camera.rays().astype(np.float64)).sum(axis=2))
+            near, far = min_range / length, max_range / length
+        if min_height > -math.inf or max_height < math.inf:
+            if pose is None:
+                raise ValueError("limits of height need the camera's pose in the robot's frame")
+            low, high = height_interval(camera, pose, min_height, max_height)
+            near, far = (low, high) if near is None else (np.maximum(near, low), np.minimum(far, high))
+        self._interval = None if near is None else (near.astype(np.float32), far.astype(np.float32))
+        # A surface square to the line of sight is z / f wide in a pixel; a depth step of as much over tan(angle)
+        # is one that the line of sight meets at that angle.
+        self._step = None
+        if edge_angle:
+            self._step = tuple(np.float32(1.0 / (f * math.tan(edge_angle))) for f in (camera.fx, camera.fy))
+
+    def __call__(self, depth: np.ndarray, deviation: np.ndarray | None = None) -> np.ndarray:
+        """
+        Return the depth image without what is to be removed.
+
+        Parameters
+        ----------
+        depth : numpy.ndarray
+            float32 [h, w], metres along the optical axis, NaN invalid.
+        deviation : numpy.ndarray, optional
+            float32 [h, w], metres, one standard deviation, from models that say how sure they are.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 [h, w], a new one; NaN where removed.
+
+        Raises
+        ------
+        ValueError
+            If a size is not the camera's.
+        """
+        for name, array in (("depth", depth), ("deviation", deviation)):
+            if array is not None and array.shape != self._size:
+                raise ValueError(f"{name} is {array.shape[::-1]}, the filter was made for {self._size[::-1]} pixels")
+        removed = np.zeros(depth.shape, bool)
+        if self._interval is not None:
+            near, far = self._interval
+            removed |= (depth < near) | (depth > far)
+        if deviation is not None and self._max_deviation < math.inf:
+            removed |= ~(deviation <= np.float32(self._max_deviation) * depth)
+        if self._step is not None:
+            _mark_ramps(depth, self._step[0], removed)
+            _mark_ramps(depth.T, self._step[1], removed.T)
+        return np.where(removed, np.float32(np.nan), depth)
+
+
+def _mark_ramps(depth: np.ndarray, step: np.float32, removed: np.ndarray) -> None:
+    """Mark pixels from which depth rises steeply to one side of their row and falls steeply to the other."""
+    ratio = depth[:, 1:] / depth[:, :-1]
+    up, down = ratio > 1 + step, ratio < 1 / (1 + step)
+    removed[:, 1:-1] |= (up[:, 1:] & up[:, :-1]) | (down[:, 1:] & down[:, :-1])
+
+
+def one_per_voxel(points: np.ndarray, size: float) -> np.ndarray:
+    """
+    Thin a cloud to one point in each cube of a grid.
+
+    Parameters
+    ----------
+    points : numpy.ndarray
+        float32 [..., 4] as from `point_cloud`: x, y, z in metres, colour.
+    size : float
+        Edge of the cubes, metres.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 [n, 4]: of each cube the first point in the order of the image, so that every point is one that was
+        measured; no point without depth.
+
+    Raises
+    ------
+    ValueError
+        If the size is not positive, or so small for the cloud's extent that cubes cannot be counted.
+    """
+    if not 0.0 < size < math.inf:
+        raise ValueError(f"the voxel size must be positive, got {size:g}")
+    points = points.reshape(-1, points.shape[-1])
+    valid = np.flatnonzero(~np.isnan(points[:, 2]))
+    if not valid.size:
+        return points[valid]
+    key, count = np.zeros(valid.size, np.int64), 1
+    for axis in range(3):
+        cell = np.floor(points[valid, axis] * np.float32(1.0 / size))
+        cell -= cell.min()
+        span = int(cell.max()) + 1
+        count *= span
+        if count >= 2**62:
+            raise ValueError(f"voxels of {size:g} m are too small for the extent of the cloud: limit its range")
+        key = key * span + cell.astype(np.int64)
+    return points[valid[_first_of_each(key, count)]]
+
+
+def _first_of_each(key: np.ndarray, count: int) -> np.ndarray:
+    """Index of the first of each value among integers from 0 to less than `count`, ascending."""
+    if count > 2**26:
+        return np.sort(np.unique(key, return_index=True)[1])
+    # Without sorting: who writes last into the place of a value wins, and the places need not be cleared, because
+    # only those are read that were written.
+    index = np.arange(key.size, dtype=np.int32)
+    winner = np.empty(count, np.int32)
+    winner[key[::-1]] = index[::-1]
+    return np.flatnonzero(winner[key] == index)

@@ -1,0 +1,179 @@
+"""
+Show the network the view it was trained on: a window with the training camera's field of view and square pixels.
+
+Depth by `DepthEstimator.postprocess` is multiplied by the ratio of the focal lengths. That holds as long as the
+network has seen such zooms, and the same one in both directions. A wide camera, or one of another aspect, is outside
+of that; cutting the training camera's view out of its image brings it back inside. What lies outside of the window
+gets no depth. ``python -m training.focal`` measures both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from depth_estimation_ros.camera import PinholeCamera
+
+# The default model was trained on zooms of 1 to 1.5, placed anywhere in the image. Chosen on held-out training frames:
+# beyond it, an image that is mirrored at its borders to a larger one comes out better than one that is magnified more.
+MAX_ZOOM = 1.3
+
+
+@dataclass(frozen=True)
+class Window:
+    """
+    A part of an image, which may reach beyond its borders.
+
+    Parameters
+    ----------
+    camera : PinholeCamera
+        Of the whole image.
+    x, y : int
+        Pixel of the image at the window's top-left corner; negative beyond the border.
+    width, height : int
+        In pixels of the image.
+    """
+
+    camera: PinholeCamera
+    x: int
+    y: int
+    width: int
+    height: int
+
+    @property
+    def view(self) -> PinholeCamera:
+        """The camera of the window."""
+        return self.camera.cropped(self.x, self.y, self.width, self.height)
+
+    def cut(self, image: np.ndarray) -> np.ndarray:
+        """
+        Return the window of an image.
+
+        Parameters
+        ----------
+        image : numpy.ndarray
+            [h, w] or [h, w, channels] of the camera's size.
+
+        Returns
+        -------
+        numpy.ndarray
+            [height, width, ...]; a view of the image where the window lies inside it, else mirrored at its borders.
+
+        Raises
+        ------
+        ValueError
+            If the image is of another size.
+        """
+        if image.shape[:2] != (self.camera.height, self.camera.width):
+            raise ValueError(
+                f"the image is {image.shape[1]}x{image.shape[0]}, its camera {self.camera.width}x{self.camera.height}: "
+                "use the intrinsics of this image size"
+            )
+        rows, columns, (top, bottom, left, right) = self._overlap()
+        inside = image[rows, columns]
+        if not (top or bottom or left or right):
+            return inside
+        return cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_REFLECT)
+
+    def paste(self, depth: np.ndarray) -> np.ndarray:
+        """
+        Put depth of the window where it belongs in the image.
+
+        Parameters
+        ----------
+        depth : numpy.ndarray
+            float32 [h, w], of the window at any size, NaN invalid.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 [camera.height, camera.width], interpolated; NaN outside the window.
+        """
+        rows, columns, (top, bottom, left, right) = self._overlap()
+        whole = np.full((self.camera.height, self.camera.width), np.nan, np.float32)
+        resized = cv2.resize(depth, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
+        whole[rows, columns] = resized[top : self.height - bottom, left : self.width - right]
+        return whole
+
+    def blank(self, depth: np.ndarray) -> np.ndarray:
+        """
+        Make depth invalid where the window shows no image but its mirrored border.
+
+        Parameters
+        ----------
+        depth : numpy.ndarray
+            float32 [h, w], of the window at any size.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 [h, w]; the same array if the window lies inside the image.
+        """
+        _, _, (top, bottom, left, right) = self._overlap()
+        if not (top or bottom or left or right):
+            return depth
+        height, width = depth.shape
+        # A pixel is kept if its centre shows image.
+        v, u = (np.arange(height) + 0.5) * self.height / height, (np.arange(width) + 0.5) * self.width / width
+        shown = ((v >= top) & (v <= self.height - bottom))[:, None] & ((u >= left) & (u <= self.width - right))
+        return np.where(shown, depth, np.float32(np.nan))
+
+    def _overlap(self) -> tuple[slice, slice, tuple[int, int, int, int]]:
+        """Rows and columns of the image inside the window, and how far it reaches over top, bottom, left, right."""
+        c = self.camera
+        over = (
+            max(0, -self.y),
+            max(0, self.y + self.height - c.height),
+            max(0, -self.x),
+            max(0, self.x + self.width - c.width),
+        )
+        rows = slice(max(0, self.y), min(c.height, self.y + self.height))
+        columns = slice(max(0, self.x), min(c.width, self.x + self.width))
+        return rows, columns, over
+
+
+def training_window(
+    camera: PinholeCamera, width: int, height: int, focal_length: float, max_zoom: float = MAX_ZOOM
+) -> Window:
+    """
+    Return the window of a camera's image that a network knows best.
+
+    It has the aspect of the training camera's view. Where the camera sees as much as that or more, it is that view,
+    about the principal point. Where the camera sees less, it is the largest such window in the image, which shows the
+    scene magnified by up to `max_zoom`; a camera that sees still less has its image inside a larger window.
+
+    Parameters
+    ----------
+    camera : PinholeCamera
+        Of the image.
+    width, height : int
+        Input size of the network (`ModelInfo`).
+    focal_length : float
+        Focal length in pixels of the training camera at that size.
+    max_zoom : float
+        At least 1.
+
+    Returns
+    -------
+    Window
+        `estimate` its `cut` with its `view`; what is left to correct is then the same in both directions.
+
+    Raises
+    ------
+    ValueError
+        If `max_zoom` is less than 1.
+    """
+    if not max_zoom >= 1.0:
+        raise ValueError(f"max_zoom must be at least 1, got {max_zoom:g}")
+    full = camera.fx * width / focal_length, camera.fy * height / focal_length
+    zoom = min(max(1.0, full[0] / camera.width, full[1] / camera.height), max_zoom)
+    across, down = (max(1, round(side / zoom)) for side in full)
+    return Window(camera, _place(camera.cx, across, camera.width), _place(camera.cy, down, camera.height), across, down)
+
+
+def _place(centre: float, length: int, limit: int) -> int:
+    """Start of a window about a centre, moved so that it lies in the image, or the image in it."""
+    start = round(centre + 0.5 - 0.5 * length)
+    return min(max(start, min(0, limit - length)), max(0, limit - length))

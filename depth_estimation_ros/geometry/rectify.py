@@ -1,0 +1,235 @@
+"""
+Lenses with distortion: their images are rectified on the way to the network.
+
+Everything behind a `Rectifier` is in the geometry of a pinhole camera, `Lens.rectified`, and so is what is published:
+depth along z of rectified pixels, with a camera_info of that camera and no distortion. Depth in the distorted picture
+would be of no use to the consumers of ROS, which back-project by a pinhole (REP 118, depth_image_proc, RViz, Nav2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.resample import shrink
+
+# Numbers of coefficients by the names of sensor_msgs/distortion_models. Drivers send the longer forms of OpenCV, with a
+# thin prism and a tilted sensor, under the name rational_polynomial.
+MODELS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
+_IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Lens:
+    """
+    A camera with distortion, as ``sensor_msgs/CameraInfo`` describes it.
+
+    Parameters
+    ----------
+    camera : PinholeCamera
+        K and the size of the distorted image.
+    model : str
+        One of `MODELS`.
+    coefficients : tuple of float
+        D: k1 k2 p1 p2 k3 ..., or k1 k2 k3 k4 of the equidistant model.
+    rotation : tuple of float
+        R, nine numbers row by row.
+    projection : PinholeCamera, optional
+        P, at the same size. Without it the rectified image shows the largest rectangle that has no empty corner.
+
+    Raises
+    ------
+    ValueError
+        If the model is unknown, or the coefficients are not of it.
+    """
+
+    camera: PinholeCamera
+    model: str
+    coefficients: tuple[float, ...]
+    rotation: tuple[float, ...] = _IDENTITY
+    projection: PinholeCamera | None = None
+
+    def __post_init__(self):
+        """Refuse what OpenCV would misread."""
+        counts = MODELS.get(self.model)
+        if counts is None:
+            raise ValueError(
+                f"distortion model {self.model!r} is unknown (known: {', '.join(MODELS)}); publish rectified images"
+            )
+        if len(self.coefficients) not in counts or not np.isfinite(self.coefficients).all():
+            allowed = " or ".join(map(str, counts))
+            raise ValueError(
+                f"distortion model {self.model} takes {allowed} finite coefficients, got {list(self.coefficients)}"
+            )
+
+    @classmethod
+    def from_calibration(
+        cls,
+        width: int,
+        height: int,
+        k: Sequence[float],
+        d: Sequence[float],
+        model: str,
+        r: Sequence[float] = (),
+        p: Sequence[float] = (),
+    ) -> Lens:
+        """
+        Read the fields of a camera_info message.
+
+        Parameters
+        ----------
+        width, height : int
+            Size of the calibrated image.
+        k, d, r, p : sequence of float
+            9, n, 9 and 12 numbers; `r` and `p` of zeros, or none, are as if they were not there.
+        model : str
+            Name of the distortion model.
+
+        Raises
+        ------
+        ValueError
+            If K is not that of a camera, or the model and its coefficients do not fit.
+        """
+        camera = PinholeCamera(width, height, float(k[0]), float(k[4]), float(k[2]), float(k[5]))
+        d = tuple(map(float, d))
+        if not (len(p) and p[0] > 0):
+            return cls(camera, model, d)
+        projection = PinholeCamera(width, height, float(p[0]), float(p[5]), float(p[2]), float(p[6]))
+        return cls(camera, model, d, tuple(map(float, r)) if any(r) else _IDENTITY, projection)
+
+    @property
+    def distorts(self) -> bool:
+        """Whether a rectified image differs from the image."""
+        return any(self.coefficients) or self.rotation != _IDENTITY
+
+    @cached_property
+    def rectified(self) -> PinholeCamera:
+        """The pinhole camera of the rectified image, at the image's size."""
+        if self.projection is not None:
+            return self.projection
+        c, d = self.camera, np.array(self.coefficients)
+        size = (c.width, c.height)
+        if self.model == "equidistant":
+            K = cv2.fisheye.estimateNewCameraMatrixForUndistortRectify(c.k, d, size, np.eye(3), balance=0.0)
+        else:
+            K, _ = cv2.getOptimalNewCameraMatrix(c.k, d, size, 0.0)
+        return PinholeCamera(*size, *map(float, (K[0, 0], K[1, 1], K[0, 2], K[1, 2])))
+
+    def cropped(self, x: int, y: int, width: int, height: int) -> Lens:
+        """Return the lens of a window of the image (``roi`` of the message)."""
+        window = (x, y, width, height)
+        projection = self.projection and self.projection.cropped(*window)
+        return replace(self, camera=self.camera.cropped(*window), projection=projection)
+
+    def resized(self, width: int, height: int) -> Lens:
+        """Return the lens of the image resampled to another size (``binning`` of the message)."""
+        projection = self.projection and self.projection.resized(width, height)
+        return replace(self, camera=self.camera.resized(width, height), projection=projection)
+
+    def pixels_of(self, view: PinholeCamera) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Return where in the distorted image each pixel of a rectified view lies.
+
+        Parameters
+        ----------
+        view : PinholeCamera
+            As for `Rectifier`.
+
+        Returns
+        -------
+        u, v : numpy.ndarray
+            float32 [h, w], pixels.
+        """
+        d, R = np.array(self.coefficients), np.reshape(self.rotation, (3, 3))
+        maps = cv2.fisheye.initUndistortRectifyMap if self.model == "equidistant" else cv2.initUndistortRectifyMap
+        return maps(self.camera.k, d, R, view.k, (view.width, view.height), cv2.CV_32FC1)
+
+    def shows(self, view: PinholeCamera) -> np.ndarray | None:
+        """
+        Return which pixels of a rectified view the image shows: depth of the others means nothing.
+
+        Parameters
+        ----------
+        view : PinholeCamera
+            As for `Rectifier`, or of the depth image.
+
+        Returns
+        -------
+        numpy.ndarray or None
+            bool [h, w]; None if it shows all.
+        """
+        u, v = self.pixels_of(view)
+        c = self.camera
+        inside = (u > -0.5) & (u < c.width - 0.5) & (v > -0.5) & (v < c.height - 0.5)
+        # Beyond the angle for which it was fitted, a distortion polynomial turns round and shows things twice:
+        # mirrored, then on the other side of the centre.
+        if min(u.shape) > 1:
+            (u_down, u_right), (v_down, v_right) = np.gradient(u), np.gradient(v)
+            inside &= u_right * v_down > u_down * v_right
+        rays = np.concatenate([view.rays(), np.ones((*u.shape, 1), np.float32)], axis=2)
+        x, y, _ = np.moveaxis(rays @ np.reshape(self.rotation, (3, 3)), -1, 0)
+        inside &= (u - c.cx) / c.fx * x + (v - c.cy) / c.fy * y > 0.01 * (x * x + y * y) - 1e-6
+        return None if inside.all() else inside
+
+
+class Rectifier:
+    """
+    Resamples distorted images to a rectified view, in one go with shrinking it.
+
+    A view much smaller than the image is sampled at twice its size and then halved, from an image that is halved
+    before as often as that is sharp enough. For 640x480 to 160x120 that is a quarter of the time of rectifying at full
+    size, and the same picture (45 dB).
+
+    Parameters
+    ----------
+    lens : Lens
+        Of the images.
+    view : PinholeCamera
+        What is wanted: `lens.rectified`, resized and cropped at will.
+        What the image does not show (`Lens.shows`) repeats its border.
+    """
+
+    def __init__(self, lens: Lens, view: PinholeCamera):
+        self.view, self._size = view, (lens.camera.width, lens.camera.height)
+        # The view's focal length says how many of the image's pixels fall on one of it.
+        factor = lens.camera.focal_length / view.focal_length
+        fine = view if factor < 2 else view.resized(2 * view.width, 2 * view.height)
+        halvings = max(0, math.ceil(math.log2(factor / 4) - 1e-9))
+        self._source = (max(1, self._size[0] >> halvings), max(1, self._size[1] >> halvings))
+        u, v = lens.pixels_of(fine)
+        sx, sy = self._source[0] / self._size[0], self._source[1] / self._size[1]
+        # Fixed-point maps: half the memory and time.
+        self._maps = cv2.convertMaps((u + 0.5) * sx - 0.5, (v + 0.5) * sy - 0.5, cv2.CV_16SC2)
+
+    def __call__(self, rgb: np.ndarray) -> np.ndarray:
+        """
+        Rectify an image.
+
+        Parameters
+        ----------
+        rgb : numpy.ndarray
+            uint8 [h, w, 3] of the lens's size.
+
+        Returns
+        -------
+        numpy.ndarray
+            uint8 [h, w, 3] of the view's size.
+
+        Raises
+        ------
+        ValueError
+            If the image is of another size.
+        """
+        if rgb.shape[1::-1] != self._size:
+            raise ValueError(
+                f"the image is {rgb.shape[1]}x{rgb.shape[0]}, its camera_info {self._size[0]}x{self._size[1]}: "
+                "use the calibration of this image size"
+            )
+        fine = cv2.remap(shrink(rgb, *self._source), *self._maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return shrink(fine, self.view.width, self.view.height)

@@ -1,0 +1,197 @@
+"""Images of lenses with distortion are rectified, and the geometry of what comes out is that of a pinhole."""
+
+import cv2
+import numpy as np
+import pytest
+
+from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.geometry.rectify import Lens, Rectifier
+from depth_estimation_ros.synthetic.room import Room
+
+CAMERA = PinholeCamera(640, 480, 500.0, 505.0, 322.0, 236.0)
+NARROW = PinholeCamera(640, 480, 600.0, 600.0, 319.5, 239.5)
+TURN = tuple(cv2.Rodrigues(np.array([0.02, -0.03, 0.01]))[0].ravel().tolist())
+LENSES = {
+    "plumb_bob": Lens(CAMERA, "plumb_bob", (-0.3, 0.1, 0.001, -0.001, 0.0)),
+    "plumb_bob with P": Lens(CAMERA, "plumb_bob", (-0.2, 0.05, 0.001, -0.001), projection=NARROW),
+    "plumb_bob with R and P": Lens(CAMERA, "plumb_bob", (-0.2, 0.05, 0.0, 0.0, 0.0), TURN, NARROW),
+    "rational_polynomial": Lens(CAMERA, "rational_polynomial", (0.4, -0.2, 0.001, 0.0, 0.01, 0.7, -0.1, 0.02)),
+    "thin prism": Lens(CAMERA, "rational_polynomial", (-0.2, 0.0, 0, 0, 0, 0, 0, 0, 0.01, 0.002, -0.01, 0.001)),
+    "equidistant": Lens(
+        PinholeCamera(640, 480, 330.0, 330.0, 320.0, 240.0), "equidistant", (-0.01, 0.02, -0.01, 0.002)
+    ),
+}
+WIDE = PinholeCamera(1600, 1200, 520.0, 520.0, 799.5, 599.5)
+EVERY_LENS = pytest.mark.parametrize("lens", LENSES.values(), ids=LENSES.keys())
+
+
+@pytest.fixture(scope="module")
+def room():
+    return Room(seed=0)
+
+
+@pytest.fixture(scope="module")
+def pose(room):
+    return room.trajectory(23.0)
+
+
+@pytest.fixture(scope="module")
+def wide_view(room, pose):
+    """Picture and depth by a camera that sees all that the lenses see."""
+    return room.render(WIDE, pose)
+
+
+@pytest.fixture(scope="module")
+def picture(room, pose):
+    return room.render(CAMERA, pose)[0]
+
+
+def rectified_pose(lens, pose):
+    """R takes points of the camera to the rectified frame."""
+    turned = pose.copy()
+    turned[:3, :3] = pose[:3, :3] @ np.reshape(lens.rotation, (3, 3)).T
+    return turned
+
+
+def project(lens, points):
+    """Pixel of points [n, 3] of the unrectified optical frame in the distorted image, by OpenCV."""
+    k, d, none = lens.camera.k, np.array(lens.coefficients), np.zeros(3)
+    if lens.model == "equidistant":
+        return cv2.fisheye.projectPoints(points[:, None], none, none, k, d)[0][:, 0]
+    return cv2.projectPoints(points, none, none, k, d)[0][:, 0]
+
+
+def distorted(lens, image):
+    """Return what the lens makes of a scene, from a picture of it by the wide camera."""
+    u, v = np.meshgrid(np.arange(lens.camera.width, dtype=np.float64), np.arange(lens.camera.height))
+    pixels = np.stack([u, v], axis=-1).reshape(-1, 1, 2)
+    undistort = cv2.fisheye.undistortPoints if lens.model == "equidistant" else cv2.undistortPoints
+    rays = undistort(pixels, lens.camera.k, np.array(lens.coefficients)).reshape(*u.shape, 2)
+    source = (rays * (WIDE.fx, WIDE.fy) + (WIDE.cx, WIDE.cy)).astype(np.float32)
+    return cv2.remap(image, source, None, cv2.INTER_LINEAR)
+
+
+@EVERY_LENS
+def test_a_rectified_pixel_is_taken_from_where_opencv_projects_its_points(lens):
+    view = lens.rectified.resized(160, 120)
+    u, v = lens.pixels_of(view)
+    random = np.random.default_rng(0)
+    row, column = random.integers(0, 120, 50), random.integers(0, 160, 50)
+    depth = random.uniform(0.5, 8.0, (50, 1))
+    points = np.concatenate([view.rays()[row, column].astype(np.float64), np.ones((50, 1))], axis=1) * depth
+    expected = project(lens, points @ np.reshape(lens.rotation, (3, 3)))
+    np.testing.assert_allclose(np.stack([u, v], axis=-1)[row, column], expected, atol=1e-3)
+
+
+@EVERY_LENS
+@pytest.mark.parametrize("size", [(160, 120), (640, 480)])
+def test_a_rectified_picture_is_that_of_a_pinhole_camera(lens, size, room, pose, wide_view):
+    rectify = Rectifier(lens, lens.rectified.resized(*size))
+    found = rectify(distorted(lens, wide_view[0])).astype(float)
+    expected, _ = room.render(lens.rectified, rectified_pose(lens, pose))
+    expected = cv2.resize(expected, size, interpolation=cv2.INTER_AREA)
+    shown = lens.shows(rectify.view)
+    valid = np.ones(found.shape[:2], bool) if shown is None else shown
+    error = np.abs(found - expected)[valid]
+    shifted = np.abs(np.roll(found, 1, axis=1) - expected)[valid]
+    assert error.mean() < 4.0  # of 255 grey levels: the picture is resampled three times here
+    assert error.mean() < 0.7 * shifted.mean()  # one pixel to the side fits worse
+
+
+@EVERY_LENS
+def test_depth_of_the_rectified_picture_is_that_of_the_pinhole_camera(lens, room, pose, wide_view):
+    """Depth takes the same way as pictures: within 1 % of the rendered one, but for borders of objects."""
+    rays = np.concatenate([WIDE.rays(), np.ones((1200, 1600, 1), np.float32)], axis=2)
+    # Depth is along the rectified axis.
+    along = rays @ np.reshape(lens.rotation, (3, 3))[2].astype(np.float32) * wide_view[1]
+    found = cv2.remap(distorted(lens, along), *lens.pixels_of(lens.rectified), cv2.INTER_LINEAR)
+    _, expected = room.render(lens.rectified, rectified_pose(lens, pose))
+    valid = lens.shows(lens.rectified)
+    error = np.abs(found / expected - 1)[slice(None) if valid is None else valid]
+    assert np.median(error) < 1e-3
+    assert np.mean(error < 0.01) > 0.95
+
+
+def test_without_p_the_rectified_picture_has_no_empty_corners():
+    for name in ("plumb_bob", "rational_polynomial", "equidistant"):
+        assert LENSES[name].shows(LENSES[name].rectified.resized(160, 120)) is None, name
+
+
+def test_with_p_the_rectified_camera_is_p_and_what_the_image_does_not_show_is_marked():
+    wide = PinholeCamera(640, 480, 380.0, 380.0, 319.5, 239.5)
+    lens = Lens(CAMERA, "plumb_bob", (-0.2, 0.05, 0.0, 0.0, 0.0), projection=wide)
+    assert lens.rectified is wide
+    valid = lens.shows(wide.resized(160, 120))
+    assert not valid[:, 0].any() and valid[60, 80] and 0.5 < valid.mean() < 0.9
+
+
+def test_where_the_polynomial_turns_round_nothing_is_shown():
+    # r (1 - 0.3 r^2) grows up to r = 1.05 only.
+    lens = Lens(CAMERA, "plumb_bob", (-0.3, 0.0, 0.0, 0.0))
+    view = PinholeCamera(300, 300, 60.0, 60.0, 149.5, 149.5)
+    radius = np.hypot(*np.moveaxis(view.rays(), -1, 0))
+    valid = lens.shows(view)
+    assert not valid[radius > 1.1].any() and valid[radius < 0.4].all()
+
+
+@pytest.mark.parametrize("size", [(160, 120), (80, 60), (224, 224), (304, 228)])
+@pytest.mark.parametrize("image", [(640, 480), (1920, 1080), (752, 480)])
+def test_a_pattern_finer_than_the_view_turns_grey(size, image):
+    lens = Lens(PinholeCamera.from_fov(*image, 1.1), "plumb_bob", (-0.1, 0.02, 0.0, 0.0, 0.0))
+    checks = (np.indices(image[::-1]).sum(0) % 2 * 255).astype(np.uint8)
+    found = Rectifier(lens, lens.rectified.resized(*size))(np.repeat(checks[..., None], 3, axis=2))
+    assert found.shape == (size[1], size[0], 3)
+    assert np.abs(found.astype(int) - 127).mean() < 32
+
+
+def test_rectifying_to_the_networks_size_is_rectifying_and_shrinking(picture):
+    lens = LENSES["plumb_bob"]
+    whole = Rectifier(lens, lens.rectified)(picture)
+    for size in ((160, 120), (304, 228), (100, 100)):
+        small = Rectifier(lens, lens.rectified.resized(*size))(picture)
+        error = small.astype(float) - cv2.resize(whole, size, interpolation=cv2.INTER_AREA)
+        assert np.sqrt(np.mean(error**2)) < 3.0, size
+
+
+def test_a_window_of_the_rectified_picture_may_be_asked_for(picture):
+    lens = LENSES["plumb_bob"]
+    whole = Rectifier(lens, lens.rectified)(picture)
+    window = Rectifier(lens, lens.rectified.cropped(100, 50, 320, 240))(picture)
+    assert np.abs(window.astype(int) - whole[50:290, 100:420]).max() <= 1
+
+
+def test_roi_and_binning_crop_and_scale_the_lens():
+    lens = LENSES["plumb_bob with P"]
+    part = lens.cropped(100, 60, 400, 300).resized(200, 150)
+    found, whole = (np.stack(a.pixels_of(a.rectified), axis=-1) for a in (part, lens))
+    # Pixel (10, 20) of the binned window lies between pixels 20 and 21 (40 and 41) of the window.
+    middle = whole[60 + 40 : 60 + 42, 100 + 20 : 100 + 22].mean(axis=(0, 1))
+    np.testing.assert_allclose(found[20, 10], (middle - (100, 60) + 0.5) / 2 - 0.5, atol=0.01)
+
+
+def test_the_fields_of_camera_info_are_read():
+    k, d = [500.0, 0, 322, 0, 505, 236, 0, 0, 1], [-0.3, 0.1, 0.001, -0.001, 0.0]
+    zeros, p = [0.0] * 12, [600.0, 0, 319.5, 0, 0, 600, 239.5, 0, 0, 0, 1, 0]
+    assert Lens.from_calibration(640, 480, k, d, "plumb_bob", [0.0] * 9, zeros) == LENSES["plumb_bob"]
+    lens = Lens.from_calibration(640, 480, k, d, "plumb_bob", TURN, p)
+    assert lens.rectified == NARROW and lens.rotation == TURN
+    assert lens.distorts and not Lens.from_calibration(640, 480, k, [0.0] * 5, "plumb_bob").distorts
+
+
+@pytest.mark.parametrize(
+    ("model", "coefficients", "sentence"),
+    [
+        ("fov", (0.9,), "distortion model 'fov' is unknown .known: plumb_bob, rational_polynomial, equidistant"),
+        ("plumb_bob", (0.1, 0.2), "plumb_bob takes 4 or 5 finite coefficients"),
+        ("equidistant", (0.1, 0.2, 0.0, float("nan")), "equidistant takes 4 finite coefficients"),
+        ("rational_polynomial", (0.1,) * 5, "rational_polynomial takes 8 or 12 or 14 finite coefficients"),
+    ],
+)
+def test_calibrations_that_are_none_are_refused(model, coefficients, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Lens(CAMERA, model, coefficients)
+
+
+def test_an_image_of_another_size_is_refused():
+    with pytest.raises(ValueError, match="the image is 320x240, its camera_info 640x480"):
+        Rectifier(LENSES["plumb_bob"], NARROW)(np.zeros((240, 320, 3), np.uint8))
