@@ -1,0 +1,150 @@
+"""The floor as reference: a camera whose height and tilt are known knows how far every piece of it is."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from depth_estimation_ros.anchor.references import SparseDepth
+from depth_estimation_ros.estimator import DepthMap
+
+LEAST_SHARE = 0.02
+"""Of the valid pixels, at least so many must look like floor."""
+
+_TILT = math.cos(math.radians(25.0))  # normals nearer to the vertical are horizontal surfaces
+_BELOW = math.sin(math.radians(5.0))  # rays that go down less steeply say too little
+_BIN, _BINS = 0.05, 120  # of the logarithm of the height under the camera, from 0.02 m on
+_LOWEST = math.log(0.02)
+_PEAK = 0.3  # of the largest peak: a lower one is no floor
+_THIN = 0.1  # from the peak, in the logarithm of the height: what is taken as reference
+_THICK = 0.25  # and what may be floor
+_UNDER = 0.02  # of the valid pixels, at most so many may lie under what is taken for the floor
+_SMOOTHED = 80  # pixels across at which normals are taken
+_POINTS = 400
+
+
+def camera_pose(height: float, pitch: float, roll: float = 0.0) -> np.ndarray:
+    """
+    Return the pose of a camera over the floor.
+
+    Parameters
+    ----------
+    height : float
+        Metres over the floor.
+    pitch : float
+        Radians that the optical axis points down.
+    roll : float
+        Radians that the camera is turned around its optical axis, clockwise as seen from behind it.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 [4, 4], from the optical frame to one on the floor below: x forward, y left, z up (REP 103).
+
+    Raises
+    ------
+    ValueError
+        If the height is not positive or an angle not finite.
+    """
+    if not (0.0 < height < math.inf and math.isfinite(pitch) and math.isfinite(roll)):
+        raise ValueError(
+            f"the camera's height must be positive and its angles finite, got {height}, {pitch} and {roll}"
+        )
+    level = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])  # optical axes of a level camera
+    cp, sp, cr, sr = math.cos(pitch), math.sin(pitch), math.cos(roll), math.sin(roll)
+    down = np.array([[cp, 0.0, sp], [0.0, 1.0, 0.0], [-sp, 0.0, cp]])
+    turned = np.array([[cr, -sr, 0.0], [sr, cr, 0.0], [0.0, 0.0, 1.0]])
+    pose = np.eye(4)
+    pose[:3, :3] = down @ level @ turned
+    pose[2, 3] = height
+    return pose
+
+
+def floor_reference(
+    depth_map: DepthMap, to_base: np.ndarray, scale: float = 1.0, tolerance: float = 1.6, deviation: float = 0.03
+) -> SparseDepth:
+    """
+    Find the floor in an estimate, and return where it must be.
+
+    Whether a surface is horizontal does not depend on the estimate's scale: floor are the pixels that look
+    down, whose surface is horizontal by the estimate, and which lie lowest of those, in the lowest peak
+    of a histogram of the logarithm of their height under the camera. So that no table is taken for it, only heights
+    that the scale makes likely count, and hardly anything may lie lower.
+
+    Parameters
+    ----------
+    depth_map : DepthMap
+        The estimate, with its camera.
+    to_base : numpy.ndarray
+        [4, 4], the transform from the optical frame to a frame whose z axis points up and whose origin lies on the
+        floor, as ``base_footprint`` (REP 120), or `camera_pose`.
+    scale : float
+        The estimate's scale as far as it is known: `ScaleAnchor.scale`.
+    tolerance : float
+        Factor by which that may be wrong either way.
+    deviation : float
+        As in `SparseDepth`; covers a floor that is not quite flat and a robot that nods.
+
+    Returns
+    -------
+    SparseDepth
+        None where less than `LEAST_SHARE` of the image looks like floor.
+
+    Raises
+    ------
+    ValueError
+        If the depth map has no camera, or the camera is not above the floor.
+    """
+    if depth_map.camera is None:
+        raise ValueError("the height over the floor needs the camera's intrinsics: estimate with a PinholeCamera")
+    if np.shape(to_base) != (4, 4) or not np.isfinite(to_base).all():
+        raise ValueError(f"a transform must be a finite [4, 4] matrix, got {list(np.shape(to_base))}")
+    height, up = float(to_base[2, 3]), np.asarray(to_base[2, :3], np.float64)
+    if height <= 0.0:
+        raise ValueError(
+            f"the camera must be above the floor, got a height of {height:g} m: is the frame on the floor?"
+        )
+    if not (0.0 < scale < math.inf and 1.0 < tolerance < math.inf):
+        raise ValueError(f"the scale must be positive and the tolerance above 1, got {scale} and {tolerance}")
+    nothing = SparseDepth(np.empty((0, 2)), np.empty(0), deviation)
+    shrink = max(depth_map.depth.shape[1] // _SMOOTHED, 1)
+    small = depth_map.resized(depth_map.depth.shape[1] // shrink, depth_map.depth.shape[0] // shrink)
+    rays = small.camera.rays()
+    drop = -(rays @ up[:2].astype(np.float32) + np.float32(up[2]))  # metres down for each metre of depth
+    valid = small.depth > 0
+    steep = drop > _BELOW * np.sqrt(1.0 + (rays**2).sum(axis=2))
+    floor = valid & steep & (_upright(small.depth, rays, up) > _TILT)
+    found = np.flatnonzero(floor)
+    least = LEAST_SHARE * np.count_nonzero(valid)
+    if found.size < max(least, 1):
+        return nothing
+    level = np.log(np.where(valid & (drop > 0), small.depth * drop, np.float32(np.nan))).reshape(-1)
+    counts, edges = np.histogram(level[found], _BINS, (_LOWEST, _LOWEST + _BIN * _BINS))
+    counts = np.convolve(counts, [1, 2, 3, 2, 1], mode="same")
+    middles = edges[:-1] + 0.5 * _BIN
+    likely = np.abs(middles - math.log(height / scale)) < math.log(tolerance)
+    peaks = np.flatnonzero(likely & (counts >= np.roll(counts, 1)) & (counts > np.roll(counts, -1)) & (counts > 0))
+    if not peaks.size:
+        return nothing
+    lowest = middles[peaks[counts[peaks] >= _PEAK * counts[peaks].max()][-1]]
+    found = found[np.abs(level[found] - lowest) < _THIN]
+    if found.size < least or np.count_nonzero(level > lowest + _THICK) > _UNDER * np.count_nonzero(valid):
+        return nothing
+    found = found[:: -(-found.size // _POINTS)]
+    return SparseDepth(
+        rays.reshape(-1, 2)[found].astype(np.float64), height / drop.reshape(-1)[found].astype(np.float64), deviation
+    )
+
+
+def _upright(depth: np.ndarray, rays: np.ndarray, up: np.ndarray) -> np.ndarray:
+    """Cosine between the surface's normal, towards the camera, and `up`, [h, w]; NaN beside invalid pixels."""
+    depth = cv2.GaussianBlur(depth, (5, 5), 0)
+    points = np.concatenate([rays * depth[..., None], depth[..., None]], axis=2)
+    right, down = np.empty_like(points), np.empty_like(points)
+    right[:, 1:-1], right[:, [0, -1]] = points[:, 2:] - points[:, :-2], np.nan
+    down[1:-1], down[[0, -1]] = points[2:] - points[:-2], np.nan
+    # Optical frame: x right, y down, so right x down points away from the camera.
+    normal = np.cross(down, right)
+    return (normal @ up.astype(np.float32)) / np.maximum(np.linalg.norm(normal, axis=2), 1e-12)

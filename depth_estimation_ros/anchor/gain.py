@@ -1,0 +1,112 @@
+"""A correction as the logarithm of a factor: over the image, and over the estimated depth."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.estimator import DepthMap
+
+ROWS, COLUMNS = 15, 20
+"""Nodes over the image, the outer ones on its edges."""
+
+LOG_DEPTHS = np.linspace(math.log(0.2), math.log(50.0), 28)
+"""Nodes over the logarithm of the estimated depth in metres; beyond them the outermost holds."""
+
+_WORK = 96  # pixels across at most where nodes are interpolated; larger maps take the result enlarged
+
+
+@dataclass(frozen=True)
+class LogGain:
+    """
+    An estimated correction.
+
+    Parameters
+    ----------
+    nodes : numpy.ndarray
+        float32 [ROWS, COLUMNS, len(LOG_DEPTHS)], logarithm of the factor on depth.
+    log_scale : float
+        Logarithm of the factor as one number.
+    deviation : float
+        Standard deviation of ``log_scale``.
+    points, inliers : int
+        Matches used, and those of them that fit.
+    """
+
+    nodes: np.ndarray
+    log_scale: float
+    deviation: float
+    points: int
+    inliers: int
+
+
+def constant_nodes(log_gain: float | np.ndarray) -> np.ndarray:
+    """Return nodes of one log gain, or of one for each of `LOG_DEPTHS`, float32 [ROWS, COLUMNS, len(LOG_DEPTHS)]."""
+    return np.broadcast_to(np.float32(log_gain), (ROWS, COLUMNS, len(LOG_DEPTHS))).copy()
+
+
+def node_rays(camera: PinholeCamera) -> tuple[np.ndarray, np.ndarray]:
+    """Return x/z of the columns of nodes, [COLUMNS], and y/z of the rows, [ROWS]."""
+    x = (np.linspace(-0.5, camera.width - 0.5, COLUMNS) - camera.cx) / camera.fx
+    y = (np.linspace(-0.5, camera.height - 0.5, ROWS) - camera.cy) / camera.fy
+    return x, y
+
+
+def apply(depth_map: DepthMap, nodes: np.ndarray) -> DepthMap:
+    """
+    Correct an estimate.
+
+    Parameters
+    ----------
+    depth_map : DepthMap
+        Invalid pixels stay invalid. A deviation is multiplied by the same factor.
+    nodes : numpy.ndarray
+        As of `LogGain`.
+
+    Returns
+    -------
+    DepthMap
+        Of the same view.
+    """
+    height, width = depth_map.depth.shape
+    shrink = -(-width // _WORK)
+    small = depth_map.depth
+    if shrink > 1:
+        small = cv2.resize(small, (-(-width // shrink), -(-height // shrink)), interpolation=cv2.INTER_NEAREST)
+    gain = _sliced(small, nodes)
+    if gain.shape != (height, width):
+        gain = cv2.resize(gain, (width, height), interpolation=cv2.INTER_LINEAR)
+    gain = cv2.exp(gain)
+    deviation = depth_map.deviation
+    return DepthMap(
+        cv2.multiply(depth_map.depth, gain),
+        depth_map.camera,
+        None if deviation is None else cv2.multiply(deviation, gain),
+    )
+
+
+def _sliced(depth: np.ndarray, nodes: np.ndarray) -> np.ndarray:
+    """Interpolate nodes at every pixel of a depth image; an invalid pixel takes those of 1 m."""
+    h, w = depth.shape
+    log_depth = cv2.log(np.where(depth > 0, depth, np.float32(1.0)))
+    # Nodes lie on the image's edges, pixels half a pixel inside.
+    row, down = _split((np.arange(h) + 0.5) * ((ROWS - 1) / h), ROWS)
+    column, right = _split((np.arange(w) + 0.5) * ((COLUMNS - 1) / w), COLUMNS)
+    layer, farther = _split((log_depth - LOG_DEPTHS[0]) / (LOG_DEPTHS[1] - LOG_DEPTHS[0]), len(LOG_DEPTHS))
+    down = down[:, None, None]
+    rows = (nodes[row] * (1 - down) + nodes[row + 1] * down).reshape(-1)  # [h * COLUMNS * len(LOG_DEPTHS)]
+    index = (np.arange(h)[:, None] * COLUMNS + column) * len(LOG_DEPTHS) + layer
+    left = rows[index] * (1 - farther) + rows[index + 1] * farther
+    index += len(LOG_DEPTHS)
+    return left * (1 - right) + (rows[index] * (1 - farther) + rows[index + 1] * farther) * right
+
+
+def _split(position: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Split positions among `count` nodes into the node before and the share of the one after."""
+    position = np.clip(position, 0.0, count - 1)
+    before = np.minimum(position.astype(np.intp), count - 2)
+    return before, (position - before).astype(np.float32)

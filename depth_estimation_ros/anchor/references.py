@@ -1,0 +1,186 @@
+"""True depths at a few places of the view: from a laser scan, a point cloud or a range sensor."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from depth_estimation_ros.estimator import DepthMap
+
+NEAREST = 0.05
+"""Metres along the optical axis; points nearer than this are behind or in the lens."""
+
+MOST_POINTS = 4096
+"""Of a denser reference, so many evenly spread ones are looked at."""
+
+_FINEST = 80  # pixels across that a range sensor's cone is looked for in
+
+
+@dataclass(frozen=True)
+class SparseDepth:
+    """
+    True depths along some viewing rays, whatever the image's size.
+
+    Parameters
+    ----------
+    rays : numpy.ndarray
+        float64 [N, 2], (x/z, y/z) in the camera's optical frame (REP 103).
+    depth : numpy.ndarray
+        float64 [N], metres along the optical axis (REP 118), positive.
+    deviation : float
+        One standard deviation of the depths' error, as a share of the depth.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, or a value is not usable.
+    """
+
+    rays: np.ndarray
+    depth: np.ndarray
+    deviation: float = 0.01
+
+    def __post_init__(self):
+        """Refuse what is no reference."""
+        if self.rays.shape != (len(self.depth), 2) or self.depth.ndim != 1:
+            raise ValueError(f"rays must be [N, 2] and depth [N], got {self.rays.shape} and {self.depth.shape}")
+        if not (np.isfinite(self.rays).all() and np.isfinite(self.depth).all() and (self.depth > 0).all()):
+            raise ValueError("rays must be finite and depths positive: drop the invalid points first")
+        if not (math.isfinite(self.deviation) and self.deviation >= 0):
+            raise ValueError(f"the reference's deviation must be zero or more, got {self.deviation}")
+
+    def __len__(self) -> int:
+        """Return the number of points."""
+        return len(self.depth)
+
+
+def points_reference(xyz: np.ndarray, to_optical: np.ndarray | None = None, deviation: float = 0.01) -> SparseDepth:
+    """
+    Take the points of a cloud or scan as reference.
+
+    Parameters
+    ----------
+    xyz : numpy.ndarray
+        [N, 3] metres; points that are not finite or not in front of the camera are left out.
+    to_optical : numpy.ndarray, optional
+        [4, 4], the transform from the points' frame to the optical frame; without it they are in that frame.
+    deviation : float
+        As in `SparseDepth`.
+
+    Returns
+    -------
+    SparseDepth
+        Of at most `MOST_POINTS` points, evenly chosen.
+
+    Raises
+    ------
+    ValueError
+        If an array has another shape.
+    """
+    xyz = np.asarray(xyz)
+    if xyz.ndim != 2 or xyz.shape[1] != 3:
+        raise ValueError(f"points must be [N, 3], got {list(xyz.shape)}")
+    if len(xyz) > MOST_POINTS:
+        # One at random of each run of points: a fixed stride would pick the same columns of an organised cloud.
+        places = np.random.default_rng(0).random(MOST_POINTS) + np.arange(MOST_POINTS)
+        xyz = xyz[(places * (len(xyz) / MOST_POINTS)).astype(np.intp)]
+    xyz = xyz.astype(np.float64)
+    if to_optical is not None:
+        xyz = xyz @ _rotation(to_optical).T + to_optical[:3, 3]
+    xyz = xyz[np.isfinite(xyz).all(axis=1) & (xyz[:, 2] > NEAREST)]
+    return SparseDepth(xyz[:, :2] / xyz[:, 2:], xyz[:, 2], deviation)
+
+
+def scan_points(
+    ranges: np.ndarray, angle_min: float, angle_increment: float, range_min: float, range_max: float
+) -> np.ndarray:
+    """
+    Turn a ``sensor_msgs/LaserScan`` into points.
+
+    Parameters
+    ----------
+    ranges : numpy.ndarray
+        [N] metres; those outside ``range_min`` to ``range_max`` are no measurements (REP 117) and left out.
+    angle_min, angle_increment : float
+        Radians.
+    range_min, range_max : float
+        Metres.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 [M, 3], metres in the scan's frame: x forward, y left, z = 0.
+    """
+    ranges = np.asarray(ranges, np.float64)
+    measured = (ranges >= range_min) & (ranges <= range_max)  # false for NaN
+    angles = angle_min + angle_increment * np.flatnonzero(measured)
+    ranges = ranges[measured]
+    return np.stack([ranges * np.cos(angles), ranges * np.sin(angles), np.zeros(len(ranges))], axis=1)
+
+
+def range_reference(
+    depth_map: DepthMap, distance: float, field_of_view: float, to_optical: np.ndarray, deviation: float = 0.02
+) -> SparseDepth:
+    """
+    Take the reading of a single range sensor (``sensor_msgs/Range``) as reference.
+
+    The sensor gives the distance of the nearest thing in its cone around its x axis. Which pixel that is, the
+    estimate tells, whose order of depths is better than its scale: the one at the tenth percentile of the distances in
+    the cone, since the very nearest is most often noise.
+
+    Parameters
+    ----------
+    depth_map : DepthMap
+        The estimate, with its camera.
+    distance : float
+        The reading in metres, valid (within ``min_range`` to ``max_range``).
+    field_of_view : float
+        Whole opening angle of the cone in radians.
+    to_optical : numpy.ndarray
+        [4, 4], the transform from the sensor's frame to the optical frame.
+    deviation : float
+        As in `SparseDepth`.
+
+    Returns
+    -------
+    SparseDepth
+        One point; none where the cone meets no valid pixel.
+
+    Raises
+    ------
+    ValueError
+        If the depth map has no camera, the distance is not positive, or the angle not between 0 and pi.
+    """
+    if depth_map.camera is None:
+        raise ValueError("a range reading needs the camera's intrinsics: estimate with a PinholeCamera")
+    if not 0.0 < distance < math.inf:
+        raise ValueError(f"the range reading must be a positive number of metres, got {distance}")
+    if not 0.0 <= field_of_view < math.pi:
+        raise ValueError(f"the range sensor's field of view must lie between 0 and pi radians, got {field_of_view}")
+    rotation, origin = _rotation(to_optical), to_optical[:3, 3]
+    shrink = max(depth_map.camera.width // _FINEST, 1)
+    depth_map = depth_map.resized(depth_map.camera.width // shrink, depth_map.camera.height // shrink)
+    rays = depth_map.camera.rays().reshape(-1, 2)
+    directions = np.concatenate([rays, np.ones((len(rays), 1), rays.dtype)], axis=1).astype(np.float64)
+    points = directions * depth_map.depth.reshape(-1, 1) - origin
+    far = np.linalg.norm(points, axis=1)
+    # A beam narrower than a pixel still hits one.
+    half = max(0.5 * field_of_view, 1.0 / min(depth_map.camera.fx, depth_map.camera.fy))
+    inside = np.flatnonzero(points @ rotation[:, 0] >= far * math.cos(half))
+    if not inside.size:
+        return SparseDepth(np.empty((0, 2)), np.empty(0), deviation)
+    chosen = inside[np.argsort(far[inside])[inside.size // 10]]
+    # The point of that ray which is `distance` from the sensor: |t d - o| = distance.
+    d = directions[chosen]
+    b, c = d @ origin / (d @ d), (origin @ origin - distance**2) / (d @ d)
+    if b * b < c or (t := b + math.sqrt(b * b - c)) <= NEAREST:
+        return SparseDepth(np.empty((0, 2)), np.empty(0), deviation)
+    return SparseDepth(d[None, :2], np.array([t]), deviation)
+
+
+def _rotation(transform: np.ndarray) -> np.ndarray:
+    if np.shape(transform) != (4, 4) or not np.isfinite(transform).all():
+        raise ValueError(f"a transform must be a finite [4, 4] matrix, got {list(np.shape(transform))}")
+    return transform[:3, :3]

@@ -1,0 +1,152 @@
+"""One scale, or a scale and a shift, from log ratios of which some are wrong."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from depth_estimation_ros.anchor.gain import LOG_DEPTHS, LogGain, constant_nodes
+from depth_estimation_ros.anchor.matching import Matches
+
+OUTLIER_SHARE = 0.2
+"""Share of wrong points that is guarded against."""
+
+OUTLIER_RANGE = 3.0
+"""Wrong log ratios are taken as spread evenly over so much."""
+
+SPREAD = 0.2
+"""Spread of log ratios over an image that is expected before any is seen; it counts as `PRIOR_POINTS` points do."""
+
+PRIOR_POINTS = 20
+PATCH = 0.2
+"""Points nearer to each other than this, in x/z and y/z, tell the same: errors of a network come in patches."""
+
+SHIFT_DEVIATION = 0.5
+"""Metres; shifts are expected to be of this order."""
+
+LARGEST_GAIN = math.log(10.0)
+_ITERATIONS = 10
+_LEAST_TRUST = 1e-3
+
+
+def trust(
+    residual: np.ndarray, variance: np.ndarray | float, share: float = OUTLIER_SHARE, spread: float = OUTLIER_RANGE
+) -> np.ndarray:
+    """
+    Return the probability that points are right, by Bayes' rule.
+
+    Parameters
+    ----------
+    residual : numpy.ndarray
+        [N], of log ratios; normally distributed if they are right, evenly over `spread` if they are wrong.
+    variance : numpy.ndarray or float
+        Of right residuals.
+    share, spread : float
+        As `OUTLIER_SHARE` and `OUTLIER_RANGE`.
+
+    Returns
+    -------
+    numpy.ndarray
+        [N], a little above 0 to 1.
+    """
+    right = np.exp(-0.5 * residual**2 / variance) / np.sqrt(2.0 * np.pi * variance) * (1.0 - share)
+    return np.maximum(right / (right + share / spread), _LEAST_TRUST)
+
+
+def robust_location(values: np.ndarray) -> tuple[float, float, np.ndarray]:
+    """
+    Return the centre of log ratios of which less than half are wrong: from the median on, each counts by its `trust`.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        [N], at least one.
+
+    Returns
+    -------
+    centre, variance : float
+        The variance is that of right values, drawn towards what is expected (`SPREAD`).
+    weights : numpy.ndarray
+        [N], the trust in each.
+    """
+    centre, variance = float(np.median(values)), SPREAD**2
+    for _ in range(_ITERATIONS):
+        weights = trust(values - centre, variance)
+        variance = _blended((values - centre), weights)
+        centre = float(weights @ values / weights.sum())
+    return centre, variance, weights
+
+
+def _blended(residuals: np.ndarray, weights: np.ndarray) -> float:
+    return float((PRIOR_POINTS * SPREAD**2 + weights @ residuals**2) / (PRIOR_POINTS + weights.sum()))
+
+
+def fit_scale(matches: Matches, expected: float, prior: float) -> LogGain:
+    """
+    Estimate one scale.
+
+    Parameters
+    ----------
+    matches : Matches
+        At least one.
+    expected, prior : float
+        Mean and standard deviation of the logarithm of the scale as it is known without the reference.
+
+    Returns
+    -------
+    LogGain
+        A constant.
+    """
+    centre, variance, weights = robust_location(matches.log_ratio)
+    inliers = weights > 0.5
+    variance = _of_centre(variance, matches, inliers)
+    share = prior**2 / (prior**2 + variance)
+    log_scale = expected + share * (centre - expected)
+    return LogGain(constant_nodes(log_scale), log_scale, math.sqrt(share * variance), len(matches), int(inliers.sum()))
+
+
+def fit_scale_and_shift(matches: Matches, expected: float, prior: float) -> LogGain:
+    """
+    Estimate a scale and a shift: true depth = scale * depth + shift.
+
+    Relative errors are what is made small, by reweighted least squares; the shift is drawn towards 0
+    (`SHIFT_DEVIATION`), so that points of a single depth give a scale only.
+
+    Parameters
+    ----------
+    matches, expected, prior
+        As for `fit_scale`.
+
+    Returns
+    -------
+    LogGain
+        The same over the whole image; its ``log_scale`` is that at the median estimated depth of the matches.
+    """
+    start = fit_scale(matches, expected, prior)
+    depth, truth = np.exp(matches.log_depth), np.exp(matches.log_depth + matches.log_ratio)
+    # Rows of (scale d + shift) / z = 1, for errors relative to the true depth z.
+    rows = np.stack([depth, np.ones_like(depth)], axis=1) / truth[:, None]
+    prior_scale = np.array([math.exp(start.log_scale), 0.0])
+    solution, variance = prior_scale, SPREAD**2
+    for _ in range(_ITERATIONS):
+        residuals = 1.0 - rows @ solution
+        weights = trust(residuals, variance)
+        variance = _blended(residuals, weights)
+        # The prior in units of the residuals' variance.
+        strength = variance / np.array([(prior * prior_scale[0]) ** 2, SHIFT_DEVIATION**2])
+        normal = (rows * weights[:, None]).T @ rows + np.diag(strength)
+        solution = np.linalg.solve(normal, (rows * weights[:, None]).sum(axis=0) + strength * prior_scale)
+    scale, shift = solution
+    at = np.exp(LOG_DEPTHS)
+    gain = np.log(np.maximum(scale + shift / at, math.exp(-LARGEST_GAIN))).clip(-LARGEST_GAIN, LARGEST_GAIN)
+    inliers = weights > 0.5
+    log_scale = float(np.interp(np.median(matches.log_depth), LOG_DEPTHS, gain))
+    deviation = math.sqrt(1.0 / (1.0 / prior**2 + 1.0 / _of_centre(variance, matches, inliers)))
+    return LogGain(constant_nodes(gain), log_scale, deviation, len(matches), int(inliers.sum()))
+
+
+def _of_centre(variance: float, matches: Matches, inliers: np.ndarray) -> float:
+    """Variance of the centre of log ratios of this variance, by the number of patches they come from."""
+    patches = len(np.unique(np.floor(matches.rays[inliers] / PATCH), axis=0))
+    return variance / max(patches, 1) + matches.deviation**2

@@ -1,0 +1,151 @@
+"""The whole of it: an estimate and a reference go in, the corrected estimate and its confidence come out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from depth_estimation_ros.anchor import gain
+from depth_estimation_ros.anchor.field import FieldModel, fit_field
+from depth_estimation_ros.anchor.filter import GainFilter, Timing
+from depth_estimation_ros.anchor.gain import LogGain
+from depth_estimation_ros.anchor.matching import Matches, match
+from depth_estimation_ros.anchor.references import SparseDepth
+from depth_estimation_ros.anchor.robust import fit_scale, fit_scale_and_shift
+from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.estimator import DepthMap
+
+CORRECTIONS = ("field", "scale", "scale_shift")
+
+LEAST_INLIER_SHARE = 0.3
+"""A reference of which fewer points fit together is not believed."""
+
+
+@dataclass(frozen=True)
+class Anchored:
+    """
+    A corrected estimate.
+
+    Parameters
+    ----------
+    depth_map : DepthMap
+        The corrected depth; a deviation is scaled with it.
+    scale : float
+        The factor as one number; a field varies around it.
+    deviation : float
+        Standard deviation of the scale, as a share of it.
+    confidence : float
+        0 (nothing is known) to 1: the share of inliers times how much surer the reference makes the scale.
+    points, inliers : int
+        Points of this image's reference that were used, and those of them that fit.
+    state : str
+        ``"none"`` (no reference yet), ``"anchored"``, ``"held"`` (the last correction, unchanged) or ``"released"``
+        (it fades).
+    """
+
+    depth_map: DepthMap
+    scale: float
+    deviation: float
+    confidence: float
+    points: int
+    inliers: int
+    state: str
+
+
+class ScaleAnchor:
+    """
+    Keeps the metric scale of a camera's estimates by a reference.
+
+    Parameters
+    ----------
+    correction : {"field", "scale", "scale_shift"}
+        What is estimated: a smooth field of scales, which falls back to one scale away from the points; one scale; or a
+        scale and a shift.
+    timing : Timing, optional
+        How it follows time.
+    prior : float
+        How far off the model's scale may be before any reference: standard deviation of its logarithm; 0.18 for the
+        packaged model on held-out frames of its own camera. It matters where points are few: the larger, the more they
+        decide.
+    model : FieldModel, optional
+        Assumptions of the field about the model's errors.
+
+    Raises
+    ------
+    ValueError
+        If the correction is not known, or the prior is not positive.
+    """
+
+    def __init__(
+        self,
+        correction: str = "field",
+        timing: Timing | None = None,
+        prior: float = 0.2,
+        model: FieldModel | None = None,
+    ):
+        if correction not in CORRECTIONS:
+            raise ValueError(f"the correction must be one of {', '.join(CORRECTIONS)}, got {correction!r}")
+        if not 0.0 < prior <= 2.0:
+            raise ValueError(f"the prior deviation of the logarithmic scale must lie above 0 and up to 2, got {prior}")
+        self.correction, self.prior, self._model = correction, prior, model
+        self._filter = GainFilter(timing or Timing(), prior)
+
+    @property
+    def scale(self) -> float:
+        """The factor on depth as one number, as it is known now; 1 before any reference."""
+        return self._filter.scale
+
+    def reset(self) -> None:
+        """Forget all references."""
+        self._filter.reset()
+
+    def update(self, depth_map: DepthMap, reference: SparseDepth | None, stamp: float) -> Anchored:
+        """
+        Correct the next image's estimate.
+
+        Parameters
+        ----------
+        depth_map : DepthMap
+            The estimate; it needs its camera where there is a reference.
+        reference : SparseDepth or None
+            True depths at about the time of the image, or None.
+        stamp : float
+            The image's time in seconds. If it goes back by more than a second, all is forgotten.
+
+        Returns
+        -------
+        Anchored
+
+        Raises
+        ------
+        ValueError
+            If there is a reference and the depth map has no camera.
+        """
+        state = self._filter
+        state.advance(stamp)
+        points = inliers = 0
+        believed = False
+        if reference is not None and len(reference) and len(matches := match(depth_map, reference)):
+            estimate = self._fit(matches, depth_map.camera)
+            points, inliers = estimate.points, estimate.inliers
+            believed = inliers >= max(LEAST_INLIER_SHARE * points, 1)
+            if believed:
+                sureness = max(1.0 - estimate.deviation / self.prior, 0.0)
+                state.follow(estimate, sureness * inliers / points)
+        if believed:
+            label = "anchored"
+        elif not state.started:
+            label = "none"
+        else:
+            label = "held" if state.held() else "released"
+        return Anchored(self.apply(depth_map), state.scale, state.deviation, state.confidence, points, inliers, label)
+
+    def apply(self, depth_map: DepthMap) -> DepthMap:
+        """Correct an estimate of the last image, at any size, by what is known now."""
+        return gain.apply(depth_map, self._filter.nodes) if self._filter.started else depth_map
+
+    def _fit(self, matches: Matches, camera: PinholeCamera) -> LogGain:
+        expected = self._filter.log_scale
+        if self.correction == "field":
+            return fit_field(matches, camera, expected, self.prior, self._model)
+        fit = fit_scale if self.correction == "scale" else fit_scale_and_shift
+        return fit(matches, expected, self.prior)

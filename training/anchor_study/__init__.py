@@ -1,0 +1,1 @@
+"""What scale anchoring gains: ``python -m training.anchor_study --data FOLDER``."""
