@@ -9,7 +9,6 @@ from depth_estimation_ros import PinholeCamera
 from depth_estimation_ros.anchor import (
     ScaleAnchor,
     SparseDepth,
-    camera_pose,
     floor_reference,
     points_reference,
     range_reference,
@@ -18,6 +17,7 @@ from depth_estimation_ros.anchor import (
 from depth_estimation_ros.anchor.matching import MOST_CELLS, match
 from depth_estimation_ros.anchor.references import MOST_POINTS
 from depth_estimation_ros.estimator import DepthMap
+from depth_estimation_ros.geometry.pose import camera_pose
 from depth_estimation_ros.synthetic import Room
 
 CAMERA = PinholeCamera(80, 64, 65.0, 65.0, 39.5, 31.5)
@@ -146,5 +146,3 @@ def test_mistakes_are_named():
         SparseDepth(np.zeros((1, 2)), np.array([-1.0]))
     with pytest.raises(ValueError, match="is the frame on the floor"):
         floor_reference(depth, np.eye(4))
-    with pytest.raises(ValueError, match="height must be positive"):
-        camera_pose(-1.0, 0.0)

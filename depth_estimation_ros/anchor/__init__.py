@@ -6,7 +6,7 @@ robust scale, a scale and a shift (`robust`), or a smooth field (`field`), each 
 it in time. `ScaleAnchor` is all of it together. No ROS here.
 """
 
-from depth_estimation_ros.anchor.floor import camera_pose, floor_reference
+from depth_estimation_ros.anchor.floor import floor_reference
 from depth_estimation_ros.anchor.references import SparseDepth, points_reference, range_reference, scan_points
 from depth_estimation_ros.anchor.scale_anchor import CORRECTIONS, Anchored, ScaleAnchor
 
@@ -15,7 +15,6 @@ __all__ = [
     "Anchored",
     "ScaleAnchor",
     "SparseDepth",
-    "camera_pose",
     "floor_reference",
     "points_reference",
     "range_reference",

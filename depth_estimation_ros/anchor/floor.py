@@ -25,43 +25,6 @@ _SMOOTHED = 80  # pixels across at which normals are taken
 _POINTS = 400
 
 
-def camera_pose(height: float, pitch: float, roll: float = 0.0) -> np.ndarray:
-    """
-    Return the pose of a camera over the floor.
-
-    Parameters
-    ----------
-    height : float
-        Metres over the floor.
-    pitch : float
-        Radians that the optical axis points down.
-    roll : float
-        Radians that the camera is turned around its optical axis, clockwise as seen from behind it.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64 [4, 4], from the optical frame to one on the floor below: x forward, y left, z up (REP 103).
-
-    Raises
-    ------
-    ValueError
-        If the height is not positive or an angle not finite.
-    """
-    if not (0.0 < height < math.inf and math.isfinite(pitch) and math.isfinite(roll)):
-        raise ValueError(
-            f"the camera's height must be positive and its angles finite, got {height}, {pitch} and {roll}"
-        )
-    level = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])  # optical axes of a level camera
-    cp, sp, cr, sr = math.cos(pitch), math.sin(pitch), math.cos(roll), math.sin(roll)
-    down = np.array([[cp, 0.0, sp], [0.0, 1.0, 0.0], [-sp, 0.0, cp]])
-    turned = np.array([[cr, -sr, 0.0], [sr, cr, 0.0], [0.0, 0.0, 1.0]])
-    pose = np.eye(4)
-    pose[:3, :3] = down @ level @ turned
-    pose[2, 3] = height
-    return pose
-
-
 def floor_reference(
     depth_map: DepthMap, to_base: np.ndarray, scale: float = 1.0, tolerance: float = 1.6, deviation: float = 0.03
 ) -> SparseDepth:
@@ -79,7 +42,7 @@ def floor_reference(
         The estimate, with its camera.
     to_base : numpy.ndarray
         [4, 4], the transform from the optical frame to a frame whose z axis points up and whose origin lies on the
-        floor, as ``base_footprint`` (REP 120), or `camera_pose`.
+        floor, as ``base_footprint`` (REP 120), or `geometry.pose.camera_pose`.
     scale : float
         The estimate's scale as far as it is known: `ScaleAnchor.scale`.
     tolerance : float
