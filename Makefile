@@ -6,7 +6,7 @@ SOURCE ?=
 HFOV ?= 60
 BIN := .venv/bin
 
-.PHONY: demo test lint bench colcon format clean
+.PHONY: demo test lint bench bench-engines colcon tensorrt-api format clean
 
 demo: .venv/.runtime
 	$(BIN)/python -m depth_estimation_ros.demo --duration $(DURATION) $(if $(SOURCE),--source "$(SOURCE)" --horizontal-fov $(HFOV))
@@ -16,6 +16,10 @@ test: .venv/.test
 
 bench: .venv/.runtime
 	$(BIN)/python -m depth_estimation_ros.bench
+
+# The same networks on PyTorch, ONNX Runtime and OpenVINO, float and int8; DATA=FOLDER adds accuracy on NYU frames.
+bench-engines: .venv/.training
+	$(BIN)/python -m training.bench $(if $(DATA),--data "$(DATA)")
 
 # Builds as on a robot, and looks the package up in the ament index as ros2 launch does.
 colcon: .venv/.colcon .venv/.runtime
@@ -27,6 +31,13 @@ colcon: .venv/.colcon .venv/.runtime
 	  python -c "from ament_index_python.packages import get_package_share_directory as share; \
 	             print(share(\"depth_estimation_ros\"))"; \
 	  test -x depth_estimation_ros/lib/depth_estimation_ros/depth_estimation_node'
+
+# Holds what is called of TensorRT against the real bindings of its versions; they need no GPU.
+BINDINGS := tensorrt-bindings==8.6.1 tensorrt-cu12-bindings==10.0.1 tensorrt-cu12-bindings==10.3.0 \
+  tensorrt-cu12-bindings==10.13.0.35 tensorrt-cu12-bindings==11.4.0.106 tensorrt-cu13-bindings==11.4.0.106
+tensorrt-api: .venv/.test
+	for wheel in $(BINDINGS); do $(BIN)/pip download --quiet --no-deps --dest .venv/wheels $$wheel || exit 1; done
+	TENSORRT_WHEELS=.venv/wheels $(BIN)/python -m pytest test/test_tensorrt_api.py
 
 lint: .venv/.lint
 	$(BIN)/ruff check .

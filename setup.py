@@ -28,6 +28,8 @@ setup(
         "numpy>=1.21",
         "onnxruntime>=1.16",
         "opencv-python-headless>=4.5",
+        # What the backend 'auto' takes on a CPU where it is there: the fastest in float32.
+        'openvino>=2024.0; platform_machine == "x86_64"',
         "PyYAML>=5.4",
         "rich>=10",
         "rosbags>=0.10,<0.12",
@@ -46,7 +48,14 @@ setup(
             "matplotlib>=3.6",
             "webdataset>=0.2.86",
         ],
-        "test": ["pytest>=7"],
+        "quantize": ["onnx>=1.16"],
+        # TensorRT itself comes with JetPack, or from NVIDIA.
+        "tensorrt": ["onnx>=1.14", "cuda-bindings>=12.6"],
+        "test": [
+            "pytest>=7",
+            "cuda-bindings>=12.6",
+            'tensorrt-rtx==1.7.1.116; platform_machine == "x86_64"',
+        ],
     },
     entry_points={
         "console_scripts": [
@@ -55,6 +64,9 @@ setup(
             f"image_source = {package}.image_source:main",
             f"depth_estimation_demo = {package}.demo.__main__:main",
             f"depth_estimation_bench = {package}.bench:main",
+            f"build_engine = {package}.build_engine:main",
+            f"engines = {package}.engines:main",
+            f"quantize_model = {package}.quantize:main",
             "fetch_model = training.fetch:main",
             "prepare_nyu_raw = training.data.nyu_raw:main",
         ],

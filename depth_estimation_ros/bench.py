@@ -40,16 +40,16 @@ _FRAMES = 8  # distinct images in turn, since a camera never sends one that is s
 
 
 class _Replay:
-    """Stands in for the engine: the network's output is at hand, so what is timed is all the rest."""
+    """Stands in for the engine: the network's outputs are at hand, so what is timed is all the rest."""
 
     name = "replay"
 
-    def __init__(self, output: np.ndarray):
-        self._output = output
+    def __init__(self, outputs: dict[str, np.ndarray]):
+        self._outputs = outputs
 
-    def infer(self, images: np.ndarray) -> np.ndarray:
-        """Return the output, whatever the images."""
-        return self._output
+    def infer(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the outputs, whatever the images."""
+        return self._outputs
 
 
 def measure(estimator: DepthEstimator, width: int, height: int, repeats: int) -> dict:
@@ -78,13 +78,13 @@ def measure(estimator: DepthEstimator, width: int, height: int, repeats: int) ->
     rgb = image_to_rgb(frames[0])
     batch = estimator.preprocess(rgb)
     inference = _median_ms(lambda: estimator.backend.infer(batch), max(5, repeats // 10))
-    output = estimator.backend.infer(batch)
-    replay = DepthEstimator(estimator.model, _Replay(output))
+    outputs = estimator.backend.infer(batch)
+    replay = DepthEstimator(estimator.model, _Replay(outputs))
     result = {}
     for cloud_size in LIMITS:
         result[cloud_size] = _measure_pipeline(replay, frames, camera, cloud_size, repeats)
         result[cloud_size]["stages_ms"]["inference"] = inference
-    large = estimator.postprocess(output, rgb, camera).resized(width, height)
+    large = estimator.postprocess(outputs, rgb, camera).resized(width, height)
     result["usual_ms"] = _measure_usual(large, rgb, max(3, repeats // 40))
     return result
 

@@ -20,7 +20,8 @@ def diagnose(
     name : str
         Name of the status.
     state : mapping of str to str
-        ``state``, and of a configured node ``model``, ``model_sha256`` and ``backend``.
+        ``state``; while it is configured ``progress``, and then ``model``, ``model_sha256`` and ``backend``; ``fault``
+        of what went wrong.
     now, before : Snapshot
         The figures, and those of the last report.
     complaints : sequence of str
@@ -29,17 +30,20 @@ def diagnose(
     Returns
     -------
     DiagnosticStatus
-        ERROR if every frame since the last report failed, WARN if some did or an input is silent, else OK.
+        ERROR if every frame since the last report failed, or the model could not be loaded or went lost; WARN if some
+        frames failed or an input is silent; else OK.
     """
     failed, published = now.failed - before.failed, now.published - before.published
-    if failed:
+    if "fault" in state:
+        level, message = DiagnosticStatus.ERROR, state["fault"]
+    elif failed:
         level = DiagnosticStatus.WARN if published else DiagnosticStatus.ERROR
         new = [reason for reason, count in now.failures.items() if count > before.failures.get(reason, 0)]
         message = f"{failed} of {failed + published} frames failed: {', '.join(new)}"
     elif complaints:
         level, message = DiagnosticStatus.WARN, "; ".join(complaints)
     elif state["state"] != "active":
-        level, message = DiagnosticStatus.OK, state["state"]
+        level, message = DiagnosticStatus.OK, ": ".join(filter(None, (state["state"], state.get("progress"))))
     elif now.idle > before.idle and not published:
         level, message = DiagnosticStatus.OK, "active, nobody subscribes to an output"
     else:

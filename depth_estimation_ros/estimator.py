@@ -29,17 +29,24 @@ class DepthMap:
         float32 [h, w], metres along the optical axis (REP 118), NaN where invalid.
     camera : PinholeCamera or None
         Intrinsics at this size, where the camera is known.
+    deviation : numpy.ndarray or None
+        float32 [h, w], metres, one standard deviation of the depth's error, NaN where depth is invalid; from models
+        that say how sure they are.
     """
 
     depth: np.ndarray
     camera: PinholeCamera | None = None
+    deviation: np.ndarray | None = None
 
     def resized(self, width: int, height: int) -> DepthMap:
         """Return the same view at another size, interpolated; invalid pixels stay invalid."""
         if self.depth.shape == (height, width):
             return self
-        depth = cv2.resize(self.depth, (width, height), interpolation=cv2.INTER_LINEAR)
-        return DepthMap(depth, self.camera and self.camera.resized(width, height))
+        depth, deviation = (
+            a if a is None else cv2.resize(a, (width, height), interpolation=cv2.INTER_LINEAR)
+            for a in (self.depth, self.deviation)
+        )
+        return DepthMap(depth, self.camera and self.camera.resized(width, height), deviation)
 
 
 class DepthEstimator:
@@ -116,22 +123,22 @@ class DepthEstimator:
 
     def postprocess(
         self,
-        output: np.ndarray,
+        outputs: dict[str, np.ndarray],
         rgb: np.ndarray,
         camera: PinholeCamera | None = None,
         near: float = 0.0,
         far: float = math.inf,
     ) -> DepthMap:
         """
-        Turn the network's output for one image into metres for its camera.
+        Turn the network's outputs for one image into metres for its camera.
 
         The network knows the training camera only: seen through a focal length k times as long, everything looks
-        k times nearer than it is, so its depth is multiplied by k.
+        k times nearer than it is, so its depth is multiplied by k, and so is the deviation of its error.
 
         Parameters
         ----------
-        output : numpy.ndarray
-            float32 [1, 1, h, w], metres at the model's focal length.
+        outputs : dict
+            As from `Backend.infer`, for a batch of one.
         rgb : numpy.ndarray
             The image, [H, W, 3].
         camera : PinholeCamera, optional
@@ -142,10 +149,11 @@ class DepthEstimator:
         Returns
         -------
         DepthMap
-            At the output's size.
+            At the outputs' size.
         """
-        depth = output[0, 0]
+        depth, log_variance = outputs["depth"][0, 0], outputs.get("log_variance")
         height, width = depth.shape
+        ratio = np.float32(1.0)
         if camera is not None:
             if (camera.height, camera.width) != rgb.shape[:2]:
                 raise ValueError(
@@ -154,8 +162,12 @@ class DepthEstimator:
                 )
             info = self.model.info
             resized = (info.input_width / camera.width) * (info.input_height / camera.height)
-            depth = depth * np.float32(camera.focal_length * math.sqrt(resized) / info.focal_length)
+            ratio = np.float32(camera.focal_length * math.sqrt(resized) / info.focal_length)
+            depth = depth * ratio
             camera = camera.resized(width, height)
         valid = (depth >= max(near, _TINY)) & (depth <= min(far, _HUGE))
         depth = np.where(valid, depth, np.float32(np.nan))
-        return DepthMap(depth, camera)
+        if log_variance is None:
+            return DepthMap(depth, camera)
+        deviation = np.where(valid, ratio * np.exp(0.5 * log_variance[0, 0]), np.float32(np.nan))
+        return DepthMap(depth, camera, deviation)

@@ -1,7 +1,8 @@
 """
 The model contract: one ONNX file is the whole model.
 
-Input ``image``: uint8 [N, H, W, 3], RGB. Output ``depth``: float32 [N, 1, h, w], metres along the optical axis. Cast,
+Input ``image``: uint8 [N, H, W, 3], RGB. Output ``depth``: float32 [N, 1, h, w], metres along the optical axis. A model
+may add an output ``log_variance`` of the same shape, the logarithm of the variance of its error in square metres. Cast,
 normalisation and change of layout are part of the graph, so that every backend computes the same. What the graph cannot
 say is JSON in the file's metadata (`ModelInfo`).
 """
@@ -11,11 +12,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+# Newer versions of ONNX Runtime report to their makers unless this is set before they load. A robot reports to nobody.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 METADATA_KEY = "depth_estimation_ros"
 SCHEMA_VERSION = 1
+OUTPUTS = ("depth", "log_variance")
 
 # Models that come with the package, by name.
 _WEIGHTS = Path(__file__).parent / "weights"
@@ -46,7 +52,7 @@ class ModelInfo:
     licence : str
         Licence of the weights.
     source_sha256 : str
-        sha256 of the checkpoint the model was exported from.
+        sha256 of the file the model was made from: the training's checkpoint, or the float model of an int8 one.
     """
 
     name: str
@@ -91,11 +97,12 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class Model:
-    """A checked model file: where it is, what it says of itself, its sha256."""
+    """A checked model file: where it is, what it says of itself, its sha256, its outputs of the contract."""
 
     path: Path
     info: ModelInfo
     sha256: str
+    outputs: tuple[str, ...] = ("depth",)
 
 
 def load_model(name: str | Path) -> Model:
@@ -122,17 +129,23 @@ def load_model(name: str | Path) -> Model:
         raise ModelError(f"model {str(name)!r} not found: give the path of an ONNX file, or one of: {known}")
     content = path.read_bytes()
     try:
-        return Model(path, _check(content), hashlib.sha256(content).hexdigest())
+        info, outputs = _check(content)
+        return Model(path, info, hashlib.sha256(content).hexdigest(), outputs)
     except ModelError as error:
         raise ModelError(f"model {path} cannot be used: {error}") from None
 
 
-def _check(content: bytes) -> ModelInfo:
-    """Return the metadata of a model that keeps the contract."""
+def _check(content: bytes) -> tuple[ModelInfo, tuple[str, ...]]:
+    """Return the metadata of a model that keeps the contract, and the names of its outputs."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    # Nothing runs here: weights need not be laid out for speed.
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    # One file is the whole model, and all that sha256 covers: weights in a second file, which ONNX Runtime looks for in
+    # the working folder, are not found there.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -150,7 +163,11 @@ def _check(content: bytes) -> ModelInfo:
     expected = [("image", "tensor(uint8)", [info.input_height, info.input_width, 3])]
     if inputs != expected:
         raise ModelError(f"its inputs are {inputs}, the contract asks for {expected} behind the batch")
-    outputs = {o.name: (o.type, len(o.shape)) for o in session.get_outputs()}
-    if outputs.get("depth") != ("tensor(float)", 4):
-        raise ModelError(f"its outputs are {outputs}, the contract asks for float 'depth' of shape [N, 1, h, w]")
-    return info
+    outputs = {o.name: (o.type, len(o.shape), o.shape[1:]) for o in session.get_outputs()}
+    depth = outputs.get("depth")
+    if depth is None or depth[:2] != ("tensor(float)", 4) or outputs.get("log_variance", depth) != depth:
+        raise ModelError(
+            f"its outputs are {outputs}, the contract asks for float 'depth' of shape [N, 1, h, w] "
+            "and, if it has one, a 'log_variance' of the same shape"
+        )
+    return info, tuple(name for name in OUTPUTS if name in outputs)

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import CancelledError
@@ -20,11 +21,12 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
-from depth_estimation_ros.backends import BackendError
+from depth_estimation_ros.backends import BackendError, EngineLostError
 from depth_estimation_ros.diagnostics import diagnose
+from depth_estimation_ros.pace import Pace
 from depth_estimation_ros.parameters import DECLARATIONS, Effect, declare
-from depth_estimation_ros.session import Session, engine_is_busy
-from depth_estimation_ros.states import Active, Empty, Inactive
+from depth_estimation_ros.session import Loading, Session, engine_is_busy
+from depth_estimation_ros.states import Active, Configuring, Empty, Faulted, Inactive
 from depth_estimation_ros.statistics import Statistics
 from depth_estimation_ros.stream import Stream
 
@@ -33,14 +35,20 @@ RCLError = rclpy_implementation.RCLError
 SHUTDOWN_PATIENCE = 1.0
 """Seconds that a program told to end waits for the frame in work: a call of the engine cannot be broken off."""
 
+PROGRESS_SECONDS = 10.0
+"""The log says so often how far the building of an engine is."""
+
 
 def _transition(change: Callable[[DepthEstimationNode], None]):
-    """Make a transition callback of a method: a user's mistake is FAILURE with one sentence, a fault is ERROR."""
+    """Make a transition callback of a method: a mistake is FAILURE with one sentence; a fault, a lost GPU are ERROR."""
 
     @functools.wraps(change)
     def callback(self: DepthEstimationNode, _: LifecycleState) -> TransitionCallbackReturn:
         try:
             change(self)
+        except EngineLostError as error:
+            self.get_logger().error(str(error))
+            return TransitionCallbackReturn.ERROR
         except (ValueError, BackendError, RCLError) as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
@@ -120,8 +128,23 @@ class DepthEstimationNode(LifecycleNode):
 
     @_transition
     def on_configure(self) -> None:
-        """Load the model and warm it up."""
-        session = Session(self.settings, self._stopping)
+        """Load the model and warm it up; an engine is built before, which may take minutes the first time."""
+        self._state = Configuring("configuring", Loading(self.get_logger().info))
+        reports, lines = Pace(), Pace()
+        lines.take(time.monotonic(), 1 / PROGRESS_SECONDS)
+
+        def waiting() -> None:
+            # Nobody else calls the timer meanwhile.
+            if reports.take(time.monotonic(), 1.0):
+                self._report()
+            if lines.take(time.monotonic(), 1 / PROGRESS_SECONDS):
+                self.get_logger().info(f"configuring: {self._state.loading}")
+
+        try:
+            session = Session(self.settings, self._stopping, self._state.loading, waiting)
+        except Exception as error:
+            self._state = Faulted("unconfigured", str(error) or "interrupted")
+            raise
         self._state = Inactive("inactive", session)
         model, backend = session.estimator.model, session.estimator.backend
         self.get_logger().info(
@@ -138,8 +161,11 @@ class DepthEstimationNode(LifecycleNode):
     @_transition
     def on_deactivate(self) -> None:
         """Finish the frame in work and remove the topics."""
+        session = self._state.session
         self._state.stream.close()
-        self._state = Inactive("inactive", self._state.session)
+        self._state = Inactive("inactive", session)
+        if session.lost:
+            raise EngineLostError(session.lost)
 
     @_transition
     def on_cleanup(self) -> None:
@@ -157,7 +183,10 @@ class DepthEstimationNode(LifecycleNode):
     @_transition
     def on_error(self) -> None:
         """Give everything back, to start anew."""
+        fault = self._state.session.lost if isinstance(self._state, Inactive) else ""
         self._release("unconfigured")
+        if fault:
+            self._state = Faulted("unconfigured", fault)
 
     def _release(self, label: str) -> None:
         state, self._state = self._state, Empty(label)
@@ -178,7 +207,9 @@ class DepthEstimationNode(LifecycleNode):
         return SetParametersResult(successful=True)
 
     def _report(self) -> None:
-        """Publish the diagnostics."""
+        """Publish the diagnostics, and leave the active state when its engine is lost."""
+        if isinstance(self._state, Active) and self._state.session.lost:
+            self.trigger_deactivate()
         now = self.statistics.snapshot()
         name = f"{self.get_fully_qualified_name().lstrip('/')}: depth"
         complaints = self._state.complaints()

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from depth_estimation_ros.backends import BACKENDS
+from depth_estimation_ros.backends.tensorrt.builder import PRECISIONS
 from depth_estimation_ros.preview import COLOUR_MAPS
 
 if TYPE_CHECKING:
@@ -88,6 +89,28 @@ class Settings:
         choices=BACKENDS,
     )
     threads: int = _parameter(0, "CPU threads of the engine; 0 takes all cores.", Effect.CONFIGURE, limits=(0, 256))
+    engine_precision: str = _parameter(
+        "fp16",
+        "Of a TensorRT engine. int8 takes a model from quantize_model --symmetric; best is the fastest that computes "
+        "the model's depth.",
+        Effect.CONFIGURE,
+        choices=PRECISIONS,
+    )
+    engine_cache: str = _parameter(
+        "",
+        "Folder where TensorRT engines are kept; empty is ~/.cache/depth_estimation_ros/engines.",
+        Effect.CONFIGURE,
+    )
+    engine_calibration: str = _parameter(
+        "",
+        "Images, video or bag that a new TensorRT engine is compared with its model on; empty renders rooms.",
+        Effect.CONFIGURE,
+    )
+    engine_file: str = _parameter(
+        "",
+        "A TensorRT plan to run as it is, instead of an engine from the cache. A plan is code: name only your own.",
+        Effect.CONFIGURE,
+    )
     autostart: bool = _parameter(
         True,
         "Configure and activate at start. With false the node waits for its lifecycle services.",

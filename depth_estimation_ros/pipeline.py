@@ -115,11 +115,11 @@ class Pipeline:
         with stage("preprocess"):
             batch = estimator.preprocess(rgb)
         with stage("inference"), _Failing("engine failed"):
-            output = estimator.backend.infer(batch)
+            outputs = estimator.backend.infer(batch)
         with stage("postprocess"):
             camera = self._camera(rgb, camera_info, settings)
             with _Failing("camera_info of another size"):
-                whole = estimator.postprocess(output, rgb, camera, settings.min_depth, settings.max_depth)
+                whole = estimator.postprocess(outputs, rgb, camera, settings.min_depth, settings.max_depth)
         sizes = {"camera": rgb.shape[1::-1], "network": whole.depth.shape[::-1]}
         views = {"network": whole}
 

@@ -10,11 +10,37 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 
 import numpy as np
 
+from depth_estimation_ros.backends import EngineOptions, create_backend
 from depth_estimation_ros.estimator import DepthEstimator
+from depth_estimation_ros.model import load_model
 from depth_estimation_ros.parameters import Settings
 from depth_estimation_ros.pipeline import Pipeline
 
 _THREAD_NAME = "depth_engine"
+
+
+class Loading:
+    """
+    How far the loading of a model is: told by the engine's thread, asked by the node's.
+
+    Parameters
+    ----------
+    log : callable
+        Takes a sentence, in any thread.
+    """
+
+    def __init__(self, log: Callable[[str], None] = lambda _: None):
+        self.log = log
+        self._started, self._step = time.monotonic(), ("loading the model", 0.0)
+
+    def report(self, doing: str, fraction: float) -> None:
+        """Tell what is being done, and the fraction of it that is done."""
+        self._step = doing, fraction
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        doing, fraction = self._step
+        return f"{doing}, {f'{fraction:.0%} of it, ' if fraction else ''}{time.monotonic() - self._started:.0f} s"
 
 
 class Session:
@@ -26,9 +52,13 @@ class Session:
     Parameters
     ----------
     settings : Settings
-        Names model, backend and threads.
+        Names model, backend and threads, and what a TensorRT engine is to be.
     cancelled : threading.Event
-        Ends the wait for a model that takes long to load.
+        Ends the wait for a model that takes long to load, and the build of its engine.
+    loading : Loading, optional
+        Is told how far that is.
+    waiting : callable
+        Called a few times a second meanwhile, in the caller's thread.
 
     Raises
     ------
@@ -38,18 +68,33 @@ class Session:
         If `cancelled` is set before the model is there.
     """
 
-    def __init__(self, settings: Settings, cancelled: threading.Event):
+    def __init__(
+        self,
+        settings: Settings,
+        cancelled: threading.Event,
+        loading: Loading | None = None,
+        waiting: Callable[[], None] = lambda: None,
+    ):
         self._thread = ThreadPoolExecutor(1, _THREAD_NAME)
-        loading = self._thread.submit(_load, settings)
+        loaded = self._thread.submit(_load, settings, cancelled, loading or Loading())
         try:
-            while not finished(loading, 0.1):
+            while not finished(loaded, 0.1):
                 if cancelled.is_set():
                     raise CancelledError
-            self.estimator, self.warm_up_ms = loading.result()
+                waiting()
+            self.estimator, self.warm_up_ms = loaded.result()
         except BaseException:
             self._thread.shutdown(wait=False)
             raise
+        finally:
+            # A failed future holds an error whose traceback holds this frame: what the callers hold would stay alive.
+            del loaded
         self.pipeline = Pipeline(self.estimator)
+
+    @property
+    def lost(self) -> str:
+        """Why the engine's device cannot be used any more; empty while it can, or where there is none to lose."""
+        return getattr(self.estimator.backend, "lost", "")
 
     def submit(self, work: Callable[[], None]) -> Future:
         """Run work in the engine's thread, after what it has to do already."""
@@ -79,10 +124,20 @@ def engine_is_busy() -> bool:
     return any(thread.name.startswith(_THREAD_NAME) for thread in threading.enumerate())
 
 
-def _load(settings: Settings) -> tuple[DepthEstimator, float]:
+def _load(settings: Settings, cancelled: threading.Event, loading: Loading) -> tuple[DepthEstimator, float]:
     """Load a model and run it twice, since the first inference pays for allocations; milliseconds of the second."""
-    estimator = DepthEstimator.load(settings.model, settings.backend, settings.threads)
-    info = estimator.model.info
+    model = load_model(settings.model)
+    engine = EngineOptions(
+        settings.engine_precision,
+        settings.engine_cache,
+        settings.engine_calibration,
+        settings.engine_file,
+        loading.report,
+        cancelled,
+        loading.log,
+    )
+    estimator = DepthEstimator(model, create_backend(model, settings.backend, settings.threads, engine))
+    info = model.info
     black = np.zeros((1, info.input_height, info.input_width, 3), np.uint8)
     estimator.backend.infer(black)
     start = time.perf_counter()

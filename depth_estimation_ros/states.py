@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from depth_estimation_ros.session import Session
+from depth_estimation_ros.session import Loading, Session
 from depth_estimation_ros.stream import Stream
 
 
@@ -24,6 +24,28 @@ class Empty:
 
     def close(self, patience: float | None = None) -> None:
         """Give back what is held, waiting at most `patience` seconds for a frame in work."""
+
+
+@dataclass(frozen=True)
+class Faulted(Empty):
+    """Unconfigured again, since something went wrong."""
+
+    fault: str
+
+    def describe(self) -> dict[str, str]:
+        """Say what went wrong as well."""
+        return super().describe() | {"fault": self.fault}
+
+
+@dataclass(frozen=True)
+class Configuring(Empty):
+    """A model is being loaded, or an engine built, which may take minutes."""
+
+    loading: Loading
+
+    def describe(self) -> dict[str, str]:
+        """Say what is being done as well."""
+        return super().describe() | {"progress": str(self.loading)}
 
 
 @dataclass(frozen=True)

@@ -83,8 +83,8 @@ def test_intrinsics_of_another_size_are_refused(estimator, noise):
 def test_a_backend_that_is_not_there_is_refused_by_name():
     with pytest.raises(BackendError, match="'gpu' is unknown; choose one of"):
         DepthEstimator.load("default", backend="gpu")
-    with pytest.raises(BackendError, match=r"no tensorrt provider \(it has: .*cpu"):
-        DepthEstimator.load("default", backend="tensorrt")
+    with pytest.raises(BackendError, match=r"no cuda provider \(it has: .*cpu"):
+        DepthEstimator.load("default", backend="cuda")
 
 
 def test_resizing_keeps_invalid_pixels_invalid_and_values_in_place():
@@ -96,9 +96,31 @@ def test_resizing_keeps_invalid_pixels_invalid_and_values_in_place():
 
 
 def test_depth_out_of_range_or_no_number_is_invalid(estimator, noise):
-    output = np.array([0.1, 1.0, 9.0, np.nan, np.inf, -1.0, 0.0], np.float32).reshape(1, 1, 1, 7)
+    depth = np.array([0.1, 1.0, 9.0, np.nan, np.inf, -1.0, 0.0], np.float32).reshape(1, 1, 1, 7)
+    outputs = {"depth": depth}
     nan = np.nan
-    limited = estimator.postprocess(output, noise, None, 0.5, 5.0).depth
+    limited = estimator.postprocess(outputs, noise, None, 0.5, 5.0).depth
     np.testing.assert_array_equal(limited, np.array([[nan, 1.0, nan, nan, nan, nan, nan]], np.float32))
-    anything = estimator.postprocess(output, noise).depth
+    anything = estimator.postprocess(outputs, noise).depth
     np.testing.assert_array_equal(anything, np.array([[0.1, 1.0, 9.0, nan, nan, nan, nan]], np.float32))
+
+
+def test_the_deviation_goes_with_the_focal_length_and_is_invalid_where_depth_is(estimator, noise):
+    depth = np.array([1.0, np.nan, 2.0, 20.0], np.float32).reshape(1, 1, 1, 4)
+    outputs = {"depth": depth, "log_variance": np.full_like(depth, 2 * np.log(0.5))}
+    once = estimator.postprocess(outputs, noise, CAMERA, far=10.0)
+    longer = PinholeCamera(640, 480, 2 * CAMERA.fx, 2 * CAMERA.fy, CAMERA.cx, CAMERA.cy)
+    twice = estimator.postprocess(outputs, noise, longer)
+    ratio = once.depth[0, 0]
+    np.testing.assert_allclose(once.deviation[0], [0.5 * ratio, np.nan, 0.5 * ratio, np.nan], rtol=1e-5)
+    np.testing.assert_allclose(twice.deviation[0], [ratio, np.nan, ratio, ratio], rtol=1e-5)
+    assert once.deviation.dtype == np.float32
+    assert estimator.postprocess({"depth": depth}, noise, CAMERA).deviation is None
+
+
+def test_resizing_carries_the_deviation_along():
+    deviation = np.full((40, 60), 0.25, np.float32)
+    deviation[:, :20] = np.nan
+    resized = DepthMap(np.where(np.isnan(deviation), np.nan, np.float32(2)), None, deviation).resized(120, 80)
+    np.testing.assert_array_equal(np.isnan(resized.deviation), np.isnan(resized.depth))
+    np.testing.assert_allclose(resized.deviation[:, 44:], 0.25)

@@ -14,17 +14,25 @@ INFO = ModelInfo("tiny", 8, 6, 7.5, 0.5, 10.0, "none", "Apache-2.0", "0" * 64)
 def tiny_model(tmp_path):
     """Return a function that writes a model of one convolution, which keeps the contract unless told otherwise."""
 
-    def write(input_name="image", input_type=TensorProto.UINT8, shape=("N", 6, 8, 3), output="depth", info=INFO):
+    def write(
+        input_name="image", input_type=TensorProto.UINT8, shape=("N", 6, 8, 3), output="depth", info=INFO, more=()
+    ):
         nodes = [
             helper.make_node("Cast", [input_name], ["float"], to=TensorProto.FLOAT),
             helper.make_node("ReduceMean", ["float"], ["mean"], axes=[3], keepdims=1),
             helper.make_node("Transpose", ["mean"], [output], perm=[0, 3, 1, 2]),
+            *(
+                helper.make_node(
+                    "ReduceMean", [output], [o.name], axes=[1], keepdims=len(o.type.tensor_type.shape.dim) - 3
+                )
+                for o in more
+            ),
         ]
         graph = helper.make_graph(
             nodes,
             "tiny",
             [helper.make_tensor_value_info(input_name, input_type, shape)],
-            [helper.make_tensor_value_info(output, TensorProto.FLOAT, ("N", 1, 6, 8))],
+            [helper.make_tensor_value_info(output, TensorProto.FLOAT, ("N", 1, 6, 8)), *more],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
         if info is not None:
@@ -41,6 +49,7 @@ def test_a_model_that_keeps_the_contract_is_read_back_as_written(tiny_model):
     model = load_model(tiny_model())
     assert model.info == INFO
     assert len(model.sha256) == 64
+    assert model.outputs == ("depth",)
 
 
 def test_the_default_model_keeps_the_contract():
@@ -93,6 +102,14 @@ def test_a_model_without_depth_is_refused(tiny_model):
         load_model(tiny_model(output="disparity"))
 
 
+def test_a_second_output_must_be_a_log_variance_of_the_same_shape(tiny_model):
+    variance = helper.make_tensor_value_info("log_variance", TensorProto.FLOAT, ("N", 1, 6, 8))
+    assert load_model(tiny_model(more=[variance])).outputs == ("depth", "log_variance")
+    flat = helper.make_tensor_value_info("log_variance", TensorProto.FLOAT, ("N", 6, 8))
+    with pytest.raises(ModelError, match="'log_variance' of the same shape"):
+        load_model(tiny_model(more=[flat]))
+
+
 @pytest.mark.parametrize("keep", [0, 1, 100, 0.5, 0.99])
 def test_a_truncated_model_is_refused(tmp_path, keep):
     content = load_model("default").path.read_bytes()
@@ -101,6 +118,14 @@ def test_a_truncated_model_is_refused(tmp_path, keep):
     with pytest.raises(ModelError, match=r"broken\.onnx cannot be used: it") as caught:
         load_model(broken)
     assert "\n" not in str(caught.value)
+
+
+def test_weights_in_a_second_file_are_refused(tmp_path, monkeypatch):
+    whole = onnx.load(load_model("default").path)
+    onnx.save(whole, tmp_path / "split.onnx", save_as_external_data=True, location="weights.bin")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match="not a complete ONNX file"):
+        load_model("split.onnx")
 
 
 def test_a_folder_is_not_a_model(tmp_path):

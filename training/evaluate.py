@@ -19,7 +19,9 @@ from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.estimator import DepthEstimator
 from depth_estimation_ros.evaluation.metrics import METRICS, DepthMetrics
+from depth_estimation_ros.model import load_model
 from training.breakdown import Calibration, ErrorByDistance
+from training.card import check_card, enter_figures
 from training.data.folder import PreparedFolder, split_names
 from training.data.kinect import COLOUR_CAMERA
 from training.pictures import calibration_picture, frame_picture
@@ -247,6 +249,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--csv", type=Path, help="also write every frame's figures here")
     parser.add_argument("--pictures", type=Path, help="folder for pictures of the worst and best frames")
+    parser.add_argument("--card", type=Path, help="also enter the figures into the model's card, MODEL.md")
     arguments = parser.parse_args()
     protocol = PROTOCOLS[arguments.protocol]
     try:
@@ -258,6 +261,9 @@ def main() -> None:
             predictor = MedianPredictor(open_frames(arguments.data, "train", *data)[0])
         else:
             predictor = Predictor(DepthEstimator.load(arguments.model), arguments.flip)
+        if arguments.card:
+            sha256 = load_model(arguments.model).sha256
+            check_card(arguments.card, sha256)
         frames, names = open_frames(arguments.data, arguments.split, *data)
         found = evaluate(predictor, frames, names, protocol)
         _print(found, f"{predictor.name} on {len(names)} {arguments.split} frames, {protocol.title}, no scaling")
@@ -265,6 +271,10 @@ def main() -> None:
             arguments.json.write_text(json.dumps(found.to_dict(), indent=2) + "\n")
         if arguments.csv:
             found.write_csv(arguments.csv)
+        if arguments.card:
+            what = f"{len(names)} {arguments.split} frames of {arguments.data.stem}, {protocol.title}"
+            what += ", averaged with the mirrored image" if arguments.flip else ""
+            enter_figures(arguments.card, sha256, what, protocol.figures(found.metrics))
         if arguments.pictures:
             write_pictures(found, predictor, frames, arguments.pictures)
     except (ValueError, OSError, BackendError) as error:

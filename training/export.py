@@ -1,8 +1,13 @@
-"""``python -m training.export CHECKPOINT MODEL.onnx``: write a trained network as a contract ONNX file."""
+"""
+``python -m training.export CHECKPOINT MODEL.onnx``: write a trained network as a contract ONNX file.
+
+Its card, MODEL.md, is written beside it.
+"""
 
 from __future__ import annotations
 
 import argparse
+import copy
 import itertools
 import logging
 import math
@@ -13,22 +18,31 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from depth_estimation_ros.estimator import DepthEstimator
 from depth_estimation_ros.model import METADATA_KEY, ModelInfo
+from training.card import place_of_card, write_card
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.data.module import DepthData
+from training.models.up_projection import depth_to_space
 
 # The newest that TensorRT 8.5 (JetPack 5) reads.
 OPSET = 17
 # The file format of that time: older runtimes refuse newer ones.
 IR_VERSION = 8
+DECODERS = ("conv_transpose", "depth_to_space")
 
 
-def export(checkpoint: Checkpoint, info: ModelInfo, path: Path, half_weights: bool, frames: np.ndarray) -> float:
+def export(
+    checkpoint: Checkpoint,
+    info: ModelInfo,
+    path: Path,
+    half_weights: bool,
+    frames: np.ndarray,
+    decoder: str = "conv_transpose",
+) -> float:
     """
     Write a contract ONNX file and compare it with the network it came from.
 
@@ -44,6 +58,8 @@ def export(checkpoint: Checkpoint, info: ModelInfo, path: Path, half_weights: bo
         Store weights in half precision, half the file; computation stays in single precision.
     frames : numpy.ndarray
         uint8 [N, H, W, 3], real images to compare on.
+    decoder : {"conv_transpose", "depth_to_space"}
+        How up-projections are written: with transposed convolutions, or with convolutions and depth-to-space.
 
     Returns
     -------
@@ -55,12 +71,15 @@ def export(checkpoint: Checkpoint, info: ModelInfo, path: Path, half_weights: bo
     ------
     ValueError
         If they differ by more than 1e-3 (1e-2 with half weights, which are rounded), a ``log_variance`` by ten times
-        as much.
+        as much; if the form of the decoder is unknown, or the network has no up-projection to write in it.
     """
+    if decoder not in DECODERS:
+        raise ValueError(f"decoder must be one of {', '.join(DECODERS)}, got {decoder!r}")
     network = _Outputs(checkpoint.network.to(memory_format=torch.contiguous_format), frames).eval()
+    written = network if decoder == "conv_transpose" else depth_to_space(copy.deepcopy(network))
     # A batch of two: the exporter would take a batch of one for a constant.
     program = torch.onnx.export(
-        network,
+        written,
         (torch.from_numpy(frames[:1].repeat(2, axis=0)),),
         dynamo=True,
         opset_version=OPSET,
@@ -81,12 +100,11 @@ def export(checkpoint: Checkpoint, info: ModelInfo, path: Path, half_weights: bo
         exported = DepthEstimator.load(draft, backend="cpu").backend.infer(frames)
         with torch.inference_mode():
             expected, *variance = (output.numpy() for output in network(torch.from_numpy(frames)))
-        difference = float((np.abs(exported - expected) / np.maximum(expected, info.min_depth)).max())
+        difference = float((np.abs(exported["depth"] - expected) / np.maximum(expected, info.min_depth)).max())
         if not difference <= (1e-2 if half_weights else 1e-3):
             raise ValueError(f"ONNX Runtime and PyTorch differ by up to {difference:.2%}: {path} was not written")
         if variance:
-            exported = onnxruntime.InferenceSession(draft).run(["log_variance"], {"image": frames})[0]
-            apart = float(np.abs(exported - variance[0]).max())
+            apart = float(np.abs(exported["log_variance"] - variance[0]).max())
             if not apart <= (1e-1 if half_weights else 1e-2):
                 raise ValueError(f"log_variance differs by up to {apart:.3f} from PyTorch's: {path} was not written")
         os.replace(draft, path)
@@ -161,6 +179,12 @@ def main() -> None:
     parser.add_argument("--training-data", required=True, help="what it was trained on, in words")
     parser.add_argument("--licence", required=True, help="licence of the weights, with what the data's terms ask")
     parser.add_argument("--min-depth", type=float, default=0.5, help="nearest depth of the training data, metres")
+    parser.add_argument(
+        "--decoder",
+        choices=DECODERS,
+        default=DECODERS[0],
+        help="how up-projections are written, for engines that are slow at one of them (default: %(default)s)",
+    )
     parser.add_argument("--half-weights", action="store_true", help="store weights as float16: half the file")
     arguments = parser.parse_args()
     # The exporter says at length that it converts to the older operator set.
@@ -168,6 +192,7 @@ def main() -> None:
     try:
         if not arguments.output.parent.is_dir():
             raise ValueError(f"folder {arguments.output.parent} does not exist")
+        place_of_card(arguments.output)
         checkpoint = load_checkpoint(arguments.checkpoint)
         data = checkpoint.data
         height, width = data["input_size"]
@@ -185,11 +210,13 @@ def main() -> None:
             source_sha256=checkpoint.sha256,
         )
         frames = training_frames(data, arguments.data)
-        difference = export(checkpoint, info, arguments.output, arguments.half_weights, frames)
+        difference = export(checkpoint, info, arguments.output, arguments.half_weights, frames, arguments.decoder)
+        card = write_card(arguments.output, checkpoint)
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"export: {error}")
     size = arguments.output.stat().st_size / 1e6
     print(f"{arguments.output}: {size:.1f} MB, ONNX Runtime within {difference:.1e} of PyTorch on {len(frames)} frames")
+    print(f"{card}: its card; `python -m training.evaluate {arguments.output} --card {card} ...` enters its accuracy")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from torch import nn
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.model import ModelInfo
 from depth_estimation_ros.synthetic import Room
+from training.card import place_of_card, write_card
 from training.checkpoint import Checkpoint
 from training.data.kinect import COLOUR_CAMERA
 from training.download import sha256_of
@@ -91,7 +92,7 @@ def load(path: Path) -> Checkpoint:
 
 def write_model(checkpoint: Checkpoint, path: Path) -> float:
     """
-    Write the network as a contract ONNX file.
+    Write the network as a contract ONNX file, and its card beside it.
 
     Parameters
     ----------
@@ -108,8 +109,10 @@ def write_model(checkpoint: Checkpoint, path: Path) -> float:
     Raises
     ------
     ValueError
-        If they differ by more than `training.export.export` allows; nothing is written then.
+        If they differ by more than `training.export.export` allows, or something else is where the card goes; nothing
+        is written then.
     """
+    place_of_card(path)
     info = ModelInfo(
         name="fcrn_nyu",
         input_width=INPUT_WIDTH,
@@ -124,7 +127,9 @@ def write_model(checkpoint: Checkpoint, path: Path) -> float:
     field_of_view = 2 * math.atan(INPUT_WIDTH / 2 / FOCAL_LENGTH)
     camera, room = PinholeCamera.from_fov(INPUT_WIDTH, INPUT_HEIGHT, field_of_view), Room(0)
     frames = np.stack([room.render(camera, room.trajectory(seconds))[0] for seconds in (0.0, 15.0)])
-    return export(checkpoint, info, path, half_weights=False, frames=frames)
+    difference = export(checkpoint, info, path, half_weights=False, frames=frames)
+    write_card(path, checkpoint)
+    return difference
 
 
 class _Weights:

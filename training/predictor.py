@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 
-import cv2
 import numpy as np
-import onnxruntime
 from torch.utils.data import Dataset
 
 from depth_estimation_ros.camera import PinholeCamera
@@ -28,12 +26,6 @@ class Predictor:
     def __init__(self, estimator: DepthEstimator, flip: bool = False):
         self.estimator, self.flip = estimator, flip
         self.name = estimator.model.info.name
-        # The pipeline asks its backend for depth only.
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        path, providers = str(estimator.model.path), ["CPUExecutionProvider"]
-        session = onnxruntime.InferenceSession(path, options, providers=providers)
-        self._session = session if "log_variance" in [o.name for o in session.get_outputs()] else None
 
     def __call__(self, rgb: np.ndarray, camera: PinholeCamera) -> tuple[np.ndarray, np.ndarray | None]:
         """
@@ -51,8 +43,8 @@ class Predictor:
         depth : numpy.ndarray
             [h, w] metres, NaN where invalid.
         log_variance : numpy.ndarray or None
-            [h, w], logarithm of the error's variance in square metres, from models that give it; with ``flip`` of
-            the two estimates' mean variance.
+            [h, w], logarithm of the error's variance in square metres, NaN where depth is, from models that give it;
+            with ``flip`` of the two estimates' mean variance.
         """
         depth, log_variance = self._once(rgb, camera)
         if not self.flip:
@@ -65,15 +57,8 @@ class Predictor:
         return 0.5 * (depth + mirrored), log_variance
 
     def _once(self, rgb: np.ndarray, camera: PinholeCamera) -> tuple[np.ndarray, np.ndarray | None]:
-        size = (camera.width, camera.height)
-        depth = self.estimator.estimate(rgb, camera).resized(*size).depth
-        if self._session is None:
-            return depth, None
-        log_variance = self._session.run(["log_variance"], {"image": self.estimator.preprocess(rgb)})[0][0, 0]
-        # Depth is multiplied by the ratio of the focal lengths, so its variance is by that squared.
-        info = self.estimator.model.info
-        ratio = camera.resized(info.input_width, info.input_height).focal_length / info.focal_length
-        return depth, cv2.resize(log_variance, size, interpolation=cv2.INTER_LINEAR) + np.float32(2 * math.log(ratio))
+        found = self.estimator.estimate(rgb, camera).resized(camera.width, camera.height)
+        return found.depth, None if found.deviation is None else 2 * np.log(found.deviation)
 
 
 class MedianPredictor:

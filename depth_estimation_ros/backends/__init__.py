@@ -2,17 +2,58 @@
 
 from __future__ import annotations
 
+import platform
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Protocol
 
 import numpy as np
 
 from depth_estimation_ros.model import Model
 
-BACKENDS = ("auto", "cpu", "cuda", "tensorrt", "openvino")
+BACKENDS = ("auto", "cpu", "cuda", "tensorrt", "tensorrt_rtx", "openvino")
 
 
 class BackendError(RuntimeError):
     """A backend that cannot be had or has failed; the message says why and what to do."""
+
+
+class EngineLostError(BackendError):
+    """A device that this program cannot use any more."""
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """
+    What backends ask for that build an engine of their own: ``tensorrt`` and ``tensorrt_rtx``.
+
+    Parameters
+    ----------
+    precision : {"fp32", "fp16", "int8", "best"}
+        See `backends.tensorrt.builder.BuildOptions`.
+    cache : str
+        Folder where engines are kept; empty for the user's cache folder.
+    calibration : str
+        Images, video or bag that a new engine is compared with its model on; empty for rendered rooms.
+    plan : str
+        An engine to run as it is, from outside the cache; empty for none.
+    progress : callable
+        Takes what is being done, and the fraction of it that is done; called from any thread.
+    cancelled : threading.Event
+        Breaks a build off once it is set.
+    log : callable
+        Takes a sentence.
+    """
+
+    precision: str = "fp16"
+    cache: str = ""
+    calibration: str = ""
+    plan: str = ""
+    progress: Callable[[str, float], None] = lambda *_: None
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    log: Callable[[str], None] = lambda _: None
 
 
 class Backend(Protocol):
@@ -20,7 +61,7 @@ class Backend(Protocol):
 
     name: str
 
-    def infer(self, images: np.ndarray) -> np.ndarray:
+    def infer(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """
         Run the network.
 
@@ -31,13 +72,22 @@ class Backend(Protocol):
 
         Returns
         -------
-        numpy.ndarray
-            float32 [N, 1, h, w], metres at the model's focal length.
+        dict
+            Every output of the model by name (`Model.outputs`), float32 [N, 1, h, w] each: ``depth``, metres at the
+            model's focal length, and from models that have it ``log_variance``, the logarithm of the variance of
+            its error in square metres.
+
+        Raises
+        ------
+        BackendError
+            If the engine fails.
         """
         ...
 
 
-def create_backend(model: Model, backend: str = "auto", threads: int = 0) -> Backend:
+def create_backend(
+    model: Model, backend: str = "auto", threads: int = 0, engine: EngineOptions | None = None
+) -> Backend:
     """
     Make the engine for a model.
 
@@ -45,18 +95,43 @@ def create_backend(model: Model, backend: str = "auto", threads: int = 0) -> Bac
     ----------
     model : Model
         A checked model.
-    backend : {"auto", "cpu", "cuda", "tensorrt", "openvino"}
-        ``"auto"`` takes CUDA where this machine's ONNX Runtime has it, else the CPU.
+    backend : {"auto", "cpu", "cuda", "tensorrt", "tensorrt_rtx", "openvino"}
+        ``"cpu"`` and ``"cuda"`` are ONNX Runtime's. ``"auto"`` takes CUDA where this machine's ONNX Runtime has it,
+        else the CPU: with OpenVINO where that is installed on an x86-64 machine, else with ONNX Runtime.
     threads : int
         CPU threads of the engine, 0 for all cores.
+    engine : EngineOptions, optional
+        For TensorRT, which may build for minutes.
 
     Raises
     ------
     BackendError
-        If the engine is unknown or this machine does not have it.
+        If the engine is unknown, this machine does not have it, or it does not compute the model.
+    CancelledError
+        If a build was broken off (`concurrent.futures`).
     """
     if backend not in BACKENDS:
         raise BackendError(f"backend {backend!r} is unknown; choose one of: {', '.join(BACKENDS)}")
+    if backend == "auto":
+        backend = _best()
+    if backend == "openvino":
+        from depth_estimation_ros.backends.openvino import OpenVinoBackend
+
+        return OpenVinoBackend(model, threads)
+    if backend in ("tensorrt", "tensorrt_rtx"):
+        from depth_estimation_ros.backends.tensorrt.engine import open_engine
+
+        return open_engine(model, backend, engine or EngineOptions())
     from depth_estimation_ros.backends.onnxruntime import OnnxRuntimeBackend
 
     return OnnxRuntimeBackend(model, backend, threads)
+
+
+def _best() -> str:
+    """Return the fastest engine of this machine that computes in float32 (`python -m training.bench` compares them)."""
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        return "cuda"
+    # Not measured on ARM, where OpenVINO computes by other libraries.
+    return "openvino" if platform.machine() == "x86_64" and find_spec("openvino") else "cpu"

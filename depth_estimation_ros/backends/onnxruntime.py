@@ -11,8 +11,6 @@ from depth_estimation_ros.model import Model
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
 }
 
 
@@ -24,7 +22,7 @@ class OnnxRuntimeBackend:
     ----------
     model : Model
         A checked model.
-    provider : {"auto", "cpu", "cuda", "tensorrt", "openvino"}
+    provider : {"cpu", "cuda"}
         Where it runs.
     threads : int
         CPU threads, 0 for all cores.
@@ -35,10 +33,8 @@ class OnnxRuntimeBackend:
         If the provider is not part of the installed ONNX Runtime, or does not start.
     """
 
-    def __init__(self, model: Model, provider: str = "auto", threads: int = 0):
+    def __init__(self, model: Model, provider: str = "cpu", threads: int = 0):
         available = onnxruntime.get_available_providers()
-        if provider == "auto":
-            provider = "cuda" if PROVIDERS["cuda"] in available else "cpu"
         wanted = PROVIDERS[provider]
         if wanted not in available:
             have = ", ".join(name for name, p in PROVIDERS.items() if p in available)
@@ -59,11 +55,13 @@ class OnnxRuntimeBackend:
                 f"the {provider} provider did not start, probably because its libraries are missing or do not fit "
                 "this driver; install them, or choose the backend cpu"
             )
+        self._outputs = model.outputs
         self.name = f"onnxruntime/{provider}"
 
-    def infer(self, images: np.ndarray) -> np.ndarray:
-        """Run the network: uint8 [N, H, W, 3] RGB to float32 [N, 1, h, w] metres."""
+    def infer(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Run the network: uint8 [N, H, W, 3] RGB to every output, float32 [N, 1, h, w] each."""
         try:
-            return self._session.run(["depth"], {"image": images})[0]
+            arrays = self._session.run(self._outputs, {"image": images})
         except Exception as error:  # onnxruntime raises classes of its own that share only Exception
             raise BackendError(f"{self.name} failed: {str(error).splitlines()[0]}") from error
+        return dict(zip(self._outputs, arrays, strict=True))

@@ -127,10 +127,10 @@ def test_the_released_file_becomes_a_model_of_the_contract(tmp_path, weights, re
     printed = capsys.readouterr()
     assert "ONNX Runtime within" in printed.out and printed.err == ""
     estimator = DepthEstimator.load(path, backend="cpu", threads=1)
-    depth = estimator.backend.infer(fcrn_reference.make_image()[None])
+    depth = estimator.backend.infer(fcrn_reference.make_image()[None])["depth"]
     np.testing.assert_allclose(depth[0, 0], reference, rtol=0, atol=1e-4)
     info = estimator.model.info
     assert (info.input_width, info.input_height) == (304, 228)
     assert info.focal_length == pytest.approx(259.58, abs=0.005)
     assert info.source_sha256 in printed.out
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["fcrn.onnx", "weights.npy"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["fcrn.md", "fcrn.onnx", "weights.npy"]

@@ -9,7 +9,15 @@ torch = pytest.importorskip("torch", reason="the training package needs PyTorch"
 
 from training.models import build_network  # noqa: E402
 from training.models.__main__ import measure, recipe_networks  # noqa: E402
-from training.models.up_projection import HOLES, NaiveUpProjection, UpProjection, naive, unpool  # noqa: E402
+from training.models.up_projection import (  # noqa: E402
+    HOLES,
+    NaiveUpProjection,
+    SubPixelConvolution,
+    UpProjection,
+    depth_to_space,
+    naive,
+    unpool,
+)
 from training.transfer import transfer  # noqa: E402
 
 
@@ -67,6 +75,36 @@ def test_the_naive_network_computes_the_same_depth(holes):
         slow = naive(copy.deepcopy(network))
         assert not any(isinstance(layer, UpProjection) for layer in slow.modules())
         torch.testing.assert_close(slow(image)["depth"], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("holes", HOLES)
+@pytest.mark.parametrize(
+    ("size", "options"),
+    [
+        ((64, 96), {"encoder": "resnet18", "encoder_blocks": (1, 1, 1, 1), "decoder_channels": (32, 24, 16, 8, 8)}),
+        ((228, 304), {}),  # the paper's: ResNet-50
+    ],
+)
+def test_depth_to_space_computes_what_transposed_convolutions_do(holes, size, options):
+    torch.manual_seed(0)
+    network = build_network("resnet_up_projection", unpooling=holes, log_variance=True, **options)
+    randomise_norms(network.decoder)
+    network.eval()
+    image = torch.randint(0, 256, (1, *size, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        expected = network(image)
+        rewritten = depth_to_space(copy.deepcopy(network))
+        assert not any(isinstance(layer, torch.nn.ConvTranspose2d) for layer in rewritten.modules())
+        assert sum(isinstance(layer, SubPixelConvolution) for layer in rewritten.modules()) == 4
+        found = rewritten(image)
+    assert expected["depth"].std() > 1e-2
+    for name in ("depth", "log_variance"):
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-4)
+
+
+def test_a_network_without_up_projections_has_no_depth_to_space_form():
+    with pytest.raises(ValueError, match="no up-projection with a transposed convolution"):
+        depth_to_space(build_network("fcrn", encoder_blocks=(1, 1, 1, 1), decoder_channels=(8, 8, 8, 8, 8)))
 
 
 def test_averaging_keeps_a_constant_and_leaves_no_grid():

@@ -285,10 +285,10 @@ def test_a_checkpoint_becomes_a_model_that_the_robot_takes(checkpoint, frames, t
     batch = estimator.preprocess(image)
     with torch.inference_mode():
         expected = load_checkpoint(checkpoint).network(torch.from_numpy(batch))["depth"].numpy()
-    np.testing.assert_allclose(estimator.backend.infer(batch), expected, rtol=1e-3)
+    np.testing.assert_allclose(estimator.backend.infer(batch)["depth"], expected, rtol=1e-3)
     # The batch is free: two images at once give what each gives alone.
     pair = np.concatenate([batch, 255 - batch])
-    np.testing.assert_allclose(estimator.backend.infer(pair)[0], expected[0], rtol=1e-3)
+    np.testing.assert_allclose(estimator.backend.infer(pair)["depth"][0], expected[0], rtol=1e-3)
 
 
 def test_a_network_that_says_how_sure_it_is_exports_both_outputs(walls, frames, tmp_path):
@@ -306,8 +306,10 @@ def test_a_network_that_says_how_sure_it_is_exports_both_outputs(walls, frames, 
     with torch.inference_mode():
         expected = load_checkpoint(tmp_path / "sure.ckpt").network(torch.from_numpy(image))
     np.testing.assert_allclose(log_variance, expected["log_variance"].numpy(), atol=1e-3)
-    # The robot's side takes such a model like any other.
-    np.testing.assert_array_equal(DepthEstimator.load(tmp_path / "sure.onnx").backend.infer(image), depth)
+    # The robot's side gives both.
+    taken = DepthEstimator.load(tmp_path / "sure.onnx").backend.infer(image)
+    np.testing.assert_array_equal(taken["depth"], depth)
+    np.testing.assert_array_equal(taken["log_variance"], log_variance)
 
 
 def test_half_weights_halve_the_file_and_keep_the_depth(checkpoint, frames, tmp_path):
@@ -317,7 +319,7 @@ def test_half_weights_halve_the_file_and_keep_the_depth(checkpoint, frames, tmp_
         assert result.returncode == 0, result.stderr[-2000:]
     assert half.stat().st_size < 0.52 * full.stat().st_size
     batch = np.random.default_rng(0).integers(0, 256, (1, 120, 160, 3), np.uint8)
-    a, b = (DepthEstimator.load(path).backend.infer(batch) for path in (full, half))
+    a, b = (DepthEstimator.load(path).backend.infer(batch)["depth"] for path in (full, half))
     np.testing.assert_allclose(a, b, rtol=1e-2)
 
 

@@ -20,4 +20,5 @@ class Normalise(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Return the normalised image."""
-        return (image.permute(0, 3, 1, 2).float() - self.mean) / self.std
+        # In this order: TensorRT transposes no bytes.
+        return (image.float().permute(0, 3, 1, 2) - self.mean) / self.std

@@ -1,0 +1,73 @@
+"""OpenVINO, on the CPU."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+from depth_estimation_ros.backends import BackendError
+from depth_estimation_ros.model import Model
+
+
+class OpenVinoBackend:
+    """
+    Runs a model with OpenVINO, float32 or int8 as the file has it.
+
+    Nothing that it compiles is kept on disk: compiling takes less than a second.
+
+    Parameters
+    ----------
+    model : Model
+        A checked model.
+    threads : int
+        CPU threads, 0 for as many as OpenVINO finds good for one image at a time.
+
+    Raises
+    ------
+    BackendError
+        If the package openvino is not installed, or cannot run the model.
+    """
+
+    name = "openvino/cpu"
+
+    def __init__(self, model: Model, threads: int = 0):
+        # It would report its import to its makers with this package, which it can do without.
+        sys.modules.setdefault("openvino_telemetry", None)
+        try:
+            import openvino
+        except ImportError as error:
+            raise BackendError(
+                f"the backend openvino needs the package openvino ({error}); "
+                "install it: pip install openvino, or choose another backend"
+            ) from None
+        options = {
+            "PERFORMANCE_HINT": "LATENCY",
+            # Its own choice is bfloat16 or float16 where the CPU has it, whose depth is up to a percent another.
+            "INFERENCE_PRECISION_HINT": "f32",
+            # A thread bound to a core would wait there for whatever else the robot computes on it.
+            "ENABLE_CPU_PINNING": False,
+        }
+        if threads:
+            options["INFERENCE_NUM_THREADS"] = threads
+        try:
+            compiled = openvino.Core().compile_model(str(model.path), "CPU", options)
+            self._request = compiled.create_infer_request()
+        except RuntimeError as error:
+            raise BackendError(f"{self.name} cannot run {model.path}: {_reason(error)}") from error
+        self._outputs = model.outputs
+
+    def infer(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Run the network: uint8 [N, H, W, 3] RGB to every output, float32 [N, 1, h, w] each."""
+        try:
+            found = self._request.infer({"image": images}, share_inputs=True)
+        except RuntimeError as error:
+            raise BackendError(f"{self.name} failed: {_reason(error)}") from error
+        return {name: found[name] for name in self._outputs}
+
+
+def _reason(error: RuntimeError) -> str:
+    """Return what an error of OpenVINO says, without the places in its source that come first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
+    return (told or lines or [type(error).__name__])[-1]

@@ -1,0 +1,299 @@
+"""
+The engine cache: plans in a private folder, each beside a readable JSON file that says what it was built from.
+
+A plan holds machine code for one GPU and one version of TensorRT. It is used only if every field of its key is the
+wanted one and its bytes are those that were stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from depth_estimation_ros.backends import BackendError
+from depth_estimation_ros.backends.tensorrt.files import locked, write_privately
+
+DEFAULT_LIMIT = 4096
+"""MiB that the plans of a cache may take together."""
+
+_MEBIBYTE = 1 << 20
+_FORMAT = 1
+_ABANDONED = 3600.0  # seconds
+
+Key = Mapping[str, str]
+
+
+def default_folder() -> Path:
+    """Return ``depth_estimation_ros/engines`` in the user's cache folder (XDG Base Directory Specification)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "depth_estimation_ros" / "engines"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """
+    A stored engine.
+
+    Parameters
+    ----------
+    plan : pathlib.Path
+        The serialized engine; its sidecar has the suffix ``.json``.
+    key : dict
+        What it was built from and for, field by field.
+    facts : dict
+        What is known of it besides, such as its parity with ONNX Runtime.
+    size : int
+        Bytes of the plan.
+    sha256 : str
+        Of the plan.
+    used : float
+        When it was last used, seconds since the epoch.
+    """
+
+    plan: Path
+    key: dict[str, str]
+    facts: dict[str, object]
+    size: int
+    sha256: str
+    used: float
+
+
+class EngineCache:
+    """
+    Engines by what they were built from.
+
+    Parameters
+    ----------
+    folder : path, optional
+        Where they are; made if it is missing, for the user alone.
+    limit : int
+        MiB that they may take; the ones not used for longest go first.
+    log : callable
+        Takes a sentence.
+
+    Raises
+    ------
+    BackendError
+        If others could write into the folder, and so put in code that runs on this machine.
+    """
+
+    def __init__(
+        self, folder: str | Path | None = None, limit: int = DEFAULT_LIMIT, log: Callable[[str], None] = lambda _: None
+    ):
+        self.folder = Path(folder).expanduser() if folder else default_folder()
+        self._limit, self._log = limit, log
+        if self.folder.is_dir():
+            self._refuse_shared_folder()
+
+    def load(self, key: Key) -> tuple[bytes, dict[str, object]] | None:
+        """
+        Return the plan of a key and the facts known of it, None if there is none that can be used; the log says why.
+
+        Parameters
+        ----------
+        key : mapping of str to str
+            Every field that binds an engine.
+        """
+        path = self._path(key)
+        entry = self._read(path.with_suffix(".json"))
+        if entry is None or entry.key != dict(key):
+            self._log(self._difference(key))
+            return None
+        plan = path.read_bytes() if path.is_file() else b""
+        if (len(plan), hashlib.sha256(plan).hexdigest()) != (entry.size, entry.sha256):
+            self._log(f"engine {path.name} is damaged: {len(plan)} of {entry.size} bytes, or others than were stored")
+            return None
+        with suppress(OSError):  # a cache baked into a read-only image
+            os.utime(path)
+        return plan, entry.facts
+
+    def stamp(self, key: Key) -> int:
+        """Return a number that changes when the engine of a key is stored; 0 without one."""
+        try:
+            return self._path(key).with_suffix(".json").stat().st_mtime_ns
+        except OSError:
+            return 0
+
+    def store(self, key: Key, plan: bytes, facts: Mapping[str, object]) -> Path:
+        """
+        Keep a plan, and drop what that makes too much.
+
+        Parameters
+        ----------
+        key : mapping of str to str
+            As in `load`.
+        plan : bytes
+            The serialized engine.
+        facts : mapping
+            Goes into the sidecar; anything that JSON can say.
+
+        Returns
+        -------
+        pathlib.Path
+            Where the plan is.
+
+        Raises
+        ------
+        BackendError
+            If it cannot be written; nothing of it is left then.
+        """
+        path = self._path(key)
+        sidecar = {
+            "format": _FORMAT,
+            "key": dict(key),
+            "plan": {"bytes": len(plan), "sha256": hashlib.sha256(plan).hexdigest()},
+            "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "facts": dict(facts),
+        }
+        # The sidecar last: it is what makes a plan count.
+        with suppress(FileNotFoundError):
+            path.with_suffix(".json").unlink()
+        write_privately(path, plan)
+        write_privately(path.with_suffix(".json"), (json.dumps(sidecar, indent=2) + "\n").encode())
+        for entry in self.prune(keep=path):
+            self._log(f"engine {entry.plan.name} dropped: the cache may take {self._limit} MiB")
+        return path
+
+    def entries(self) -> list[Entry]:
+        """Return the stored engines, the latest used first."""
+        found = (self._read(path) for path in self.folder.glob("*.json"))
+        return sorted((entry for entry in found if entry), key=lambda entry: -entry.used)
+
+    def prune(self, limit: int | None = None, keep: Path | None = None) -> list[Entry]:
+        """
+        Drop the engines not used for longest, until the rest fits, and what broken-off writes have left.
+
+        Parameters
+        ----------
+        limit : int, optional
+            MiB, instead of the cache's own.
+        keep : pathlib.Path, optional
+            A plan that stays in any case.
+
+        Returns
+        -------
+        list of Entry
+            What was dropped.
+        """
+        room = (self._limit if limit is None else limit) * _MEBIBYTE
+        dropped = []
+        for entry in sorted(self.entries(), key=lambda entry: (entry.plan != keep, -entry.used)):
+            room -= entry.size
+            if room < 0 and entry.plan != keep:
+                dropped.append(entry)
+                entry.plan.with_suffix(".json").unlink(missing_ok=True)
+                entry.plan.unlink(missing_ok=True)
+        known = {entry.plan for entry in self.entries()} | {keep}
+        for path in (*self.folder.glob("*.plan"), *self.folder.glob(".*.plan.*"), *self.folder.glob(".*.json.*")):
+            # What stands alone may be what another process is about to finish.
+            if path not in known and time.time() - path.stat().st_mtime > _ABANDONED:
+                path.unlink(missing_ok=True)
+        return dropped
+
+    @contextmanager
+    def lock(self, cancelled: threading.Event, room: int = 0) -> Iterator[None]:
+        """
+        Let one process at a time build and store; the lock ends with its process, however that ends.
+
+        One lock for all engines: a builder measures, and two at once would measure each other.
+
+        Parameters
+        ----------
+        cancelled : threading.Event
+            Ends the wait.
+        room : int
+            Bytes that the engine will take, about.
+
+        Raises
+        ------
+        BackendError
+            If the folder cannot be written or the disk is full, which is found out here and not after a long build.
+        CancelledError
+            If `cancelled` is set while another process builds.
+        """
+        self._make_folder()
+        try:
+            handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._cannot_write(error) from None
+        with locked(handle, cancelled, lambda: self._log(f"another process builds in {self.folder}; waiting for it")):
+            if (free := shutil.disk_usage(self.folder).free) < room:
+                raise BackendError(
+                    f"the disk of the engine cache {self.folder} has {free / 1e6:.0f} MB left, and the engine may take "
+                    f"{room / 1e6:.0f} MB: make room, or choose another folder"
+                )
+            yield
+
+    def timing_cache(self, key: Key) -> Path:
+        """Return where the builder's timing cache of a TensorRT on a GPU is."""
+        return self.folder / f"timing-{_digest({name: key[name] for name in TIMING_FIELDS})}.cache"
+
+    def _path(self, key: Key) -> Path:
+        name = "".join(c if c.isalnum() or c in "-_" else "_" for c in key.get("model", "engine"))
+        return self.folder / f"{name}-{key.get('precision', '')}-{_digest(key)}.plan"
+
+    def _read(self, path: Path) -> Entry | None:
+        """Read a sidecar; None if there is none, or it is not one of these."""
+        try:
+            sidecar = json.loads(path.read_text())
+            plan = path.with_suffix(".plan")
+            if sidecar["format"] != _FORMAT:
+                return None
+            stored, used = sidecar["plan"], plan.stat().st_mtime
+            return Entry(plan, sidecar["key"], sidecar["facts"], stored["bytes"], stored["sha256"], used)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _difference(self, key: Key) -> str:
+        """Say what of the wanted key is new, compared with the engine that is nearest to it."""
+        same_model = [e for e in self.entries() if e.key.get("model") == key.get("model")]
+        if not same_model:
+            return f"no engine of {key.get('model', 'this model')} is in {self.folder}"
+
+        def changes(entry: Entry) -> list[str]:
+            names = sorted({*key, *entry.key})
+            return [
+                f"{name} was {entry.key.get(name, 'unknown')}, is {key.get(name, 'unknown')}"
+                for name in names
+                if entry.key.get(name) != key.get(name)
+            ]
+
+        return f"no engine fits: {'; '.join(min(map(changes, same_model), key=len))}"
+
+    def _make_folder(self) -> None:
+        try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise self._cannot_write(error) from None
+        self._refuse_shared_folder()
+
+    def _refuse_shared_folder(self) -> None:
+        status = self.folder.stat()
+        if status.st_uid not in (os.getuid(), 0) or stat.S_IMODE(status.st_mode) & 0o022:
+            raise BackendError(
+                f"the engine cache {self.folder} can be written by other users, and engines are code that runs: "
+                f"`chmod 700 {self.folder}` as its owner, or choose another folder"
+            )
+
+    def _cannot_write(self, error: OSError) -> BackendError:
+        return BackendError(
+            f"the engine cache {self.folder} cannot be written ({error.strerror}): choose another folder with the "
+            "parameter engine_cache or the option --cache"
+        )
+
+
+TIMING_FIELDS = ("tensorrt", "tensorrt_version", "gpu", "compute_capability", "cuda", "l4t")
+"""The fields of a key on which the builder's timings depend."""
+
+
+def _digest(key: Key) -> str:
+    return hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,222 @@
+"""What running an engine takes of CUDA: memory, a stream, a recorded graph; every error a `CudaError`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from depth_estimation_ros.backends import BackendError
+from depth_estimation_ros.backends.tensorrt.cuda_calls import (
+    Bindings,
+    Libcudart,
+    cudaDeviceAttr,
+    cudaMemcpyKind,
+    cudaStreamCaptureMode,
+    libcudart_candidates,
+)
+
+_OUT_OF_MEMORY = 2
+_STREAM_NON_BLOCKING = 1
+# After these the process's CUDA context is gone for good: every later call fails as well.
+_STICKY = {
+    46: "cudaErrorDevicesUnavailable",
+    214: "cudaErrorECCUncorrectable",
+    220: "cudaErrorNvlinkUncorrectable",
+    226: "cudaErrorContained",
+    700: "cudaErrorIllegalAddress",
+    702: "cudaErrorLaunchTimeout",
+    709: "cudaErrorContextIsDestroyed",
+    710: "cudaErrorAssert",
+    714: "cudaErrorHardwareStackError",
+    715: "cudaErrorIllegalInstruction",
+    716: "cudaErrorMisalignedAddress",
+    717: "cudaErrorInvalidAddressSpace",
+    718: "cudaErrorInvalidPc",
+    719: "cudaErrorLaunchFailure",
+}
+
+
+class CudaError(BackendError):
+    """
+    A CUDA call that failed.
+
+    Attributes
+    ----------
+    code : int
+        Its cudaError_t.
+    """
+
+    def __init__(self, code: int, message: str):
+        super().__init__(message)
+        self.code = code
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether the GPU's memory was exhausted."""
+        return self.code == _OUT_OF_MEMORY
+
+    @property
+    def device_lost(self) -> bool:
+        """Whether no later call in this process can succeed."""
+        return self.code in _STICKY
+
+
+@dataclass(frozen=True)
+class Device:
+    """
+    The GPU that engines are built for and run on.
+
+    Parameters
+    ----------
+    name : str
+        E.g. ``Orin`` or ``NVIDIA GeForce RTX 4090``.
+    compute_capability : str
+        E.g. ``8.7``.
+    cuda : str
+        Newest CUDA version that the driver supports, e.g. ``12.6``.
+    """
+
+    name: str
+    compute_capability: str
+    cuda: str
+
+
+class Cuda:
+    """
+    CUDA on the current thread's device; memory and handles are plain integers.
+
+    Parameters
+    ----------
+    calls : object
+        Whose ``call(name, *args)`` returns ``(error, *results)``: `Bindings` or `Libcudart`.
+    """
+
+    def __init__(self, calls: Bindings | Libcudart):
+        self._calls = calls
+
+    def _call(self, name: str, *args: int) -> Any:
+        error, *results = self._calls.call(name, *args)
+        if error:
+            raise CudaError(error, f"{name} failed: {self._calls.describe(error)}")
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def device(self) -> Device:
+        """
+        Return the first device.
+
+        Raises
+        ------
+        BackendError
+            If there is none, or its driver does not work.
+        """
+        try:
+            count = self._call("cudaGetDeviceCount")
+        except CudaError as error:
+            raise BackendError(f"no CUDA device can be used: {error}") from error
+        if not count:
+            raise BackendError("no CUDA device can be used: there is none")
+        major, minor = (self._call("cudaDeviceGetAttribute", attribute, 0) for attribute in cudaDeviceAttr)
+        version = self._call("cudaDriverGetVersion")
+        return Device(self._name(), f"{major}.{minor}", f"{version // 1000}.{version % 1000 // 10}")
+
+    def _name(self) -> str:
+        error, name = self._calls.device_name(0)
+        if error:
+            raise CudaError(error, f"cudaGetDeviceProperties failed: {self._calls.describe(error)}")
+        return name
+
+    def free_memory(self) -> int:
+        """Return the bytes of the device's memory that nobody uses."""
+        return self._call("cudaMemGetInfo")[0]
+
+    def malloc(self, size: int) -> int:
+        """Allocate device memory, bytes."""
+        return self._call("cudaMalloc", size)
+
+    def free(self, address: int) -> None:
+        """Give back device memory."""
+        self._call("cudaFree", address)
+
+    def host_alloc(self, size: int) -> int:
+        """Allocate pinned memory of the host, bytes: the device copies from and to it by itself."""
+        return self._call("cudaHostAlloc", size, 0)
+
+    def free_host(self, address: int) -> None:
+        """Give back pinned memory."""
+        self._call("cudaFreeHost", address)
+
+    def to_device(self, device: int, host: int, size: int, stream: int) -> None:
+        """Enqueue a copy from pinned memory."""
+        self._call("cudaMemcpyAsync", device, host, size, cudaMemcpyKind.TO_DEVICE, stream)
+
+    def to_host(self, host: int, device: int, size: int, stream: int) -> None:
+        """Enqueue a copy to pinned memory."""
+        self._call("cudaMemcpyAsync", host, device, size, cudaMemcpyKind.TO_HOST, stream)
+
+    def stream(self) -> int:
+        """Make a stream that does not wait for the default stream."""
+        return self._call("cudaStreamCreateWithFlags", _STREAM_NON_BLOCKING)
+
+    def destroy_stream(self, stream: int) -> None:
+        """Destroy a stream."""
+        self._call("cudaStreamDestroy", stream)
+
+    def synchronize(self, stream: int) -> None:
+        """Wait until everything in a stream is done."""
+        self._call("cudaStreamSynchronize", stream)
+
+    def begin_capture(self, stream: int) -> None:
+        """Record what is enqueued from now on, instead of running it."""
+        mode = cudaStreamCaptureMode.THREAD_LOCAL
+        self._call("cudaStreamBeginCapture", stream, mode)
+
+    def end_capture(self, stream: int) -> int:
+        """End the recording and return it, ready to be launched."""
+        graph = self._call("cudaStreamEndCapture", stream)
+        try:
+            return self._call("cudaGraphInstantiateWithFlags", graph, 0)
+        finally:
+            self._call("cudaGraphDestroy", graph)
+
+    def abandon_capture(self, stream: int) -> None:
+        """Leave a recording that failed, and forget its error."""
+        error, *graph = self._calls.call("cudaStreamEndCapture", stream)
+        if not error and graph[0]:
+            self._calls.call("cudaGraphDestroy", graph[0])
+        self._calls.call("cudaGetLastError")
+
+    def launch(self, graph: int, stream: int) -> None:
+        """Enqueue a recording."""
+        self._call("cudaGraphLaunch", graph, stream)
+
+    def destroy_graph(self, graph: int) -> None:
+        """Destroy a recording."""
+        self._call("cudaGraphExecDestroy", graph)
+
+
+def open_cuda() -> Cuda:
+    """
+    Find the CUDA runtime: the first that can talk to the driver, cuda-bindings before libcudart.
+
+    Raises
+    ------
+    BackendError
+        If there is none.
+    """
+    found = None
+    for open_calls in (Bindings, *(partial(Libcudart, path) for path in libcudart_candidates())):
+        try:
+            calls = open_calls()
+        except (ImportError, OSError, AttributeError):  # not there, or too old
+            continue
+        error, _ = calls.call("cudaGetDeviceCount")
+        if not error:
+            return Cuda(calls)
+        found = found or calls
+    if found is None:
+        raise BackendError(
+            "the CUDA runtime was not found; on a Jetson install JetPack's `nvidia-jetpack`, elsewhere "
+            "`python3 -m pip install cuda-bindings`, or choose the backend cpu"
+        )
+    return Cuda(found)

@@ -1,0 +1,141 @@
+"""
+The CUDA runtime's functions, through cuda-bindings where its wheel is installed, else through ctypes to libcudart.
+
+Names and values are the CUDA Runtime API's own (https://docs.nvidia.com/cuda/cuda-runtime-api), and the same from CUDA
+11.4 to 13.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import glob
+import os
+from enum import IntEnum
+
+
+class cudaMemcpyKind(IntEnum):  # noqa: N801, the name in the CUDA runtime
+    """Direction of a copy."""
+
+    TO_DEVICE = 1
+    TO_HOST = 2
+
+
+class cudaStreamCaptureMode(IntEnum):  # noqa: N801
+    """What else may happen while a graph is captured; thread-local leaves other threads alone."""
+
+    THREAD_LOCAL = 1
+
+
+class cudaDeviceAttr(IntEnum):  # noqa: N801
+    """Facts about a device."""
+
+    COMPUTE_CAPABILITY_MAJOR = 75
+    COMPUTE_CAPABILITY_MINOR = 76
+
+
+class Bindings:
+    """
+    The calls through NVIDIA's cuda-bindings.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed.
+    """
+
+    def __init__(self):
+        try:
+            from cuda.bindings import runtime
+        except ImportError:
+            from cuda import cudart as runtime  # its name before 12.6
+        self._runtime = runtime
+
+    def call(self, name: str, *args: int) -> tuple[int, ...]:
+        """Call a function of the runtime; returns ``(error, *results)``."""
+        typed = (getattr(self._runtime, type(a).__name__)(int(a)) if isinstance(a, IntEnum) else a for a in args)
+        error, *results = getattr(self._runtime, name)(*typed)
+        return int(error), *(int(result) if result is not None else 0 for result in results)
+
+    def describe(self, error: int) -> str:
+        """Return the runtime's words for an error."""
+        error = self._runtime.cudaError_t(error)
+        return f"{error.name}, {self._runtime.cudaGetErrorString(error)[1].decode()}"
+
+    def device_name(self, index: int) -> tuple[int, str]:
+        """Ask for a device's name; returns ``(error, name)``."""
+        error, properties = self._runtime.cudaGetDeviceProperties(index)
+        return int(error), "" if int(error) else properties.name.decode().rstrip("\0")
+
+
+_OUT_INT, _OUT_HANDLE, _OUT_SIZE = (ctypes.POINTER(kind) for kind in (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t))
+_INT, _UINT, _HANDLE, _SIZE = ctypes.c_int, ctypes.c_uint, ctypes.c_void_p, ctypes.c_size_t
+_SIGNATURES = {
+    "cudaGetDeviceCount": (_OUT_INT,),
+    "cudaDeviceGetAttribute": (_OUT_INT, _INT, _INT),
+    "cudaDriverGetVersion": (_OUT_INT,),
+    "cudaMemGetInfo": (_OUT_SIZE, _OUT_SIZE),
+    "cudaMalloc": (_OUT_HANDLE, _SIZE),
+    "cudaFree": (_HANDLE,),
+    "cudaHostAlloc": (_OUT_HANDLE, _SIZE, _UINT),
+    "cudaFreeHost": (_HANDLE,),
+    "cudaMemcpyAsync": (_HANDLE, _HANDLE, _SIZE, _INT, _HANDLE),
+    "cudaStreamCreateWithFlags": (_OUT_HANDLE, _UINT),
+    "cudaStreamDestroy": (_HANDLE,),
+    "cudaStreamSynchronize": (_HANDLE,),
+    "cudaStreamBeginCapture": (_HANDLE, _INT),
+    "cudaStreamEndCapture": (_HANDLE, _OUT_HANDLE),
+    "cudaGraphInstantiateWithFlags": (_OUT_HANDLE, _HANDLE, ctypes.c_ulonglong),
+    "cudaGraphDestroy": (_HANDLE,),
+    "cudaGraphLaunch": (_HANDLE, _HANDLE),
+    "cudaGraphExecDestroy": (_HANDLE,),
+    "cudaGetLastError": (),
+}
+
+
+class Libcudart:
+    """
+    The calls through ctypes, as C declares them.
+
+    Parameters
+    ----------
+    path : str
+        The shared library.
+    """
+
+    def __init__(self, path: str):
+        self._library = ctypes.CDLL(path)
+        self._library.cudaGetErrorString.restype = ctypes.c_char_p
+        self._library.cudaGetErrorName.restype = ctypes.c_char_p
+        for name, signature in _SIGNATURES.items():
+            getattr(self._library, name).argtypes = signature
+
+    def call(self, name: str, *args: int) -> tuple[int, ...]:
+        """Call a function of the runtime; returns ``(error, *results)``."""
+        given, results, complete = iter(args), [], []
+        for kind in _SIGNATURES[name]:
+            if kind in (_OUT_INT, _OUT_HANDLE, _OUT_SIZE):
+                results.append(kind._type_())
+                complete.append(ctypes.byref(results[-1]))
+            else:
+                complete.append(next(given))
+        error = getattr(self._library, name)(*complete)
+        return error, *(result.value or 0 for result in results)
+
+    def describe(self, error: int) -> str:
+        """Return the runtime's words for an error."""
+        name, text = self._library.cudaGetErrorName(error), self._library.cudaGetErrorString(error)
+        return f"{name.decode()}, {text.decode()}"
+
+    def device_name(self, index: int) -> tuple[int, str]:
+        """Ask for a device's name; returns ``(error, name)``."""
+        # The name is the first member of cudaDeviceProp in every version; the rest differs, and is less than this.
+        properties = ctypes.create_string_buffer(1 << 14)
+        error = self._library.cudaGetDeviceProperties(properties, index)
+        return error, properties.raw[:256].partition(b"\0")[0].decode()
+
+
+def libcudart_candidates() -> list[str]:
+    """Return the names and paths under which libcudart is looked for."""
+    homes = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
+    paths = [path for home in homes if home for path in sorted(glob.glob(f"{home}/lib*/libcudart.so*"))]
+    return ["libcudart.so", "libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0", *paths]

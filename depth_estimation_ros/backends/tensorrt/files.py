@@ -1,0 +1,78 @@
+"""Files that are there as a whole or not at all, and a lock between processes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from depth_estimation_ros.backends import BackendError
+
+
+@contextmanager
+def locked(handle: int, cancelled: threading.Event, waiting: Callable[[], None]) -> Iterator[None]:
+    """
+    Hold a file's lock, which ends with its process, however that ends; the file is closed behind it.
+
+    Parameters
+    ----------
+    handle : int
+        An open file's descriptor.
+    cancelled : threading.Event
+        Ends the wait for another process.
+    waiting : callable
+        Called once if there is one to wait for.
+
+    Raises
+    ------
+    CancelledError
+        If `cancelled` is set before the other process is done.
+    """
+    try:
+        if not _lock(handle):
+            waiting()
+            while not _lock(handle):
+                if cancelled.wait(0.2):
+                    raise CancelledError
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def write_privately(path: Path, content: bytes) -> None:
+    """
+    Write a file, for its owner alone, so that it is there as a whole or not at all.
+
+    Raises
+    ------
+    BackendError
+        If that fails; the file is as it was before.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    try:
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink()
+        raise BackendError(f"{path} ({len(content) / 1e6:.1f} MB) cannot be written: {error.strerror}") from None
+    except BaseException:
+        with suppress(OSError):
+            draft.unlink()
+        raise

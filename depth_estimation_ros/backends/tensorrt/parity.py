@@ -1,0 +1,173 @@
+"""Hold an engine's depth against ONNX Runtime's, which computes the same model in float32 on the CPU."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from depth_estimation_ros.backends import Backend, BackendError
+from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.model import Model, ModelInfo
+from depth_estimation_ros.resample import shrink
+
+FRAMES = 8
+
+
+class ParityError(BackendError):
+    """An engine that does not compute its model."""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """
+    How far an engine may be from its model, in depth relative to the model's.
+
+    Parameters
+    ----------
+    mean : float
+        Mean of the relative difference over all pixels of all frames.
+    percentile99 : float
+        Its 99th percentile.
+    """
+
+    mean: float
+    percentile99: float
+
+
+TOLERANCES = {
+    # Another order of summation.
+    "fp32": Tolerance(1e-4, 1e-3),
+    # Half precision has 11 bits: 5e-4 for every rounding; a broken engine is off by tens of percent, or not finite.
+    "fp16": Tolerance(5e-3, 3e-2),
+    # The same int8 graph, but every engine rounds and fuses in its own way.
+    "int8": Tolerance(2e-2, 1e-1),
+}
+"""By precision."""
+
+
+_REMEDIES = {
+    "fp32": "choose the backend cuda or cpu",
+    "fp16": "choose the precision fp32",
+    "int8": "choose the float model, with the precision fp16 or fp32",
+}
+
+
+@dataclass(frozen=True)
+class Parity:
+    """
+    What a comparison gave.
+
+    Parameters
+    ----------
+    frames : int
+        Frames compared.
+    mean, percentile99 : float
+        Relative difference of the depths, as in `Tolerance`.
+    """
+
+    frames: int
+    mean: float
+    percentile99: float
+
+    def __str__(self) -> str:
+        """Return the figures in words."""
+        return (
+            f"depth differs from ONNX Runtime's by {self.mean:.3%} in the mean and {self.percentile99:.3%} at the 99th "
+            f"percentile, over {self.frames} frames"
+        )
+
+    def facts(self) -> dict[str, float]:
+        """Return the figures for a file."""
+        return asdict(self)
+
+
+def calibration_frames(info: ModelInfo, source: str = "", count: int = FRAMES) -> np.ndarray:
+    """
+    Get images to compare on.
+
+    Parameters
+    ----------
+    info : ModelInfo
+        Of the model.
+    source : str
+        A folder of images, a video or a bag (`sources.open_source`); empty renders synthetic rooms.
+    count : int
+        Number of images; from a source they are its first.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 [n, height, width, 3], n at most `count`.
+
+    Raises
+    ------
+    ValueError
+        If the source is none, or holds no image.
+    """
+    width, height = info.input_width, info.input_height
+    if not source:
+        from depth_estimation_ros.synthetic import Room
+
+        camera = PinholeCamera.from_fov(width, height, 2 * math.atan(0.5 * width / info.focal_length))
+        rooms = [Room(seed) for seed in range(2)]
+        views = [rooms[i % 2].render(camera, rooms[i % 2].trajectory(5.0 * i)) for i in range(count)]
+        return np.stack([rgb for rgb, _ in views])
+    from depth_estimation_ros.sources import open_source
+
+    frames = [shrink(frame.rgb, width, height) for frame in itertools.islice(open_source(source), count)]
+    if not frames:
+        raise ValueError(f"source '{source}' holds no images")
+    return np.stack(frames)
+
+
+def reference(model: Model, frames: np.ndarray) -> np.ndarray:
+    """Return ONNX Runtime's depth of the frames, float32 [n, 1, h, w], computed on the CPU one by one."""
+    from depth_estimation_ros.backends.onnxruntime import OnnxRuntimeBackend
+
+    backend = OnnxRuntimeBackend(model, "cpu")
+    return np.concatenate([backend.infer(frame[None])["depth"] for frame in frames])
+
+
+def check(backend: Backend, frames: np.ndarray, wanted: np.ndarray, precision: str) -> Parity:
+    """
+    Compare an engine with what its model computes.
+
+    Parameters
+    ----------
+    backend : Backend
+        The engine.
+    frames : numpy.ndarray
+        uint8 [n, height, width, 3].
+    wanted : numpy.ndarray
+        The model's depth of them, from `reference`.
+    precision : {"fp32", "fp16", "int8"}
+        Chooses the tolerance.
+
+    Raises
+    ------
+    ParityError
+        If it is over the tolerance; the text says by how much and what to do.
+    """
+    depth = np.concatenate([backend.infer(frame[None])["depth"] for frame in frames])
+    remedy = _REMEDIES[precision]
+    if depth.shape != wanted.shape:
+        raise ParityError(
+            f"engine {backend.name} is refused: its depth is {list(depth.shape)}, the model's {list(wanted.shape)}"
+        )
+    if not np.isfinite(depth).all():
+        share = 1 - np.isfinite(depth).mean()
+        raise ParityError(f"engine {backend.name} is refused: {share:.1%} of its depth is not finite; {remedy}")
+    # A network that ends in a ReLU may give zeros: differences are then relative to a typical depth.
+    scale = np.maximum(np.abs(wanted), 0.05 * np.median(np.abs(wanted)) + np.finfo(np.float32).tiny)
+    relative = np.abs(depth - wanted) / scale
+    parity = Parity(len(frames), float(relative.mean()), float(np.percentile(relative, 99)))
+    allowed = TOLERANCES[precision]
+    if parity.mean > allowed.mean or parity.percentile99 > allowed.percentile99:
+        raise ParityError(
+            f"engine {backend.name} is refused: its {parity}; {allowed.mean:.2%} and {allowed.percentile99:.2%} are "
+            f"allowed; {remedy}"
+        )
+    return parity

@@ -1,0 +1,215 @@
+"""Give TensorRT the ONNX in the form that every version of it takes; what the graph computes stays the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from depth_estimation_ros.backends import BackendError
+
+if TYPE_CHECKING:
+    import onnx
+
+_QUANTIZED = {"QuantizeLinear", "DequantizeLinear"}
+_HEAVY = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+
+
+def prepare(content: bytes, half: bool = False) -> bytes:
+    """
+    Rewrite an ONNX model for TensorRT.
+
+    TensorRT takes uint8 at the inputs of a network for nothing but a cast, so that a change of layout before the cast
+    is put behind it; and weights that are stored in half precision and cast back become plain weights, which
+    TensorRT 8 asks for in transposed convolutions.
+
+    Parameters
+    ----------
+    content : bytes
+        An ONNX file.
+    half : bool
+        Compute in float16. Inputs and outputs keep their types, and so does what comes after the last convolution:
+        softmax, exponential and sum turn features into metres there, cost nothing, and would lose digits. Of a
+        quantized model it is what has no Q/DQ nodes, the up-projection, that becomes float16.
+
+    Returns
+    -------
+    bytes
+        An ONNX file.
+
+    Raises
+    ------
+    BackendError
+        If the file cannot be read, or the packages that this takes are missing.
+    """
+    onnx = _import("onnx")
+    try:
+        model = onnx.load_model_from_string(content)
+    except Exception as error:  # protobuf's errors share only Exception
+        raise BackendError(f"the model is not a complete ONNX file ({error}); copy or export it again") from None
+    _fold_weight_casts(model.graph)
+    _cast_before_transpose(model.graph)
+    if half:
+        model = _halve(model)
+    return model.SerializeToString()
+
+
+def is_quantized(content: bytes) -> bool:
+    """Return whether an ONNX file holds quantization (Q/DQ) nodes."""
+    model = _import("onnx").load_model_from_string(content)
+    return any(node.op_type in _QUANTIZED for node in model.graph.node)
+
+
+def is_symmetric(content: bytes) -> bool:
+    """Return whether all zero points of a quantized ONNX file are 0, in signed integers: TensorRT takes no others."""
+    onnx = _import("onnx")
+    graph = onnx.load_model_from_string(content).graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    points = {node.input[2] for node in graph.node if node.op_type in _QUANTIZED and len(node.input) > 2}
+    arrays = [onnx.numpy_helper.to_array(weights[name]) for name in points & weights.keys()]
+    return all(array.dtype.kind == "i" and not array.any() for array in arrays)
+
+
+def _import(name: str):
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        package = name.partition(".")[0].replace("_", "-")
+        raise BackendError(
+            f"building a TensorRT engine takes the Python package {package}; install it with "
+            "`python3 -m pip install onnx`, or choose the backend cuda or cpu"
+        ) from None
+
+
+def _fold_weight_casts(graph: onnx.GraphProto) -> None:
+    """Replace casts of stored weights by weights of the cast's type."""
+    onnx = _import("onnx")
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    for node in [n for n in graph.node if n.op_type == "Cast" and n.input[0] in weights]:
+        wanted = onnx.helper.tensor_dtype_to_np_dtype(node.attribute[0].i)
+        values = onnx.numpy_helper.to_array(weights[node.input[0]]).astype(wanted)
+        graph.initializer.append(onnx.numpy_helper.from_array(values, node.output[0]))
+        graph.node.remove(node)
+    _drop_unused_weights(graph)
+
+
+def _cast_before_transpose(graph: onnx.GraphProto) -> None:
+    """Let an input's cast come before its transpose, where it came after."""
+    inputs = {value.name for value in graph.input}
+    for transpose in [n for n in graph.node if n.op_type == "Transpose" and n.input[0] in inputs]:
+        readers = [n for n in graph.node if transpose.output[0] in n.input]
+        if [n.op_type for n in readers] != ["Cast"]:
+            continue
+        cast, between, image = readers[0], transpose.output[0], transpose.input[0]
+        result = cast.output[0]
+        # The cast takes the transpose's place in the order of the nodes, and the other way round.
+        position, later = list(graph.node).index(transpose), list(graph.node).index(cast)
+        cast.input[0], cast.output[0] = image, between
+        transpose.input[0], transpose.output[0] = between, result
+        first, second = _copy(cast), _copy(transpose)
+        graph.node[position].CopyFrom(first)
+        graph.node[later].CopyFrom(second)
+        for value in [v for v in graph.value_info if v.name == between]:
+            graph.value_info.remove(value)
+
+
+def _copy(message):
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy
+
+
+def _halve(model: onnx.ModelProto) -> onnx.ModelProto:
+    """
+    Compute in float16 up to the last convolutions, with casts where float16 and float32 meet.
+
+    The converters of onnxconverter-common and onnxruntime.transformers do more and this less well: the first leaves the
+    cast of a uint8 input at float32, both round between nodes that are to stay in float32.
+    """
+    onnx = _import("onnx")
+    single, half = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
+    model = onnx.shape_inference.infer_shapes(model)
+    graph = model.graph
+    weights = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == single}
+    values = (*graph.value_info, *graph.output)
+    floats = {value.name for value in values if value.type.tensor_type.elem_type == single} | weights.keys()
+    single_nodes = _after_last_convolution(graph) | _quantized_part(graph)
+    outputs = {output.name for output in graph.output}
+    halved, nodes, casts = set(), [], {}
+
+    def cast(name: str, to: int) -> str:
+        if (name, to) not in casts:
+            casts[name, to] = f"{name}/{'half' if to == half else 'single'}"
+            if name in weights:
+                values = onnx.numpy_helper.to_array(weights[name]).astype("float16")
+                graph.initializer.append(onnx.numpy_helper.from_array(values, casts[name, to]))
+            else:
+                nodes.append(onnx.helper.make_node("Cast", [name], [casts[name, to]], casts[name, to], to=to))
+        return casts[name, to]
+
+    for node in graph.node:
+        in_half = node.output[0] not in single_nodes
+        for i, name in enumerate(node.input):
+            if name in halved and not in_half:
+                node.input[i] = cast(name, single)
+            # The scales of a Resize are float32 in every precision.
+            elif in_half and name in floats - halved and (i == 0 or node.op_type != "Resize"):
+                node.input[i] = cast(name, half)
+        nodes.append(node)
+        if in_half:
+            _halve_attributes(node)
+            halved |= floats & set(node.output) - outputs
+        for i, name in enumerate(node.output):
+            if in_half and name in outputs:
+                node.output[i] = f"{name}/half"
+                nodes.append(onnx.helper.make_node("Cast", [node.output[i]], [name], name, to=single))
+    del graph.value_info[:]
+    nodes = [_copy(node) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    _drop_unused_weights(graph)
+    return model
+
+
+def _halve_attributes(node: onnx.NodeProto) -> None:
+    """Let casts and constants give float16 where they gave float32."""
+    onnx = _import("onnx")
+    for attribute in node.attribute:
+        if node.op_type == "Cast" and attribute.name == "to" and attribute.i == onnx.TensorProto.FLOAT:
+            attribute.i = onnx.TensorProto.FLOAT16
+        elif attribute.HasField("t") and attribute.t.data_type == onnx.TensorProto.FLOAT:
+            values = onnx.numpy_helper.to_array(attribute.t).astype("float16")
+            attribute.t.CopyFrom(onnx.numpy_helper.from_array(values, attribute.t.name))
+
+
+def _after_last_convolution(graph: onnx.GraphProto) -> set[str]:
+    """Return the first outputs of the nodes between the last convolutions and the model's outputs."""
+    producers = {output: node for node in graph.node for output in node.output}
+    waiting, tail = [output.name for output in graph.output], set()
+    while waiting:
+        node = producers.get(waiting.pop())
+        if node is not None and node.op_type not in _HEAVY and node.output[0] not in tail:
+            tail.add(node.output[0])
+            waiting += node.input
+    return tail
+
+
+def _quantized_part(graph: onnx.GraphProto) -> set[str]:
+    """Return the first outputs of Q/DQ nodes, of all that leads to a Q node, and of what has quantized weights."""
+    producers = {output: node for node in graph.node for output in node.output}
+    part = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    part |= {node.output[0] for node in graph.node if part & set(node.input[1:2]) and node.op_type in _HEAVY}
+    waiting = [node.output[0] for node in graph.node if node.op_type == "QuantizeLinear"]
+    seen = set()
+    while waiting:
+        node = producers.get(waiting.pop())
+        if node is not None and node.output[0] not in seen:
+            seen.add(node.output[0])
+            waiting += node.input
+    return part | seen
+
+
+def _drop_unused_weights(graph: onnx.GraphProto) -> None:
+    used = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+    for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
+        graph.initializer.remove(tensor)

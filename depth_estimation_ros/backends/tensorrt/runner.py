@@ -1,0 +1,230 @@
+"""Run a TensorRT engine: bytes in, bytes out, one stream, and nothing allocated while frames come."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import numpy as np
+
+from depth_estimation_ros.backends import BackendError
+from depth_estimation_ros.backends.tensorrt.cuda import Cuda, CudaError
+from depth_estimation_ros.backends.tensorrt.library import Library
+
+
+class PlanError(BackendError):
+    """A plan that this TensorRT on this GPU does not load."""
+
+
+class TensorRTBackend:
+    """
+    Runs a plan; for one thread, the one that made it.
+
+    Images are copied to pinned memory, from there to the GPU, and the outputs the same way back. The copies and the
+    engine are recorded as one CUDA graph, which starts them all at once; where the engine cannot be recorded they are
+    enqueued one by one. A recording holds for one size of batch and is made anew when that changes.
+
+    Parameters
+    ----------
+    library : Library
+        The TensorRT to run on.
+    plan : bytes
+        A serialized engine. It holds machine code: only from the cache, or from whom the user trusts.
+    max_batch : int
+        Images that the engine takes at once; larger batches are run in parts.
+    cuda : Cuda
+        The CUDA runtime.
+    outputs : tuple of str
+        The outputs to return, by name.
+    name : str
+        For logs and diagnostics.
+    log : callable
+        Takes a sentence.
+
+    Attributes
+    ----------
+    lost : str
+        Why the GPU cannot be used any more by this program; empty while it can.
+
+    Raises
+    ------
+    PlanError
+        If the plan does not load.
+    BackendError
+        If the engine does not keep the model contract, or the GPU's memory does not suffice.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        plan: bytes,
+        max_batch: int,
+        cuda: Cuda,
+        outputs: tuple[str, ...] = ("depth",),
+        name: str = "tensorrt",
+        log: Callable[[str], None] = lambda _: None,
+    ):
+        self.name, self._trt, self._cuda, self._log = name, library.module, cuda, log
+        self._max_batch, self._outputs = max_batch, outputs
+        self._logger = library.logger()
+        self._runtime = library.start("Runtime", self._logger)
+        self._engine = self._runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            raise PlanError(f"the engine does not load: {self._last_error()}")
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise BackendError(f"{name}: the GPU's memory does not suffice to run the engine: {self._last_error()}")
+        self._check_contract()
+        self.lost = ""
+        self._batch, self._recordable = 0, True
+        self._graphs: list[int] = []  # the recording for the batch, if there is one
+        with ExitStack() as resources:
+            self._stream = cuda.stream()
+            resources.callback(_quietly(cuda.destroy_stream), self._stream)
+            resources.callback(_drop, self._graphs, cuda)
+            self._host, self._device = {}, {}
+            self._set_shape(max_batch)
+            for tensor, dtype in {"image": np.uint8, **dict.fromkeys(outputs, np.float32)}.items():
+                shape = tuple(self._context.get_tensor_shape(tensor))
+                self._allocate(resources, tensor, shape, np.dtype(dtype))
+            given_back = resources.pop_all()
+        # Given back with the last reference, in the thread that drops it: a session does that in the engine's own.
+        weakref.finalize(self, given_back.close).atexit = False
+        self.infer(np.zeros(self._host["image"].shape, np.uint8))
+
+    def infer(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """
+        Run the network.
+
+        Parameters
+        ----------
+        images : numpy.ndarray
+            uint8 [N, H, W, 3], RGB, of the model's input size.
+
+        Returns
+        -------
+        dict
+            Every output by name, float32 [N, 1, h, w].
+
+        Raises
+        ------
+        BackendError
+            If the images are not of the model's size, or the GPU fails.
+        """
+        size = self._host["image"].shape[1:]
+        if images.dtype != np.uint8 or images.shape[1:] != size or not len(images):
+            raise BackendError(
+                f"{self.name} takes uint8 [N, {', '.join(map(str, size))}], got {images.dtype} {list(images.shape)}"
+            )
+        parts = [self._run(images[i : i + self._max_batch]) for i in range(0, len(images), self._max_batch)]
+        if len(parts) == 1:
+            return parts[0]
+        return {name: np.concatenate([part[name] for part in parts]) for name in self._outputs}
+
+    def _run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        count = len(images)
+        np.copyto(self._host["image"][:count], images)
+        try:
+            if count != self._batch:
+                self._prepare(count)
+            if self._graphs:
+                self._cuda.launch(self._graphs[0], self._stream)
+            else:
+                self._enqueue(count)
+            self._cuda.synchronize(self._stream)
+        except CudaError as error:
+            raise self._explained(error) from error
+        # Copies: the next frame is written over the pinned memory.
+        return {name: self._host[name][:count].copy() for name in self._outputs}
+
+    def _prepare(self, count: int) -> None:
+        """Make ready for another size of batch: run it once, so that everything is allocated, and record it."""
+        _drop(self._graphs, self._cuda)
+        self._batch = 0
+        self._set_shape(count)
+        self._enqueue(count)
+        self._cuda.synchronize(self._stream)
+        if self._recordable:
+            self._record(count)
+        self._batch = count
+
+    def _record(self, count: int) -> None:
+        try:
+            self._cuda.begin_capture(self._stream)
+            self._enqueue(count)
+            self._graphs.append(self._cuda.end_capture(self._stream))
+        except BackendError as error:
+            self._cuda.abandon_capture(self._stream)
+            self._recordable = False
+            self._log(f"{self.name}: the engine cannot be recorded as a CUDA graph, and runs without one: {error}")
+
+    def _enqueue(self, count: int) -> None:
+        """Copy in, run, copy out, all in the stream."""
+        image = self._host["image"][:count]
+        self._cuda.to_device(self._device["image"], image.ctypes.data, image.nbytes, self._stream)
+        if not self._context.execute_async_v3(self._stream):
+            raise BackendError(f"{self.name} failed: {self._last_error()}")
+        for name in self._outputs:
+            array = self._host[name][:count]
+            self._cuda.to_host(array.ctypes.data, self._device[name], array.nbytes, self._stream)
+
+    def _set_shape(self, count: int) -> None:
+        shape = (count, *tuple(self._context.get_tensor_shape("image"))[1:])
+        if not self._context.set_input_shape("image", shape):
+            raise BackendError(f"{self.name} does not take batches of {count}: {self._last_error()}")
+
+    def _check_contract(self) -> None:
+        """Hold inputs, outputs and their types against the model contract."""
+        trt, engine = self._trt, self._engine
+        names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
+        inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
+        given = {name: engine.get_tensor_dtype(name) for name in names}
+        wanted = {"image": trt.DataType.UINT8, **dict.fromkeys(self._outputs, trt.DataType.FLOAT)}
+        if inputs != ["image"] or any(given.get(name) != dtype for name, dtype in wanted.items()):
+            tensors = ", ".join(f"{name} {dtype.name}" for name, dtype in given.items())
+            raise PlanError(f"the engine is not one of this model: its tensors are {tensors}")
+
+    def _allocate(self, resources: ExitStack, name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        """Get memory for a tensor at its largest, on the GPU and pinned on the host."""
+        size, cuda = int(np.prod(shape)) * dtype.itemsize, self._cuda
+        try:
+            self._device[name] = cuda.malloc(size)
+            resources.callback(_quietly(cuda.free), self._device[name])
+            address = cuda.host_alloc(size)
+            resources.callback(_quietly(cuda.free_host), address)
+        except CudaError as error:
+            raise self._explained(error) from error
+        memory = (ctypes.c_uint8 * size).from_address(address)
+        self._host[name] = np.frombuffer(memory, dtype).reshape(shape)
+        if not self._context.set_tensor_address(name, self._device[name]):
+            raise PlanError(f"the engine is not one of this model: it has no tensor {name}")
+
+    def _explained(self, error: CudaError) -> BackendError:
+        if error.out_of_memory:
+            return CudaError(error.code, f"{self.name}: the GPU is out of memory; close other programs ({error})")
+        if error.device_lost:
+            self.lost = f"{self.name}: the GPU is lost to this program; start it anew ({error})"
+            return CudaError(error.code, self.lost)
+        return CudaError(error.code, f"{self.name} failed: {error}")
+
+    def _last_error(self) -> str:
+        errors: Any = self._logger.errors
+        return " ".join(errors[-1].split())[:300] if errors else "TensorRT gave no reason"
+
+
+def _drop(graphs: list[int], cuda: Cuda) -> None:
+    while graphs:
+        _quietly(cuda.destroy_graph)(graphs.pop())
+
+
+def _quietly(give_back: Callable[[int], None]) -> Callable[[int], None]:
+    """Give back what can be given back: after a lost device every call fails."""
+
+    def call(handle: int) -> None:
+        with suppress(CudaError):
+            give_back(handle)
+
+    return call

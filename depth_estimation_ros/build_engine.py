@@ -1,0 +1,138 @@
+"""
+Build the TensorRT engine of a model before the node asks for it.
+
+Run as ``build_engine MODEL.onnx [--precision fp16] [--cache DIR]``. The engine goes into the cache that the node looks
+into, so that the node starts at once: for a robot's image, or for all robots of one kind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from depth_estimation_ros.backends import BackendError
+from depth_estimation_ros.backends.tensorrt.builder import PRECISIONS, BuildOptions
+from depth_estimation_ros.backends.tensorrt.cache import DEFAULT_LIMIT, EngineCache, default_folder
+from depth_estimation_ros.backends.tensorrt.cuda import open_cuda
+from depth_estimation_ros.backends.tensorrt.engine import Workshop, engine_key
+from depth_estimation_ros.backends.tensorrt.files import write_privately
+from depth_estimation_ros.backends.tensorrt.library import NAMES, find_library
+from depth_estimation_ros.model import load_model
+
+_CANCELLED = 130  # as a shell's exit status after Ctrl-C
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Build an engine as the command line says. Returns the exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.dry_run and options.precision == "best":
+        parser.error("a dry run builds one precision: choose fp32, fp16 or int8")
+    console = Console(stderr=True)
+    try:
+        print(_with_progress(options, console))
+    except CancelledError:
+        console.print("build_engine: cancelled, nothing was written")
+        return _CANCELLED
+    except (ValueError, BackendError) as error:
+        console.print(f"build_engine: {error}", soft_wrap=True, highlight=False, markup=False)
+        return 1
+    return 0
+
+
+def _with_progress(options: argparse.Namespace, console: Console) -> str:
+    """Do the work under a progress bar, or with lines where there is no terminal; returns the last word to the user."""
+    cancelled, started, shown = threading.Event(), time.monotonic(), -_SECONDS_BETWEEN_LINES
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("starting", total=1.0)
+
+        def log(sentence: str) -> None:
+            console.print(sentence, soft_wrap=True, highlight=False, markup=False)
+
+        def progress(phase: str, fraction: float) -> None:
+            nonlocal shown
+            bar.update(task, description=phase, completed=fraction)
+            elapsed = time.monotonic() - started
+            if not console.is_terminal and elapsed - shown >= _SECONDS_BETWEEN_LINES:
+                shown = elapsed
+                log(f"{elapsed:.0f} s: {phase}")
+
+        return _wait(lambda: _work(options, progress, cancelled, log), cancelled, log)
+
+
+def _work(options: argparse.Namespace, progress: Callable, cancelled: threading.Event, log: Callable) -> str:
+    """Do what the command line asks for, in a thread of its own; returns the last word to the user."""
+    model = load_model(options.model)
+    choice = BuildOptions(options.precision, options.max_batch, options.workspace)
+    library = find_library(options.library)
+    cache = EngineCache(options.cache, options.cache_limit, log)
+    workshop = Workshop(library, open_cuda(), cache, options.frames, progress, cancelled, log)
+    if options.dry_run:
+        size = len(workshop.build(model, choice).plan) / 1e6
+        return f"{library.name} {library.version} builds {model.path.name}: {size:.1f} MB; nothing was kept or compared"
+    backend = workshop.open(model, choice)
+    if options.output:
+        plan, _ = cache.load(engine_key(model, choice, library, workshop.cuda.device()))
+        write_privately(options.output, plan)
+    return f"{backend.name} is ready in {options.output or cache.folder}"
+
+
+def _wait(work: Callable[[], str], cancelled: threading.Event, log: Callable[[str], None]) -> str:
+    """Run work in a thread of its own, so that Ctrl-C is heard while TensorRT builds."""
+    future = ThreadPoolExecutor(1).submit(work)
+    while not future.done():
+        try:
+            wait([future], timeout=0.1)
+        except KeyboardInterrupt:
+            if cancelled.is_set():
+                os._exit(_CANCELLED)
+            cancelled.set()
+            log("ending the build; Ctrl-C again ends the program at once")
+    return future.result()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="build_engine", description="Build the TensorRT engine of a model.")
+    parser.add_argument("model", help="name of a packaged model, or ONNX file")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default=BuildOptions.precision, help="(default: %(default)s)"
+    )
+    parser.add_argument(
+        "--max-batch", type=int, default=BuildOptions.max_batch, help="most images at once (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--workspace",
+        type=int,
+        default=BuildOptions.workspace,
+        help="MiB for the builder (default: half of what is free)",
+    )
+    parser.add_argument(
+        "--library", choices=NAMES, default=NAMES[0], help="TensorRT, or TensorRT for RTX (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--frames", default="", help="images, video or bag to compare the engine on (default: rendered rooms)"
+    )
+    parser.add_argument("--cache", type=Path, help=f"folder of the engines (default: {default_folder()})")
+    parser.add_argument(
+        "--cache-limit", type=int, default=DEFAULT_LIMIT, help="MiB that it may take (default: %(default)s)"
+    )
+    parser.add_argument("--output", type=Path, help="write the plan to this file as well")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="build, and keep nothing: whether TensorRT takes the model"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

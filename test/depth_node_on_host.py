@@ -1,0 +1,51 @@
+"""
+The depth node on a GPU that is not there (`tensorrt_on_host`), for tests that run it in a process of its own.
+
+``STEP_SECONDS`` slows every step of a build down; ``DISTORTION`` is what depths are multiplied by; after ``LOST_AFTER``
+frames, those of the comparison and the warm-up among them, the GPU is lost.
+"""
+
+import os
+import sys
+import time
+
+import tensorrt_rtx
+from tensorrt_on_host import HostCuda, library_on_host
+
+from depth_estimation_ros import node
+from depth_estimation_ros.backends.tensorrt import engine
+from depth_estimation_ros.model import load_model
+
+STEP_SECONDS = float(os.environ.get("STEP_SECONDS", "0"))
+DISTORTION = float(os.environ.get("DISTORTION", "1"))
+LOST_AFTER = int(os.environ.get("LOST_AFTER", "0"))
+
+
+class Gpu(HostCuda):
+    """Is lost after so many frames, if it is told to be."""
+
+    def launch(self, graph, stream):
+        super().launch(graph, stream)
+        if LOST_AFTER and self.journal.count("launch") == LOST_AFTER:
+            self.failing["synchronize"] = 719
+
+
+def build_slowly(*args, progress, **kwargs):
+    """Build for real, with a pause at every step."""
+
+    def report(*step):
+        time.sleep(STEP_SECONDS)
+        progress(*step)
+
+    return build(*args, progress=report, **kwargs)
+
+
+if __name__ == "__main__":
+    gpu, build = Gpu(), engine.build
+    onnx = load_model("default").path.read_bytes()
+    engine.build = build_slowly
+    engine.open_cuda = lambda: gpu
+    engine.find_library = lambda _: library_on_host(
+        tensorrt_rtx, gpu, onnx, max_batch=1, distort=lambda depth: depth * DISTORTION
+    )
+    sys.exit(node.main())

@@ -1,0 +1,307 @@
+"""
+``python -m training.bench``: the same network on every engine of this machine's CPU, side by side.
+
+First the network of Laina et al. (ResNet-50, 228x304) with random weights: PyTorch as the blocks are defined and in
+their fast form, ONNX Runtime and OpenVINO with both forms of the decoder, in float and int8. Then exported models, with
+their accuracy where ``--data`` has NYU frames. Every round runs every engine once, so that whatever else the machine
+does meets them all alike; times are medians over the rounds. Choose the cores with ``taskset -c 2,3``, say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import logging
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from time import perf_counter, sleep
+
+# PyTorch's threads would spin while they wait for one another: on cores that others use too, for seconds, which makes
+# the naive network look slower than it is. To be said before it loads.
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch.utils.data import Subset
+
+from depth_estimation_ros.backends import BackendError, create_backend
+from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.estimator import DepthEstimator
+from depth_estimation_ros.model import Model, ModelInfo, load_model
+from depth_estimation_ros.quantize import KEEP, quantize
+from depth_estimation_ros.synthetic import Room
+from training.checkpoint import Checkpoint
+from training.data.kinect import COLOUR_CAMERA
+from training.evaluate import evaluate, open_frames
+from training.export import DECODERS, export
+from training.models import build_network
+from training.models.up_projection import naive
+from training.predictor import Predictor
+from training.protocols import PROTOCOLS
+
+WIDTH, HEIGHT = 304, 228
+ENGINES = {"cpu": "ONNX Runtime", "openvino": "OpenVINO"}
+# What an int8 model keeps in float; None for a model that is float.
+PRECISIONS = {"float32": None, "int8 encoder": KEEP, "int8": ()}
+CALIBRATION_FRAMES = 100
+
+
+class TorchBackend:
+    """
+    Runs a network with PyTorch, so that it can be compared with the robot's engines.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        In evaluation mode.
+    """
+
+    name = "pytorch"
+
+    def __init__(self, network: torch.nn.Module):
+        self._network = network
+
+    def infer(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Run the network: uint8 [N, H, W, 3] RGB to every output, float32 [N, 1, h, w] each."""
+        with torch.inference_mode():
+            return {name: value.numpy() for name, value in self._network(torch.from_numpy(images)).items()}
+
+
+def network_everywhere(
+    network: torch.nn.Module, info: ModelInfo, folder: Path, engines: list[str], threads: int
+) -> dict[str, DepthEstimator]:
+    """
+    Return a network in PyTorch, naive and fast, and with both forms of the decoder on every engine.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        With `training.models.up_projection.UpProjection` blocks, in evaluation mode.
+    info : ModelInfo
+        Its input size.
+    folder, engines, threads
+        As for `on_every_engine`.
+
+    Returns
+    -------
+    dict
+        Estimators by name; the naive network is the first.
+    """
+    frames, models = _room_frames(info, 8), {}
+    for decoder in DECODERS:
+        path = folder / f"{info.name}_{decoder}.onnx"
+        export(Checkpoint(network, {}, "0" * 64), info, path, False, frames[:2], decoder)
+        models[decoder] = load_model(path)
+    plain = models[DECODERS[0]]
+    found = {
+        "PyTorch, naive": DepthEstimator(plain, TorchBackend(naive(copy.deepcopy(network)))),
+        "PyTorch": DepthEstimator(plain, TorchBackend(network)),
+    }
+    for decoder, model in models.items():
+        rows = on_every_engine(model, frames, folder, engines, threads)
+        found.update({f"{name}, {decoder}": estimator for name, estimator in rows.items()})
+    return found
+
+
+def on_every_engine(
+    model: Model, frames: np.ndarray, folder: Path, engines: list[str], threads: int
+) -> dict[str, DepthEstimator]:
+    """
+    Return a float model and its int8 forms on every engine.
+
+    Parameters
+    ----------
+    model : Model
+        The float model.
+    frames : numpy.ndarray
+        uint8 [N, H, W, 3], calibration images.
+    folder : pathlib.Path
+        Where models are written.
+    engines : list of str
+        Keys of `ENGINES`.
+    threads : int
+        CPU threads of each engine.
+    """
+    found = {}
+    for precision, keep in PRECISIONS.items():
+        written = model
+        if keep is not None:
+            path = folder / f"{model.path.stem}_{precision.replace(' ', '_')}.onnx"
+            quantize(model, frames, path, keep)
+            written = load_model(path)
+        for engine in engines:
+            backend = create_backend(written, engine, threads)
+            found[f"{ENGINES[engine]}, {precision}"] = DepthEstimator(written, backend)
+    return found
+
+
+def measure(estimators: dict[str, DepthEstimator], rounds: int) -> dict[str, dict[str, float]]:
+    """
+    Time every estimator on the same image, in turn.
+
+    Parameters
+    ----------
+    estimators : dict
+        By name, all of one input size.
+    rounds : int
+        Measurements of each, after two that do not count.
+
+    Returns
+    -------
+    dict
+        By name, milliseconds of an inference: ``ms``, the median, and ``least_ms``, which others' load spares most.
+    """
+    batch = _room_frames(next(iter(estimators.values())).model.info, 1)
+    times: dict[str, list[float]] = {name: [] for name in estimators}
+    for i in track(range(-2, rounds), description="measuring", transient=True):
+        for name, estimator in estimators.items():
+            sleep(0.02)  # threads of the engine before may still spin, waiting for more
+            started = perf_counter()
+            estimator.backend.infer(batch)
+            if i >= 0:
+                times[name].append(1e3 * (perf_counter() - started))
+    return {name: {"ms": median(values), "least_ms": min(values)} for name, values in times.items()}
+
+
+def resnet50(folder: Path, engines: list[str], threads: int, rounds: int) -> dict:
+    """Time the paper's network with random weights; title and rows for `show`."""
+    torch.manual_seed(0)
+    network = build_network("resnet_up_projection").eval()
+    info = ModelInfo("resnet50", WIDTH, HEIGHT, 259.6, 0.5, 10.0, "nothing", "Apache-2.0", "0" * 64)
+    rows = measure(network_everywhere(network, info, folder, engines, threads), rounds)
+    return {"title": f"ResNet-50 with up-projection, {WIDTH}x{HEIGHT}, random weights, {threads} threads", "rows": rows}
+
+
+def exported(model: Model, folder: Path, engines: list[str], options: argparse.Namespace) -> dict:
+    """Time a model and, with data, hold its accuracy beside it; title and rows for `show`."""
+    if options.data:
+        frames = _training_frames(model, options.data, options.depth_scale)
+    else:
+        frames = _room_frames(model.info, CALIBRATION_FRAMES)
+    estimators = on_every_engine(model, frames, folder, engines, options.threads)
+    rows = measure(estimators, options.rounds)
+    if options.data:
+        found = accuracy(estimators, options.data, options.depth_scale, options.frames)
+        rows = {name: {**row, **found[name]} for name, row in rows.items()}
+    return {"title": f"{model.info.name}, {options.threads} threads", "rows": rows}
+
+
+def accuracy(
+    estimators: dict[str, DepthEstimator], data: Path, depth_scale: float, count: int
+) -> dict[str, dict[str, float]]:
+    """Return the metrics of every estimator on test frames of NYU Depth v2, Eigen protocol; all of them for count 0."""
+    protocol = PROTOCOLS["eigen"]
+    frames, names = open_frames(data, "test", depth_scale, protocol)
+    chosen = _spread(len(names), count or len(names))
+    frames, names = Subset(frames, chosen), [names[i] for i in chosen]
+    found = {}
+    for name, estimator in estimators.items():
+        print(name)
+        found[name] = evaluate(Predictor(estimator), frames, names, protocol).mean()
+    return found
+
+
+def _training_frames(model: Model, data: Path, depth_scale: float) -> np.ndarray:
+    """Return calibration images, uint8 [N, H, W, 3], of a dataset's training frames."""
+    frames, names = open_frames(data, "train", depth_scale, PROTOCOLS["eigen"])
+    preprocess = DepthEstimator(model, None).preprocess
+    return np.concatenate([preprocess(frames[i]["image"].numpy()) for i in _spread(len(names), CALIBRATION_FRAMES)])
+
+
+def _room_frames(info: ModelInfo, count: int) -> np.ndarray:
+    """Return views of a synthetic room, uint8 [N, H, W, 3]."""
+    view, room = COLOUR_CAMERA.resized(info.input_width, info.input_height), Room(0)
+    camera = PinholeCamera.from_fov(view.width, view.height, 2 * np.arctan(view.width / 2 / view.fx))
+    return np.stack([room.render(camera, room.trajectory(3.0 * i))[0] for i in range(count)])
+
+
+def _spread(total: int, count: int) -> list[int]:
+    return np.linspace(0, total - 1, min(total, count)).round().astype(int).tolist()
+
+
+def show(result: dict, console: Console) -> None:
+    """Print what was found for a model as a table, each row beside the first."""
+    table = Table(title=result["title"])
+    table.add_column("engine", no_wrap=True)
+    accurate = any("delta1" in row for row in result["rows"].values())
+    for column in ("ms", "speed", *(("abs_rel", "delta1", "loss") if accurate else ())):
+        table.add_column(column, justify="right")
+    first = next(iter(result["rows"].values()))
+    for name, row in result["rows"].items():
+        cells = [f"{row['ms']:.1f}", f"{first['ms'] / row['ms']:.2f}x"]
+        if accurate:
+            cells += [f"{row['abs_rel']:.4f}", f"{row['delta1']:.4f}", f"{first['delta1'] - row['delta1']:+.4f}"]
+        table.add_row(name, *cells)
+    console.print(table)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark, print its tables and write its JSON. Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m training.bench", description=__doc__.split("\n\n")[0].strip())
+    parser.add_argument("--model", nargs="*", default=["default"], help="models to compare on every engine")
+    parser.add_argument("--data", type=Path, help="NYU folder with rgb/, depth/, splits.mat, or the .mat: for accuracy")
+    parser.add_argument("--depth-scale", type=float, default=10 / 255, help="metres per unit of the depth images")
+    parser.add_argument("--frames", type=int, default=0, help="test frames to take, spread evenly; 0 takes all")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads of each engine (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=20, help="measurements of each engine (default: %(default)s)")
+    parser.add_argument("--skip-network", action="store_true", help="leave out the network with random weights")
+    parser.add_argument("--output", type=Path, default=Path("bench_output/engines.json"), help="JSON file to write")
+    options = parser.parse_args(arguments)
+    # What exporter and quantiser advise has been seen to.
+    logging.getLogger().setLevel(logging.ERROR)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    torch.set_num_threads(options.threads)
+    console = Console()
+    report = {
+        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} of {os.cpu_count()} CPUs, load "
+        f"{os.getloadavg()[0]:.1f} at the start, torch {torch.__version__}",
+        "threads": options.threads,
+        "results": [],
+    }
+    try:
+        if min(options.threads, options.rounds) < 1:
+            raise ValueError("--threads and --rounds must be at least 1")
+        models = [load_model(name) for name in options.model]
+        engines = _installed()
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        if not options.data:
+            print("no --data: speed only, int8 models calibrated on a synthetic room")
+        with tempfile.TemporaryDirectory() as folder:
+            if not options.skip_network:
+                report["results"].append(resnet50(Path(folder), engines, options.threads, options.rounds))
+            report["results"] += [exported(model, Path(folder), engines, options) for model in models]
+        partial = options.output.with_name(options.output.name + ".part")
+        partial.write_text(json.dumps(report, indent=2) + "\n")
+        partial.replace(options.output)
+    except (ValueError, OSError, BackendError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    print(report["machine"])
+    for result in report["results"]:
+        show(result, console)
+    console.print(f"written to {options.output}", soft_wrap=True)
+    return 0
+
+
+def _installed() -> list[str]:
+    """Return the engines that this machine has, and say which it has not."""
+    found = []
+    for engine in ENGINES:
+        try:
+            create_backend(load_model("default"), engine, 1)
+            found.append(engine)
+        except BackendError as error:
+            print(f"without {ENGINES[engine]}: {error}")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

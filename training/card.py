@@ -1,0 +1,178 @@
+"""The card of a model: MODEL.md beside MODEL.onnx, what is known of it and how accurate it was found."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from depth_estimation_ros.evaluation.metrics import METRICS
+from depth_estimation_ros.model import load_model
+
+if TYPE_CHECKING:
+    from training.checkpoint import Checkpoint
+
+TEMPLATE = """\
+# {name}
+
+| | |
+|---|---|
+| Network | {network} |
+| Size | {parameters:,} parameters, {megabytes:.3g} MB |
+| Input, output | {width}x{height} RGB, {output} metres |
+| Metric for | focal length {focal:.1f} px at {width}x{height} ({degrees:.0f}° across); others are corrected for |
+| Depth range | {near:g} to {far:g} m |
+| Trained on | {data} |
+| Recipe | {recipe} |
+| Licence | {licence} |
+| sha256 | {sha256}, of the weights it was made from {source} |
+"""
+FIGURES = f"""
+## Accuracy
+
+By `python -m training.evaluate`; nothing is scaled to fit the truth. Protocols do not compare with each other.
+
+| | {" | ".join(METRICS)} |
+|---|{"---|" * len(METRICS)}
+"""
+
+
+def place_of_card(model: Path) -> Path:
+    """
+    Return where the card of a model goes.
+
+    Raises
+    ------
+    ValueError
+        If something else is there.
+    """
+    card = model.with_suffix(".md")
+    if card.exists() and (not card.is_file() or "| sha256 |" not in card.read_text()):
+        raise ValueError(f"{card} is there and is not the card of a model: move it, or give the model another name")
+    return card
+
+
+def write_card(model: Path, checkpoint: Checkpoint) -> Path:
+    """
+    Write the card of a model, without figures.
+
+    Parameters
+    ----------
+    model : pathlib.Path
+        The ONNX file; the card is the ``.md`` beside it.
+    checkpoint : Checkpoint
+        What it was exported from.
+
+    Returns
+    -------
+    pathlib.Path
+        The card.
+    """
+    card, known = place_of_card(model), load_model(model)
+    info, network = known.info, checkpoint.network
+    height, width = info.input_height, info.input_width
+    with torch.inference_mode():
+        output = network(torch.zeros(1, height, width, 3, dtype=torch.uint8))["depth"].shape
+    content = TEMPLATE.format(
+        name=info.name,
+        network=_network(checkpoint),
+        parameters=sum(p.numel() for p in network.parameters()),
+        megabytes=model.stat().st_size / 1e6,
+        width=width,
+        height=height,
+        output=f"{output[3]}x{output[2]}",
+        focal=info.focal_length,
+        degrees=math.degrees(2 * math.atan(width / 2 / info.focal_length)),
+        near=info.min_depth,
+        far=info.max_depth,
+        data=_cell(info.training_data),
+        recipe=_recipe(checkpoint) or "not known",
+        licence=_cell(info.licence),
+        sha256=known.sha256,
+        source=info.source_sha256,
+    )
+    _write(card, content)
+    return card
+
+
+def enter_figures(card: Path, sha256: str, what: str, figures: dict[str, float]) -> None:
+    """
+    Enter what an evaluation found, in place of an earlier one of the same kind.
+
+    Parameters
+    ----------
+    card : pathlib.Path
+        From `write_card`.
+    sha256 : str
+        Of the model that was evaluated.
+    what : str
+        The frames and the protocol, in words.
+    figures : dict
+        The metrics.
+
+    Raises
+    ------
+    ValueError
+        If there is no such card, or it is of another model.
+    """
+    check_card(card, sha256)
+    content = card.read_text()
+    if FIGURES not in content:
+        content += FIGURES
+    start = content.index(FIGURES) + len(FIGURES)
+    rows, *rest = content[start:].split("\n\n", 1)
+    kept = [row for row in rows.splitlines() if row and not row.startswith(f"| {what} |")]
+    kept.append(f"| {what} | {' | '.join(f'{figures[name]:.3f}' for name in METRICS)} |")
+    _write(card, content[:start] + "\n".join(kept) + "\n" + "".join("\n" + part for part in rest))
+
+
+def check_card(card: Path, sha256: str) -> None:
+    """Raise a ValueError if a file is not the card of the model with that sha256."""
+    if not card.is_file():
+        raise ValueError(f"there is no card {card}; `python -m training.export` writes it beside the model")
+    if f"| sha256 | {sha256}" not in card.read_text():
+        raise ValueError(f"{card} is not the card of this model, whose sha256 is {sha256}: export it again")
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _network(checkpoint: Checkpoint) -> str:
+    options = dict(checkpoint.recipe.get("network", {}))
+    name = options.pop("name", type(checkpoint.network).__name__)
+    # Where a file of weights was is of no use to a reader.
+    options = {k: v for k, v in options.items() if v is not None and k != "encoder_weights"}
+    told = ", ".join(f"{k} {' '.join(map(str, v)) if isinstance(v, list | tuple) else v}" for k, v in options.items())
+    return f"`{name}`" + (f" ({told})" if told else "")
+
+
+def _recipe(checkpoint: Checkpoint) -> str:
+    known, data = checkpoint.recipe, checkpoint.data
+    parts = []
+    if losses := known.get("losses"):
+        parts.append(" + ".join(f"{weight:g} {name}" for name, weight in losses.items()))
+    for optimiser, options in known.get("optimizers", {}).items():
+        rate = options.get("max_lr", options.get("initial_lr", options["lr"]))
+        parts.append(
+            f"{optimiser}, learning rate {rate:g} ({known['schedule']}), weight decay {options['weight_decay']:g}"
+        )
+    if "epochs" in known:
+        parts.append(f"{known['epochs']} epochs ({known['steps']} steps), batches of {data['batch_size']} a process")
+    if known.get("averaged"):
+        parts.append("averaged weights")
+    if data.get("held_out"):
+        parts.append(f"{data['held_out']:.0%} of the training frames held out")
+    return "; ".join(parts)
+
+
+def _write(card: Path, content: str) -> None:
+    draft = card.with_name(card.name + ".part")
+    try:
+        draft.write_text(content)
+        os.replace(draft, card)
+    finally:
+        draft.unlink(missing_ok=True)
