@@ -307,7 +307,7 @@ def test_a_network_that_says_how_sure_it_is_exports_both_outputs(walls, frames, 
         expected = load_checkpoint(tmp_path / "sure.ckpt").network(torch.from_numpy(image))
     np.testing.assert_allclose(log_variance, expected["log_variance"].numpy(), atol=1e-3)
     # The robot's side gives both.
-    taken = DepthEstimator.load(tmp_path / "sure.onnx").backend.infer(image)
+    taken = DepthEstimator.load(tmp_path / "sure.onnx", "cpu").backend.infer(image)
     np.testing.assert_array_equal(taken["depth"], depth)
     np.testing.assert_array_equal(taken["log_variance"], log_variance)
 
