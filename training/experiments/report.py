@@ -86,7 +86,7 @@ def write_report(
         question=experiment.question,
         command=shlex.join(command),
         scale=runner.scale_name,
-        changes=runner.scale.summary,
+        changes=runner.scale.summary + ("; what `--set` says takes precedence" if runner.options else ""),
         accuracy=_accuracy_table(results, runner),
         frames=len(first.frames["name"]),
         seeds=f"; in brackets the range of {seeds} seeds" if seeds > 1 else ", not that of the training's seed",
