@@ -1,0 +1,231 @@
+"""What the benchmark compares: a network in PyTorch's ways of running it, and its ONNX file in every engine."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import nn
+
+from depth_estimation_ros.backends import Backend, create_backend
+from depth_estimation_ros.backends.tensorrt.builder import BuildOptions
+from depth_estimation_ros.backends.tensorrt.cache import EngineCache
+from depth_estimation_ros.backends.tensorrt.cuda import open_cuda
+from depth_estimation_ros.backends.tensorrt.engine import Workshop
+from depth_estimation_ros.backends.tensorrt.library import NAMES, find_library
+from depth_estimation_ros.backends.tensorrt.prepare import is_quantized, prepare
+from depth_estimation_ros.model import Model, load_model
+from training.bench_gpu.floor import DTYPES, allow_tf32, elapsed
+from training.models.image import Normalise
+
+MODES = ("eager", "graph", "compiled", "compiled graph")
+
+Candidate = tuple[str, str, Callable[[], Backend]]
+"""Name of an engine, its precision, and what makes it or raises an error that says why there is none."""
+
+
+class TorchEngine:
+    """
+    Runs a network with PyTorch, with pinned memory to copy from and to, as TensorRT's runner does.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        On its device, in its precision (`converted`), maybe compiled.
+    outputs : tuple of str
+        What to return of its outputs.
+    device : torch.device
+        Where it runs.
+    graph : bool
+        Record the network as a CUDA graph for each size of batch.
+    tf32 : bool
+        Let a GPU compute float32 in TF32.
+    """
+
+    name = "pytorch"
+
+    def __init__(self, network: nn.Module, outputs: tuple[str, ...], device: torch.device, graph: bool, tf32: bool):
+        self._network, self._names, self._device = network, outputs, device
+        self._recorded, self._tf32 = graph, tf32
+        # Engines that share a network share its memory, too; each is charged for all of it.
+        self.weight_bytes = sum(p.numel() * p.element_size() for p in network.parameters())
+        self.release()
+
+    def release(self) -> None:
+        """Give back what a size of batch takes."""
+        self._batch, self._graph, self._found = 0, None, {}
+        self._host = self._image = None
+        self._results: dict[str, torch.Tensor] = {}
+
+    @torch.inference_mode()
+    def infer(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Run the network: uint8 [N, H, W, 3] RGB to every output, float32 [N, 1, h, w] each."""
+        if len(images) != self._batch:
+            self._prepare(images)
+        self._host.copy_(torch.from_numpy(images))
+        self._image.copy_(self._host, non_blocking=True)
+        self._forward()
+        for name, result in self._results.items():
+            result.copy_(self._found[name], non_blocking=True)
+        self._synchronize()
+        return {name: result.numpy().copy() for name, result in self._results.items()}
+
+    @torch.inference_mode()
+    def device_seconds(self) -> float:
+        """Return the seconds of the network alone, on the images of the last `infer`."""
+        return elapsed(self._forward, self._device)
+
+    def _forward(self) -> None:
+        if self._graph is not None:
+            self._graph.replay()
+            return
+        allow_tf32(self._tf32)
+        found = self._network(self._image)
+        self._found = {name: found[name] for name in self._names}
+
+    def _prepare(self, images: np.ndarray) -> None:
+        """Make ready for a size of batch: choose the fastest convolutions, allocate, record."""
+        self.release()
+        pinned = self._device.type == "cuda"
+        self._host = torch.from_numpy(images).clone()
+        self._host = self._host.pin_memory() if pinned else self._host
+        self._image = self._host.to(self._device, copy=True)
+        if len(images) > 1:  # compiled once for a single image, and once for all other batches
+            torch._dynamo.maybe_mark_dynamic(self._image, 0)
+        for _ in range(3):
+            self._forward()
+        self._results = {k: torch.empty(v.shape, dtype=v.dtype, pin_memory=pinned) for k, v in self._found.items()}
+        self._synchronize()
+        if self._recorded:
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                self._forward()
+            self._graph = graph
+        self._batch = len(images)
+
+    def _synchronize(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+class TensorRTEngine:
+    """
+    Runs a model with TensorRT as the node does: an engine for one image, and another for batches.
+
+    Parameters
+    ----------
+    library : {"tensorrt", "tensorrt_rtx"}
+        Which TensorRT.
+    model : Model
+        A checked model.
+    precision : {"fp32", "fp16", "int8"}
+        Of the engines.
+    folder : pathlib.Path
+        Where engines are cached: empty for a benchmark, so that they are built.
+    largest : int
+        Largest batch.
+
+    Attributes
+    ----------
+    seconds : dict
+        ``build_seconds`` and ``cached_seconds``, of the engine for one image.
+
+    Raises
+    ------
+    BackendError
+        If this machine cannot build or run it.
+    """
+
+    name = "tensorrt"
+
+    def __init__(self, library: str, model: Model, precision: str, folder: Path, largest: int):
+        workshop = Workshop(find_library(library), open_cuda(), EngineCache(folder))
+        self.seconds, self._engines = {}, {}
+        for name in ("build_seconds", "cached_seconds"):
+            started = perf_counter()
+            self._engines[1] = workshop.open(model, BuildOptions(precision))
+            self.seconds[name] = perf_counter() - started
+        if largest > 1:
+            self._engines[largest] = workshop.open(model, BuildOptions(precision, max_batch=largest))
+
+    def infer(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Run the engine: uint8 [N, H, W, 3] RGB to every output, float32 [N, 1, h, w] each."""
+        return self._engines[1 if len(images) == 1 else max(self._engines)].infer(images)
+
+
+def candidates(
+    model: Model, network: nn.Module | None, device: torch.device, modes: list[str], folder: Path, largest: int
+) -> Iterator[Candidate]:
+    """
+    Yield every way to run a model.
+
+    Parameters
+    ----------
+    model : Model
+        The model as ONNX.
+    network : torch.nn.Module, optional
+        The same in PyTorch, in evaluation mode.
+    device : torch.device
+        A GPU; or the CPU, where what needs none can be tried.
+    modes : list of str
+        Of `MODES`, for PyTorch.
+    folder : pathlib.Path
+        Where files may be written.
+    largest : int
+        Largest batch.
+    """
+    on_gpu = device.type == "cuda"
+    quantized = is_quantized(model.path.read_bytes())
+    for library in NAMES:
+        for precision in ("int8",) if quantized else ("fp32", "fp16"):
+            yield library, precision, partial(TensorRTEngine, library, model, precision, folder / "engines", largest)
+    provider, threads = ("cuda", 0) if on_gpu else ("cpu", 1)
+    # The CUDA provider computes float32 in TF32 unless it is told otherwise.
+    precision = "int8" if quantized else "tf32" if on_gpu else "fp32"
+    yield f"onnxruntime/{provider}", precision, partial(create_backend, model, provider, threads)
+    if not quantized:
+        yield f"onnxruntime/{provider}", "fp16", partial(_half, model, provider, threads, folder)
+    if network is None:
+        return
+    for precision, dtype in DTYPES.items():
+        if precision == "tf32" and not on_gpu:
+            continue
+        eager = cache(partial(converted, network, dtype, device))
+        compiled = cache(partial(_compiled, eager))
+        for mode in modes:
+            if "graph" in mode and not on_gpu:
+                continue
+            make = compiled if "compiled" in mode else eager
+            yield f"pytorch {mode}", precision, partial(_torch, make, model, device, "graph" in mode, precision)
+
+
+def converted(network: nn.Module, dtype: torch.dtype, device: torch.device) -> nn.Module:
+    """Return a copy of a network that computes in a type, from the normalised image to the last convolution."""
+    network = copy.deepcopy(network).to(device)
+    for child in network.children():
+        if isinstance(child, Normalise):
+            child.register_forward_hook(lambda module, inputs, image: image.to(dtype))
+        else:
+            child.to(dtype=dtype, memory_format=torch.channels_last)
+    return network
+
+
+def _compiled(eager: Callable[[], nn.Module]) -> nn.Module:
+    # All networks here share the code of `forward`; past this limit, torch.compile would go over to eager.
+    torch._dynamo.config.cache_size_limit = 256
+    return torch.compile(eager(), fullgraph=True)
+
+
+def _torch(make: Callable[[], nn.Module], model: Model, device: torch.device, graph: bool, precision: str) -> Backend:
+    return TorchEngine(make(), model.outputs, device, graph, precision == "tf32")
+
+
+def _half(model: Model, provider: str, threads: int, folder: Path) -> Backend:
+    path = folder / f"{model.path.stem}_half.onnx"
+    path.write_bytes(prepare(model.path.read_bytes(), half=True))
+    return create_backend(load_model(path), provider, threads)

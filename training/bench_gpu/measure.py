@@ -1,0 +1,277 @@
+"""Engines side by side: every round runs each of them, so that what the machine does besides meets them all alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from statistics import median, quantiles
+from time import monotonic, perf_counter
+
+import numpy as np
+import torch
+from rich.progress import track
+
+from depth_estimation_ros.backends import Backend, BackendError
+from depth_estimation_ros.backends.tensorrt import parity
+from depth_estimation_ros.model import Model
+from training.bench_gpu.engines import candidates
+from training.bench_gpu.floor import measure_ceilings, work_of
+from training.bench_gpu.networks import Form
+
+REPEATS = {"cuda": (10, 10), "cpu": (2, 2)}
+"""Rounds, and measurements of an engine in each at a batch of 1; at others a third."""
+
+
+@dataclass
+class Row:
+    """
+    An engine and what is known of it.
+
+    Parameters
+    ----------
+    engine, precision, decoder : str
+        What it is.
+    model : Model
+        What it runs.
+    backend : Backend
+        The engine itself.
+    held : int
+        Bytes that it holds on the GPU: its weights, of TensorRT and ONNX Runtime all that they have taken.
+    figures : dict
+        What does not depend on the batch.
+    batches : dict
+        By size of batch, what does.
+    ended : str
+        Why there is no more of it; empty if there is all.
+    """
+
+    engine: str
+    precision: str
+    decoder: str
+    model: Model
+    backend: Backend
+    held: int
+    figures: dict = field(default_factory=dict)
+    batches: dict[int, dict[str, float]] = field(default_factory=dict)
+    ended: str = ""
+
+    @property
+    def name(self) -> str:
+        """All that tells it from others."""
+        return f"{self.engine}, {self.precision}, {self.decoder}"
+
+    def facts(self) -> dict:
+        """Return what is known of it, for a file."""
+        named = {"engine": self.engine, "precision": self.precision, "decoder": self.decoder}
+        return {**named, **self.figures, "batches": self.batches, "ended": self.ended}
+
+
+class Bench:
+    """
+    Measures networks on a device.
+
+    Parameters
+    ----------
+    device : torch.device
+        The GPU; or the CPU, where a few repetitions exercise what needs no GPU.
+    batches : list of int
+        Sizes of batches, beside 1.
+    modes : list of str
+        Ways of PyTorch, of `engines.MODES`.
+    minutes : float
+        Nothing new is begun after so long.
+
+    Attributes
+    ----------
+    ceilings : Ceilings
+        What the device can do.
+    skipped : list of str
+        What could not be had, a sentence each.
+    """
+
+    def __init__(self, device: torch.device, batches: list[int], modes: list[str], minutes: float = math.inf):
+        self.device, self.batches, self.modes = device, sorted({1, *batches}), modes
+        self._end = monotonic() + 60 * minutes
+        self.skipped: list[str] = []
+        torch.backends.cudnn.benchmark = True
+        self.ceilings, missing = measure_ceilings(device)
+        for sentence in missing:
+            self.skip(sentence)
+
+    def skip(self, sentence: str) -> None:
+        """Say, once, what could not be had."""
+        if sentence not in self.skipped:
+            print(f"without {sentence}")
+            self.skipped.append(sentence)
+
+    def measure(self, forms: list[Form], folder: Path) -> tuple[dict, list[Row]]:
+        """
+        Run a network on every engine.
+
+        Parameters
+        ----------
+        forms : list of Form
+            The same network in its forms.
+        folder : pathlib.Path
+            Where files may be written.
+
+        Returns
+        -------
+        facts : dict
+            Of the network: name, ``input`` (width and height), ``giga_operations`` (a multiply-add is two) and
+            ``parameters``, both of its leanest form.
+        rows : list of Row
+            The engines.
+        """
+        info = forms[0].model.info
+        work = min((work_of(form.model.path) for form in forms), key=lambda found: found.operations)
+        frames = parity.calibration_frames(info)
+        wanted = parity.reference(forms[0].model, frames)
+        rows = list(self._rows(forms, folder))
+        for row in track(rows, description="comparing", transient=True):
+            self.attempt(row, partial(self._compare, row, frames, wanted))
+        for batch in self.batches:
+            self._measure_batch(rows, np.resize(frames, (batch, *frames.shape[1:])))
+            for row in rows:
+                if (floor := self.ceilings.floor(work, row.precision, batch)) and batch in row.batches:
+                    figures = row.batches[batch]
+                    ratios = {
+                        f"{name}_over_floor": figures[name] / floor for name in ("ms", "device_ms") if name in figures
+                    }
+                    figures.update(floor_ms=floor, **ratios)
+        facts = {
+            "name": info.name,
+            "input": [info.input_width, info.input_height],
+            "giga_operations": work.operations / 1e9,
+            "parameters": work.parameters,
+        }
+        return facts, rows
+
+    def attempt(self, row: Row, call: Callable[[], object], where: str = "") -> None:
+        """Do something with an engine that has not failed; if it does now, its row ends."""
+        if row.ended:
+            return
+        try:
+            call()
+        except Exception as error:  # engines raise what they like, and the others are still to be measured
+            row.ended = where + sentence_of(error)
+            with suppress(Exception):  # after a GPU's fault nothing can be given back
+                release(row.backend)
+                torch.cuda.empty_cache()
+
+    def _rows(self, forms: list[Form], folder: Path) -> Iterator[Row]:
+        """Make every engine that there is."""
+        for form in forms:
+            found = candidates(form.model, form.network, self.device, self.modes, folder, max(self.batches))
+            for engine, precision, make in track(list(found), description=form.decoder, transient=True):
+                before = self._not_pytorchs()
+                try:
+                    self._in_time()
+                    backend = make()
+                except Exception as error:  # see `attempt`
+                    self.skip(f"{engine}: {sentence_of(error)}")
+                    continue
+                held = getattr(backend, "weight_bytes", self._not_pytorchs() - before)
+                figures = dict(getattr(backend, "seconds", {}))
+                yield Row(engine, precision, form.decoder, form.model, backend, held, figures)
+
+    def _measure_batch(self, rows: list[Row], images: np.ndarray) -> None:
+        """Time the engines in turn on a batch."""
+        batch, (rounds, repeats) = len(images), REPEATS[self.device.type]
+        repeats = repeats if batch == 1 else max(1, repeats // 3)
+        for row in track(rows, description=f"batch of {batch}: warming up", transient=True):
+            self.attempt(row, partial(self._warm_up, row, images), f"batch of {batch}: ")
+        times = {row.name: [] for row in rows}
+        device_times = {row.name: [] for row in rows}
+        for _ in track(range(rounds), description=f"batch of {batch}: measuring", transient=True):
+            for row in rows:
+                time = partial(_time, row.backend, images, repeats, times[row.name], device_times[row.name])
+                self.attempt(row, time, f"batch of {batch}: ")
+        for row in rows:
+            release(row.backend)
+            taken, on_device = times[row.name], device_times[row.name]
+            if row.ended or not taken:
+                continue
+            figures = row.batches[batch]
+            figures.update(ms=median(taken), images_per_second=1e3 * batch / median(taken))
+            if batch == 1:
+                figures["p95_ms"] = quantiles(taken, n=20, method="inclusive")[-1]
+            if on_device:
+                figures["device_ms"] = median(on_device)
+
+    def _compare(self, row: Row, frames: np.ndarray, wanted: np.ndarray) -> None:
+        self._in_time()
+        self._memory_of(row, lambda: row.figures.update(difference(row.backend, frames, wanted)))
+        release(row.backend)
+
+    def _warm_up(self, row: Row, images: np.ndarray) -> None:
+        """Run an engine on a batch for the first times, and note the memory that it takes."""
+        self._in_time()
+        memory = self._memory_of(row, lambda: [row.backend.infer(images) for _ in range(3)])
+        row.batches[len(images)] = {"memory_mib": memory / 2**20} if self.device.type == "cuda" else {}
+
+    def _memory_of(self, row: Row, run: Callable[[], object]) -> int:
+        """Run an engine; returns the bytes that it takes: of PyTorch the most given out, of others what they keep."""
+        if self.device.type != "cuda":
+            run()
+            return 0
+        torch.cuda.reset_peak_memory_stats()
+        given_out, before = torch.cuda.memory_allocated(), self._not_pytorchs()
+        run()
+        if hasattr(row.backend, "weight_bytes"):
+            return row.held + torch.cuda.max_memory_allocated() - given_out
+        row.held += self._not_pytorchs() - before
+        return row.held
+
+    def _not_pytorchs(self) -> int:
+        """Return the bytes used on the GPU by all but PyTorch."""
+        if self.device.type != "cuda":
+            return 0
+        torch.cuda.synchronize()
+        free, total = torch.cuda.mem_get_info()
+        return total - free - torch.cuda.memory_reserved()
+
+    def _in_time(self) -> None:
+        if monotonic() > self._end:
+            raise TimeoutError("the time given with --minutes was up")
+
+
+def difference(backend: Backend, frames: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
+    """Return how far an engine's depth is from the model's: mean and 99th percentile of the relative difference."""
+    depth = np.concatenate([backend.infer(frame[None])["depth"] for frame in frames])
+    # As `parity.check` has it: where depth may be zero, relative to a typical one.
+    scale = np.maximum(np.abs(wanted), 0.05 * np.median(np.abs(wanted)) + np.finfo(np.float32).tiny)
+    relative = np.abs(depth - wanted) / scale
+    if not np.isfinite(relative).all():
+        raise BackendError("its depth is not finite")
+    return {"mean_difference": float(relative.mean()), "p99_difference": float(np.percentile(relative, 99))}
+
+
+def release(backend: Backend) -> None:
+    """Let an engine give back what its size of batch takes."""
+    if hasattr(backend, "release"):
+        backend.release()
+
+
+def sentence_of(error: Exception) -> str:
+    """Return what an engine's error says, in a sentence."""
+    text = str(error).strip().partition("\n")[0][:300]
+    out_of_memory = any(sign in text.lower() for sign in ("out of memory", "failed to allocate", "alloc_failed"))
+    if out_of_memory or isinstance(error, torch.OutOfMemoryError):
+        return "out of memory (beside the other engines of this run)"
+    return text or type(error).__name__
+
+
+def _time(backend: Backend, images: np.ndarray, repeats: int, taken: list[float], on_device: list[float]) -> None:
+    """Add milliseconds to `taken`, copies in and out counted, and where the engine can tell, to `on_device`."""
+    backend.infer(images)
+    for _ in range(repeats):
+        started = perf_counter()
+        backend.infer(images)
+        taken.append(1e3 * (perf_counter() - started))
+    if hasattr(backend, "device_seconds"):
+        on_device.append(1e3 * backend.device_seconds())

@@ -1,0 +1,114 @@
+"""The networks that are measured, each in both forms of the decoder."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from depth_estimation_ros.backends.tensorrt.parity import calibration_frames
+from depth_estimation_ros.model import Model, ModelInfo, load_model
+from training.bench import HEIGHT, WIDTH
+from training.checkpoint import Checkpoint, load_checkpoint
+from training.export import DECODERS, export
+from training.models import build_network
+from training.models.up_projection import depth_to_space
+
+
+@dataclass(frozen=True)
+class Form:
+    """
+    A network in one form of the decoder.
+
+    Parameters
+    ----------
+    decoder : str
+        One of `training.export.DECODERS`, or ``"as exported"``.
+    model : Model
+        Its ONNX file.
+    network : torch.nn.Module or None
+        The same in PyTorch, in evaluation mode; there is none of an ONNX file alone.
+    """
+
+    decoder: str
+    model: Model
+    network: nn.Module | None = None
+
+
+def open_forms(name: str, folder: Path, skip: Callable[[str], None]) -> list[Form]:
+    """
+    Get a trained network in all its forms.
+
+    Parameters
+    ----------
+    name : str
+        ``"default"``, a contract ONNX file, or a checkpoint (``.ckpt``) of ``python -m training fit``.
+    folder : pathlib.Path
+        Where ONNX files may be written.
+    skip : callable
+        Takes a sentence about what there is not.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    if not name.endswith(".ckpt"):
+        skip(f"PyTorch, {name}: an ONNX file holds no PyTorch network; give its checkpoint (.ckpt) beside it")
+        return [Form("as exported", load_model(name))]
+    checkpoint = load_checkpoint(name)
+    data = checkpoint.data
+    (height, width), camera = data["input_size"], data["camera"]
+    focal = math.sqrt(camera["fx"] * width / camera["width"] * camera["fy"] * height / camera["height"])
+    limit = data["depth_limit"]
+    info = ModelInfo(
+        Path(name).stem, width, height, focal, 0.5, limit, "its checkpoint's", "its checkpoint's", "0" * 64
+    )
+    return export_forms(checkpoint.network, info, folder, skip)
+
+
+def export_forms(network: nn.Module, info: ModelInfo, folder: Path, skip: Callable[[str], None]) -> list[Form]:
+    """
+    Export a network in both forms of the decoder.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        In evaluation mode.
+    info : ModelInfo
+        Of the ONNX files.
+    folder, skip
+        As for `open_forms`; a network without up-projection has but one form.
+    """
+    found, frames = [], calibration_frames(info, count=2)
+    for decoder in DECODERS:
+        path = folder / f"{info.name}_{decoder}.onnx"
+        try:
+            export(Checkpoint(network, {}, info.source_sha256), info, path, False, frames, decoder)
+        except ValueError as error:
+            skip(f"{info.name}, {decoder}: {error}")
+            continue
+        written = network if decoder == DECODERS[0] else depth_to_space(copy.deepcopy(network))
+        found.append(Form(decoder, load_model(path), written))
+    return found
+
+
+def resnet50() -> tuple[nn.Module, ModelInfo]:
+    """
+    Return the network of Laina et al. (2016) with random weights, and what its ONNX files are to say of it.
+
+    As initialised, its depth hardly varies, and would hide what engines differ: the last layer is scaled so that it
+    does, by half a metre. Rounding then shows about as much as in a trained network.
+    """
+    torch.manual_seed(0)
+    network = build_network("resnet_up_projection").eval()
+    info = ModelInfo("resnet50", WIDTH, HEIGHT, 259.6, 0.5, 10.0, "nothing", "Apache-2.0", "0" * 64)
+    with torch.inference_mode():
+        depth = network(torch.from_numpy(calibration_frames(info, count=2)))["depth"]
+        network.predict.weight.mul_(0.5 / depth.std())
+    return network, info
