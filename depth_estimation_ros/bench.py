@@ -100,7 +100,7 @@ def _measure_pipeline(
     for repeat in range(-_WARM_UP, repeats):
         image, stage = frames[repeat % _FRAMES], Stopwatch()
         started = perf_counter()
-        messages = dict(pipeline.outputs(Frame(image, wanted), lambda: info, settings, stage))
+        messages = dict(pipeline.outputs(Frame(image, wanted), lambda size: info, settings, stage))
         total = 1e3 * (perf_counter() - started)
         moved = [np.frombuffer(msg.data, np.uint8) for msg in (image, messages[DEPTH], messages[POINTS])]
         copies = copies or [np.zeros_like(data) for data in moved]

@@ -7,13 +7,15 @@ import sys
 
 import cv2
 import numpy as np
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.encodings import COLOUR_LAYOUTS, DEPTH_LAYOUTS, Layout, find_layout
 
 _BIG_ENDIAN_HOST = sys.byteorder == "big"
+# How JPEG and PNG begin, and what they end with.
+_PICTURES = {b"\xff\xd8": b"\xff\xd9", b"\x89PNG": b"IEND"}
 _FROM_RGB = {
     "rgb8": None,
     "bgr8": cv2.COLOR_RGB2BGR,
@@ -54,6 +56,40 @@ def image_to_rgb(msg: Image) -> np.ndarray:
     if layout.code is not None:
         pixels = cv2.cvtColor(pixels, layout.code)
     return pixels if layout.dtype == "u1" else cv2.convertScaleAbs(pixels, alpha=255 / 65535)
+
+
+def compressed_to_rgb(msg: CompressedImage) -> np.ndarray:
+    """
+    Decode a compressed image message to RGB.
+
+    Parameters
+    ----------
+    msg : sensor_msgs.msg.CompressedImage
+        JPEG, PNG, or what else OpenCV reads; the pixels are taken in the order in which image_transport writes them.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 [height, width, 3].
+
+    Raises
+    ------
+    ValueError
+        If the data is cut off, is no picture, or is compressed depth.
+    """
+    data = np.frombuffer(msg.data, np.uint8)
+    what = f"the compressed image (format '{msg.format}', {data.size} bytes)"
+    if "compressedDepth" in msg.format:
+        raise ValueError(f"{what} is depth, not colour; remap image to the colour camera")
+    # OpenCV fills what is missing of a cut-off picture with grey and says nothing.
+    start, end = data[:8].tobytes(), data[-64:].tobytes()
+    ending = next((last for first, last in _PICTURES.items() if start.startswith(first)), b"")
+    if ending not in end:
+        raise ValueError(f"{what} is cut off; look for losses on the way from the camera")
+    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if data.size else None
+    if pixels is None:
+        raise ValueError(f"{what} cannot be decoded; JPEG and PNG can")
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
 def image_to_depth(msg: Image) -> np.ndarray:

@@ -71,6 +71,9 @@ class DepthEstimationNode(LifecycleNode):
     Subscriptions, while active
         ``image`` (sensor_msgs/Image): rectified colour or grey images of any encoding of `conversions`.
 
+        ``image/compressed`` (sensor_msgs/CompressedImage): instead, where ``image_transport`` is compressed; follows
+        the remapping of ``image``.
+
         ``camera_info`` (sensor_msgs/CameraInfo): their intrinsics, of the same stamp or else the newest.
 
     Publishers, while active; stamp and frame id are the image's, and what nobody subscribes to is not computed

@@ -63,6 +63,7 @@ def _parameter(default: Any, description: str, effect: Effect = Effect.FRAME, **
 
 
 _RELIABILITIES = ("best_effort", "reliable")
+_TRANSPORTS = ("raw", "compressed")
 _RESOLUTIONS = ("camera", "network")
 
 
@@ -146,6 +147,12 @@ class Settings:
         0.0,
         "Horizontal field of view of the camera in radians, instead of camera_info; 0 takes camera_info.",
         limits=(0.0, 3.1),
+    )
+    image_transport: str = _parameter(
+        "raw",
+        "How images come: raw on the topic image, or compressed (JPEG or PNG) on image/compressed.",
+        Effect.ACTIVATE,
+        choices=_TRANSPORTS,
     )
     image_reliability: str = _parameter(
         "best_effort",

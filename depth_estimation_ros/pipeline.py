@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.conversions import (
     camera_from_info,
+    compressed_to_rgb,
     image_to_rgb,
     rgb_to_image,
 )
@@ -34,7 +35,7 @@ OUTPUT_TYPES = dict(zip(OUTPUTS, (Image, CameraInfo, PointCloud2, Image), strict
 class Frame:
     """An image, and the outputs that are wanted of it."""
 
-    image: Image
+    image: Image | CompressedImage
     wanted: frozenset[str] = frozenset(OUTPUTS)
 
 
@@ -61,13 +62,13 @@ class _Failing:
             raise FrameError(self._reason, str(error)) from error
 
 
-def fits(info: CameraInfo, image: Image) -> bool:
-    """Whether a camera_info has usable intrinsics of the image's size."""
+def fits(info: CameraInfo, size: tuple[int, int]) -> bool:
+    """Whether a camera_info has usable intrinsics of an image's (width, height)."""
     try:
         camera = camera_from_info(info)
     except ValueError:
         return False
-    return (camera.width, camera.height) == (image.width, image.height)
+    return (camera.width, camera.height) == size
 
 
 class Pipeline:
@@ -85,7 +86,11 @@ class Pipeline:
         self._messages = OutputMessages()
 
     def outputs(
-        self, frame: Frame, camera_info: Callable[[], CameraInfo], settings: Settings, stage: Stopwatch
+        self,
+        frame: Frame,
+        camera_info: Callable[[tuple[int, int]], CameraInfo],
+        settings: Settings,
+        stage: Stopwatch,
     ) -> Iterator[tuple[str, Image | CameraInfo | PointCloud2]]:
         """
         Process a frame and yield each wanted message, with its topic, as soon as it is there.
@@ -97,8 +102,8 @@ class Pipeline:
         frame : Frame
             The image and what is wanted of it.
         camera_info : callable
-            Gives the camera_info of the image; raises FrameError if there is none. It is called after the
-            network has run, so that a camera_info that is published right behind its image is in time.
+            Gives the camera_info of the image of a (width, height); raises FrameError if there is none. It is called
+            after the network has run, so that a camera_info that is published right behind its image is in time.
         settings : Settings
             Encodings, sizes, limits.
         stage : Stopwatch
@@ -111,7 +116,8 @@ class Pipeline:
         """
         header, estimator = frame.image.header, self._estimator
         with stage("decode"), _Failing("image not readable"):
-            rgb = image_to_rgb(frame.image)
+            compressed = isinstance(frame.image, CompressedImage)
+            rgb = compressed_to_rgb(frame.image) if compressed else image_to_rgb(frame.image)
         with stage("preprocess"):
             batch = estimator.preprocess(rgb)
         with stage("inference"), _Failing("engine failed"):
@@ -154,9 +160,11 @@ class Pipeline:
                 message = rgb_to_image(picture, header)
             yield PREVIEW, message
 
-    def _camera(self, rgb: np.ndarray, camera_info: Callable[[], CameraInfo], settings: Settings) -> PinholeCamera:
+    def _camera(
+        self, rgb: np.ndarray, camera_info: Callable[[tuple[int, int]], CameraInfo], settings: Settings
+    ) -> PinholeCamera:
         """Return the camera of an image: from the parameter if it is set, else from camera_info."""
         if settings.horizontal_fov > 0.0:
             return PinholeCamera.from_fov(rgb.shape[1], rgb.shape[0], settings.horizontal_fov)
         with _Failing("camera_info not usable"):
-            return camera_from_info(camera_info())
+            return camera_from_info(camera_info(rgb.shape[1::-1]))

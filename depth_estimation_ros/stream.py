@@ -10,8 +10,9 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
+from builtin_interfaces.msg import Time
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from depth_estimation_ros.input_watch import InputWatch
 from depth_estimation_ros.mailbox import Mailbox
@@ -43,20 +44,20 @@ class CameraInfos:
             self._latest.append(msg)
             self._changed.notify_all()
 
-    def of(self, image: Image, patience: float) -> CameraInfo | None:
+    def of(self, stamp: Time, size: tuple[int, int], patience: float) -> CameraInfo | None:
         """
-        Return the message of the image's stamp, or else the newest; None if none came.
+        Return the message of an image's stamp, or else the newest; None if none came.
 
-        Where the newest does not fit the image's size, one that does is waited for, at most `patience` seconds.
+        Where it does not fit the image's (width, height), one that does is waited for, at most `patience` seconds.
         """
 
         def find() -> CameraInfo | None:
             newest_first = list(reversed(self._latest))
-            same = (msg for msg in newest_first if msg.header.stamp == image.header.stamp)
+            same = (msg for msg in newest_first if msg.header.stamp == stamp)
             return next(same, *newest_first[:1] or [None])
 
         with self._changed:
-            self._changed.wait_for(lambda: (msg := find()) and fits(msg, image), patience)
+            self._changed.wait_for(lambda: (msg := find()) and fits(msg, size), patience)
             return find()
 
 
@@ -95,11 +96,18 @@ class Stream:
             infos = node.create_subscription(CameraInfo, "camera_info", self._on_camera_info, qos)
             self._topics_off.callback(node.destroy_subscription, infos)
             qos = _qos(node.settings.image_reliability, depth=node.settings.queue_depth)
-            images = node.create_subscription(Image, "image", self._on_image, qos)
+            kind, topic = Image, "image"
+            if node.settings.image_transport == "compressed":
+                # As image_transport does: behind the name that image is remapped to.
+                kind, topic = CompressedImage, node.resolve_topic_name("image") + "/compressed"
+            images = node.create_subscription(kind, topic, self._on_image, qos)
             self._topics_off.callback(node.destroy_subscription, images)
             self._undo = undo.pop_all()
         self._image_watch = InputWatch(
-            node, images, "sensor_msgs/msg/Image", "is the camera running, and image remapped to its topic?"
+            node,
+            images,
+            f"sensor_msgs/msg/{kind.__name__}",
+            "is the camera running, image remapped to its topic, and image_transport what it publishes?",
         )
         self._info_watch = InputWatch(
             node,
@@ -147,7 +155,7 @@ class Stream:
                 once=True,
             )
 
-    def _on_image(self, msg: Image) -> None:
+    def _on_image(self, msg: Image | CompressedImage) -> None:
         self._image_watch.heard()
         settings, statistics, now = self._node.settings, self._node.statistics, time.monotonic()
         wanted = {topic for topic, p in self._publishers.items() if p.get_subscription_count()}
@@ -183,8 +191,8 @@ class Stream:
             age = self._node.get_clock().now().nanoseconds - (stamp.sec * 1_000_000_000 + stamp.nanosec)
             self._node.statistics.published({**stage.elapsed, "latency": 1e-6 * age})
 
-    def _camera_info_of(self, frame: Frame) -> CameraInfo:
-        if (msg := self._infos.of(frame.image, CAMERA_INFO_PATIENCE)) is None:
+    def _camera_info_of(self, frame: Frame, size: tuple[int, int]) -> CameraInfo:
+        if (msg := self._infos.of(frame.image.header.stamp, size, CAMERA_INFO_PATIENCE)) is None:
             raise FrameError("no camera_info", "no camera_info came yet; publish it or set horizontal_fov")
         return msg
 

@@ -5,16 +5,17 @@ import signal
 import time
 from contextlib import ExitStack
 
+import cv2
 import numpy as np
 import onnx
 import pytest
-from depth_client import MODULE, DepthClient, picture
+from depth_client import CAMERA, MODULE, DepthClient, picture
 from onnx import TensorProto, helper
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_processes import output, ros_context, running_node, start_node, stop
 from sensor_msgs.msg import CompressedImage
 
-from depth_estimation_ros.conversions import camera_from_info, rgb_to_image
+from depth_estimation_ros.conversions import camera_from_info, camera_to_info, rgb_to_image
 from depth_estimation_ros.model import METADATA_KEY, ModelInfo, load_model
 
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -84,6 +85,31 @@ def test_rates_and_reliabilities_are_what_the_parameters_say(start):
     count = depth.figure("published")
     depth.wait(lambda: depth.send() and depth.figure("published") >= count + 10)
     assert len(depth.got["depth/preview"]) == 1
+
+
+def test_compressed_images_come_behind_the_name_that_image_is_remapped_to(start):
+    depth = start("/packed", remappings={"image": "/lens/image_raw"}, image_transport="compressed")
+    depth.subscribe("depth/image")
+    images = depth.node.create_publisher(CompressedImage, "/lens/image_raw/compressed", 10)
+    _, data = cv2.imencode(".jpg", picture())
+    data = data.tobytes()
+
+    def send(data=data):
+        message = CompressedImage(header=depth.header(), format="rgb8; jpeg compressed bgr8", data=data)
+        info = camera_to_info(CAMERA, message.header)
+        depth.infos.publish(info)
+        images.publish(message)
+        return message.header
+
+    depth.wait(lambda: send() and depth.got["depth/image"])
+    count = depth.figure("failed: image not readable")
+    send(data[: len(data) // 2])
+    depth.wait(lambda: depth.figure("failed: image not readable") == count + 1)
+    assert "is cut off" in output(depth.process)
+    good = send()
+    depth.wait(lambda: depth.result("depth/image", good))
+    size = depth.result("depth/image", good)
+    assert (size.width, size.height) == (CAMERA.width, CAMERA.height)
 
 
 def test_silence_is_explained_by_its_cause(start):
