@@ -18,7 +18,7 @@ bench: .venv/.runtime
 	$(BIN)/python -m depth_estimation_ros.bench
 
 # The same networks on PyTorch, ONNX Runtime and OpenVINO, float and int8; DATA=FOLDER adds accuracy on NYU frames.
-bench-engines: .venv/.training
+bench-engines: .venv/.test
 	$(BIN)/python -m training.bench $(if $(DATA),--data "$(DATA)")
 
 # Builds as on a robot, and looks the package up in the ament index as ros2 launch does.
