@@ -11,17 +11,14 @@ BIN := .venv/bin
 demo: .venv/.runtime
 	$(BIN)/python -m depth_estimation_ros.demo --duration $(DURATION) $(if $(SOURCE),--source "$(SOURCE)" --horizontal-fov $(HFOV))
 
-# In three processes: one that OpenVINO was loaded in ends, in the training's tests, with a segmentation fault.
 test: .venv/.test
-	ROS_PYTHON_CHECK_FIELDS=1 $(BIN)/python -m pytest test --ignore=test/training
-	$(BIN)/python -m pytest test/training --ignore=test/training/test_engine_bench.py
-	$(BIN)/python -m pytest test/training/test_engine_bench.py
+	ROS_PYTHON_CHECK_FIELDS=1 $(BIN)/python -m pytest test
 
 bench: .venv/.runtime
 	$(BIN)/python -m depth_estimation_ros.bench
 
 # The same networks on PyTorch, ONNX Runtime and OpenVINO, float and int8; DATA=FOLDER adds accuracy on NYU frames.
-bench-engines: .venv/.test
+bench-engines: .venv/.training
 	$(BIN)/python -m training.bench $(if $(DATA),--data "$(DATA)")
 
 # Builds as on a robot, and looks the package up in the ament index as ros2 launch does.

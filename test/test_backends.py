@@ -2,16 +2,18 @@
 
 import dataclasses
 import os
+import platform
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 
-from depth_estimation_ros import DepthEstimator
-from depth_estimation_ros.backends import BackendError, create_backend
+from depth_estimation_ros import DepthEstimator, backends
+from depth_estimation_ros.backends import BackendError, create_backend, openvino
 from depth_estimation_ros.model import METADATA_KEY, ModelInfo, load_model
 
 CPU_BACKENDS = ("cpu", "openvino")
@@ -124,14 +126,35 @@ def test_an_engine_leaves_no_file_behind_and_reports_to_nobody(backend, tmp_path
 
 def test_a_missing_openvino_is_one_sentence_that_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.setattr(openvino, "_core", openvino._core.__wrapped__)
     with pytest.raises(BackendError, match="pip install openvino, or choose another backend") as caught:
         DepthEstimator.load("default", "openvino")
     assert "\n" not in str(caught.value)
 
 
-def test_auto_is_onnx_runtime_on_the_cpu_where_it_has_no_cuda(monkeypatch):
+def test_auto_takes_openvino_where_it_is_installed_and_onnx_runtime_elsewhere(monkeypatch):
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    if find_spec("openvino"):
+        assert DepthEstimator.load("default", threads=1).backend.name == "openvino/cpu"
+    monkeypatch.setattr(backends, "find_spec", lambda name: None)
     assert DepthEstimator.load("default", threads=1).backend.name == "onnxruntime/cpu"
+
+
+def test_a_process_outlives_its_backends_in_whatever_order_they_go(backend):
+    """Its signal handlers too: an engine may have given them a stack of its own."""
+    script = """if True:
+        import signal, sys
+        from depth_estimation_ros import DepthEstimator
+        first, second = (DepthEstimator.load("default", sys.argv[1], 1) for _ in range(2))
+        del first
+        del second
+        handled = []
+        signal.signal(signal.SIGUSR1, lambda *_: handled.append(1))
+        signal.raise_signal(signal.SIGUSR1)
+        assert handled
+    """
+    subprocess.run([sys.executable, "-c", script, backend], cwd=REPOSITORY, check=True)
 
 
 def test_what_openvino_cannot_read_is_one_line(tmp_path):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import platform
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Protocol
 
 import numpy as np
@@ -95,7 +97,7 @@ def create_backend(
         A checked model.
     backend : {"auto", "cpu", "cuda", "tensorrt", "tensorrt_rtx", "openvino"}
         ``"cpu"`` and ``"cuda"`` are ONNX Runtime's. ``"auto"`` takes CUDA where this machine's ONNX Runtime has it,
-        else the CPU.
+        else the CPU: with OpenVINO where that is installed on an x86-64 machine, else with ONNX Runtime.
     threads : int
         CPU threads of the engine, 0 for all cores.
     engine : EngineOptions, optional
@@ -111,9 +113,7 @@ def create_backend(
     if backend not in BACKENDS:
         raise BackendError(f"backend {backend!r} is unknown; choose one of: {', '.join(BACKENDS)}")
     if backend == "auto":
-        import onnxruntime
-
-        backend = "cuda" if "CUDAExecutionProvider" in onnxruntime.get_available_providers() else "cpu"
+        backend = _best()
     if backend == "openvino":
         from depth_estimation_ros.backends.openvino import OpenVinoBackend
 
@@ -125,3 +125,13 @@ def create_backend(
     from depth_estimation_ros.backends.onnxruntime import OnnxRuntimeBackend
 
     return OnnxRuntimeBackend(model, backend, threads)
+
+
+def _best() -> str:
+    """Return the fastest engine of this machine that computes in float32 (`python -m training.bench` compares them)."""
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        return "cuda"
+    # Not measured on ARM, where OpenVINO computes by other libraries.
+    return "openvino" if platform.machine() == "x86_64" and find_spec("openvino") else "cpu"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 
 import numpy as np
@@ -32,15 +33,7 @@ class OpenVinoBackend:
     name = "openvino/cpu"
 
     def __init__(self, model: Model, threads: int = 0):
-        # It would report its import to its makers with this package, which it can do without.
-        sys.modules.setdefault("openvino_telemetry", None)
-        try:
-            import openvino
-        except ImportError as error:
-            raise BackendError(
-                f"the backend openvino needs the package openvino ({error}); "
-                "install it: pip install openvino, or choose another backend"
-            ) from None
+        core = _core()
         options = {
             "PERFORMANCE_HINT": "LATENCY",
             # Its own choice is bfloat16 or float16 where the CPU has it, whose depth is up to a percent another.
@@ -51,7 +44,7 @@ class OpenVinoBackend:
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
         try:
-            compiled = openvino.Core().compile_model(str(model.path), "CPU", options)
+            compiled = core.compile_model(str(model.path), "CPU", options)
             self._request = compiled.create_infer_request()
         except RuntimeError as error:
             raise BackendError(f"{self.name} cannot run {model.path}: {_reason(error)}") from error
@@ -64,6 +57,27 @@ class OpenVinoBackend:
         except RuntimeError as error:
             raise BackendError(f"{self.name} failed: {_reason(error)}") from error
         return {name: found[name] for name in self._outputs}
+
+
+@functools.cache
+def _core():
+    """
+    Return the one OpenVINO core of this process.
+
+    Its CPU plugin gives the thread that loads it another signal stack, and frees that with itself. With several cores
+    that do not end in the reverse order of their creation, or end in another thread, signal handlers then run in
+    memory that belongs to nobody, or to somebody else: a crash, whenever the next signal comes (OpenVINO 2026.4).
+    """
+    # It would report its import to its makers with this package, which it can do without.
+    sys.modules.setdefault("openvino_telemetry", None)
+    try:
+        import openvino
+    except ImportError as error:
+        raise BackendError(
+            f"the backend openvino needs the package openvino ({error}); "
+            "install it: pip install openvino, or choose another backend"
+        ) from None
+    return openvino.Core()
 
 
 def _reason(error: RuntimeError) -> str:
