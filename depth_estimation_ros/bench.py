@@ -28,8 +28,8 @@ from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.conversions import camera_to_info, image_to_rgb, rgb_to_image
 from depth_estimation_ros.estimator import DepthEstimator, DepthMap
 from depth_estimation_ros.messages import OutputMessages
-from depth_estimation_ros.parameters import Settings
-from depth_estimation_ros.pipeline import DEPTH, DEPTH_INFO, POINTS, Frame, Pipeline
+from depth_estimation_ros.pipeline import DEPTH, DEPTH_INFO, POINTS, Frame, Pipeline, Surroundings
+from depth_estimation_ros.settings import Settings
 from depth_estimation_ros.statistics import Stopwatch
 
 SIZES = ((640, 480), (1920, 1080))
@@ -100,7 +100,7 @@ def _measure_pipeline(
     for repeat in range(-_WARM_UP, repeats):
         image, stage = frames[repeat % _FRAMES], Stopwatch()
         started = perf_counter()
-        messages = dict(pipeline.outputs(Frame(image, wanted), lambda size: info, settings, stage))
+        messages = dict(pipeline.outputs(Frame(image, wanted), Surroundings(lambda size: info), settings, stage))
         total = 1e3 * (perf_counter() - started)
         moved = [np.frombuffer(msg.data, np.uint8) for msg in (image, messages[DEPTH], messages[POINTS])]
         copies = copies or [np.zeros_like(data) for data in moved]

@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.encodings import COLOUR_LAYOUTS, DEPTH_LAYOUTS, Layout, find_layout
+from depth_estimation_ros.geometry.rectify import Lens
 
 _BIG_ENDIAN_HOST = sys.byteorder == "big"
 # How JPEG and PNG begin, and what they end with.
@@ -179,7 +180,7 @@ def depth_to_image(
 
 def camera_from_info(msg: CameraInfo) -> PinholeCamera:
     """
-    Read the intrinsics of the image that a camera_info message accompanies.
+    Read the intrinsics of the image that a camera_info message accompanies, where that is rectified or needs not be.
 
     They are taken from ``K``, or from ``P`` where the lens has distortion and the image is therefore a rectified one;
     these describe the full sensor, and are cropped by ``roi`` and scaled by ``binning`` as the message says.
@@ -192,13 +193,35 @@ def camera_from_info(msg: CameraInfo) -> PinholeCamera:
     rectified = any(msg.d) and msg.p[0] > 0
     fx, cx, fy, cy = (float(msg.p[i]) for i in (0, 2, 5, 6)) if rectified else (float(msg.k[i]) for i in (0, 2, 4, 5))
     try:
-        camera = PinholeCamera(int(msg.width), int(msg.height), fx, fy, cx, cy)
-        if msg.roi.width and msg.roi.height:
-            camera = camera.cropped(msg.roi.x_offset, msg.roi.y_offset, msg.roi.width, msg.roi.height)
-        bins = max(msg.binning_x, 1), max(msg.binning_y, 1)
-        return camera if bins == (1, 1) else camera.resized(camera.width // bins[0], camera.height // bins[1])
+        return _windowed(PinholeCamera(int(msg.width), int(msg.height), fx, fy, cx, cy), msg)
     except ValueError as error:
         raise ValueError(f"camera_info cannot be used: {error}") from None
+
+
+def lens_from_info(msg: CameraInfo) -> Lens:
+    """
+    Read the intrinsics and the distortion of the image that a camera_info message accompanies, as it comes.
+
+    Raises
+    ------
+    ValueError
+        As `camera_from_info`, and if the distortion model or its coefficients are not known.
+    """
+    try:
+        calibration = (msg.k, msg.d, msg.distortion_model, msg.r, msg.p)
+        return _windowed(Lens.from_calibration(int(msg.width), int(msg.height), *calibration), msg)
+    except ValueError as error:
+        raise ValueError(f"camera_info cannot be used: {error}") from None
+
+
+def _windowed(whole: PinholeCamera | Lens, msg: CameraInfo):
+    """Return what ``roi`` and ``binning`` of a message leave of the full sensor's camera or lens."""
+    roi, bins = msg.roi, (max(msg.binning_x, 1), max(msg.binning_y, 1))
+    width, height = int(msg.width), int(msg.height)
+    if roi.width and roi.height:
+        width, height = roi.width, roi.height
+        whole = whole.cropped(roi.x_offset, roi.y_offset, width, height)
+    return whole if bins == (1, 1) else whole.resized(width // bins[0], height // bins[1])
 
 
 def camera_to_info(camera: PinholeCamera, header: Header | None = None) -> CameraInfo:
@@ -258,7 +281,7 @@ def points_of(msg: PointCloud2) -> np.ndarray:
 
 def message_to_cloud(msg: PointCloud2) -> tuple[np.ndarray, np.ndarray]:
     """
-    Read a cloud with float32 ``x``, ``y``, ``z`` and a packed ``rgb`` (or ``rgba``) field.
+    Read a cloud with ``x``, ``y``, ``z`` and a packed ``rgb`` (or ``rgba``) field.
 
     Returns
     -------
@@ -272,31 +295,48 @@ def message_to_cloud(msg: PointCloud2) -> tuple[np.ndarray, np.ndarray]:
     ValueError
         If a field is missing, or sizes and data length do not agree.
     """
-    fields = {field.name: field for field in msg.fields}
+    fields = {field.name for field in msg.fields}
     colour = "rgb" if "rgb" in fields else "rgba"
-    if not {"x", "y", "z", colour} <= fields.keys():
+    if not {"x", "y", "z", colour} <= fields:
         raise ValueError(f"a coloured cloud has the fields x, y, z and rgb, got {', '.join(fields) or 'none'}")
-    if any(fields[name].datatype != PointField.FLOAT32 for name in "xyz"):
-        raise ValueError("the fields x, y and z of a cloud must be FLOAT32")
-    if (
-        msg.row_step < msg.width * msg.point_step
-        or len(msg.data) != msg.height * msg.row_step
-        or any(fields[name].offset + 4 > msg.point_step for name in ("x", "y", "z", colour))
-    ):
+    packed = _plane(msg, colour, "u4")
+    rgb = np.stack([(packed >> shift).astype(np.uint8) for shift in (16, 8, 0)], axis=-1)
+    return message_to_points(msg), rgb
+
+
+def message_to_points(msg: PointCloud2) -> np.ndarray:
+    """
+    Read the places of any cloud's points.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 [height, width, 3], metres.
+
+    Raises
+    ------
+    ValueError
+        If ``x``, ``y`` or ``z`` is missing or no floating-point number, or sizes and data length do not agree.
+    """
+    kinds = {PointField.FLOAT32: "f4", PointField.FLOAT64: "f8"}
+    found = {field.name: kinds.get(field.datatype) for field in msg.fields}
+    if not all(found.get(name) for name in "xyz"):
+        names = ", ".join(found) or "none"
+        raise ValueError(f"a cloud has the fields x, y and z as FLOAT32 or FLOAT64, got the fields {names}")
+    return np.stack([_plane(msg, name, found[name]).astype(np.float32) for name in "xyz"], axis=-1)
+
+
+def _plane(msg: PointCloud2, name: str, kind: str) -> np.ndarray:
+    """View one field of a cloud, [height, width]."""
+    offset = next(field.offset for field in msg.fields if field.name == name)
+    fits = msg.row_step >= msg.width * msg.point_step and len(msg.data) == msg.height * msg.row_step
+    if not fits or offset + int(kind[1]) > msg.point_step:
         raise ValueError(
             f"cloud of {msg.width}x{msg.height} points of {msg.point_step} bytes, row_step {msg.row_step}, "
             f"does not fit its {len(msg.data)} bytes of data"
         )
     order = ">" if msg.is_bigendian else "<"
-
-    def plane(name: str, kind: str) -> np.ndarray:
-        strides = (msg.row_step, msg.point_step)
-        return np.ndarray((msg.height, msg.width), order + kind, msg.data, fields[name].offset, strides)
-
-    packed = plane(colour, "u4")
-    rgb = np.stack([(packed >> shift).astype(np.uint8) for shift in (16, 8, 0)], axis=-1)
-    xyz = np.stack([plane(name, "f4").astype(np.float32) for name in "xyz"], axis=-1)
-    return xyz, rgb
+    return np.ndarray((msg.height, msg.width), order + kind, msg.data, offset, (msg.row_step, msg.point_step))
 
 
 def _pixels(msg: Image, layout: Layout) -> np.ndarray:

@@ -38,6 +38,15 @@ class DepthMap:
     camera: PinholeCamera | None = None
     deviation: np.ndarray | None = None
 
+    def limited(self, near: float, far: float) -> DepthMap:
+        """Return the same view, invalid where depth is not between two depths in metres."""
+        with np.errstate(invalid="ignore"):
+            valid = (self.depth >= near) & (self.depth <= far)
+        depth, deviation = (
+            a if a is None else np.where(valid, a, np.float32(np.nan)) for a in (self.depth, self.deviation)
+        )
+        return DepthMap(depth, self.camera, deviation)
+
     def resized(self, width: int, height: int) -> DepthMap:
         """Return the same view at another size, interpolated; invalid pixels stay invalid."""
         if self.depth.shape == (height, width):
@@ -122,18 +131,14 @@ class DepthEstimator:
         return shrink(rgb, self.model.info.input_width, self.model.info.input_height)[None]
 
     def postprocess(
-        self,
-        outputs: dict[str, np.ndarray],
-        rgb: np.ndarray,
-        camera: PinholeCamera | None = None,
-        near: float = 0.0,
-        far: float = math.inf,
+        self, outputs: dict[str, np.ndarray], rgb: np.ndarray, camera: PinholeCamera | None = None
     ) -> DepthMap:
         """
         Turn the network's outputs for one image into metres for its camera.
 
         The network knows the training camera only: seen through a focal length k times as long, everything looks
-        k times nearer than it is, so its depth is multiplied by k, and so is the deviation of its error.
+        k times nearer than it is, so its depth is multiplied by k, and so is the deviation of its error. What is not a
+        positive number becomes invalid.
 
         Parameters
         ----------
@@ -143,8 +148,6 @@ class DepthEstimator:
             The image, [H, W, 3].
         camera : PinholeCamera, optional
             Intrinsics of the image.
-        near, far : float
-            Depths outside this range, in metres, are invalid; so is what is not a positive number.
 
         Returns
         -------
@@ -165,7 +168,7 @@ class DepthEstimator:
             ratio = np.float32(camera.focal_length * math.sqrt(resized) / info.focal_length)
             depth = depth * ratio
             camera = camera.resized(width, height)
-        valid = (depth >= max(near, _TINY)) & (depth <= min(far, _HUGE))
+        valid = (depth >= _TINY) & (depth <= _HUGE)
         depth = np.where(valid, depth, np.float32(np.nan))
         if log_variance is None:
             return DepthMap(depth, camera)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import array
+
 import cv2
 import numpy as np
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
 from std_msgs.msg import Header
 
 from depth_estimation_ros.camera import PinholeCamera
-from depth_estimation_ros.conversions import camera_to_info, depth_to_image, new_cloud, points_of
+from depth_estimation_ros.conversions import (
+    camera_to_info,
+    depth_to_image,
+    new_cloud,
+    points_of,
+)
 from depth_estimation_ros.estimator import DepthMap
 from depth_estimation_ros.geometry import point_cloud
+from depth_estimation_ros.geometry.cloud_filters import one_per_voxel
+from depth_estimation_ros.geometry.laser_scan import LaserScanner
 
 
 class OutputMessages:
@@ -75,29 +84,63 @@ class OutputMessages:
         self._info.header = header
         return self._info
 
-    def cloud(self, depth_map: DepthMap, rgb: np.ndarray | None, header: Header) -> PointCloud2:
+    def cloud(
+        self, depth_map: DepthMap, rgb: np.ndarray | None, header: Header, voxel_size: float = 0.0
+    ) -> PointCloud2:
         """
         Make the cloud message of a depth map, computed in the message's own memory.
 
         Parameters
         ----------
         depth_map : DepthMap
-            Depth with its camera; the cloud has its size.
+            Depth with its camera; an organised cloud has its size.
         rgb : numpy.ndarray or None
             uint8 [h', w', 3], of any size.
         header : std_msgs.msg.Header
             Stamp and frame id.
+        voxel_size : float
+            Metres; where it is not 0, the cloud is thinned to one point in each such cube, without invalid ones.
 
         Raises
         ------
         ValueError
-            If the camera of the depth map is not known.
+            If the camera of the depth map is not known, or the voxels are too small for the cloud.
         """
         if depth_map.camera is None:
             raise ValueError("a cloud needs the camera's intrinsics; provide camera_info")
         height, width = depth_map.depth.shape
         if (self._cloud.width, self._cloud.height) != (width, height):
             self._cloud = new_cloud(width, height)
-        point_cloud(depth_map.depth, depth_map.camera, rgb, out=points_of(self._cloud))
+        points = point_cloud(depth_map.depth, depth_map.camera, rgb, out=points_of(self._cloud))
+        if voxel_size > 0.0:
+            points = one_per_voxel(points, voxel_size)
+            thinned = new_cloud(len(points), 1)
+            thinned.header, thinned.is_dense = header, True
+            if len(points):
+                points_of(thinned)[0] = points
+            return thinned
         self._cloud.header = header
         return self._cloud
+
+    @staticmethod
+    def scan(scanner: LaserScanner, ranges: np.ndarray, header: Header) -> LaserScan:
+        """
+        Make the message of a laser scan.
+
+        Parameters
+        ----------
+        scanner : LaserScanner
+            Knows its angles and limits.
+        ranges : numpy.ndarray
+            float32 [scanner.size], metres (REP 117).
+        header : std_msgs.msg.Header
+            The image's stamp, and the frame of the scan.
+        """
+        scan = LaserScan(header=header, ranges=array.array("f", ranges.tobytes()))
+        scan.angle_min, scan.angle_max, scan.angle_increment = (
+            scanner.angle_min,
+            scanner.angle_max,
+            scanner.angle_increment,
+        )
+        scan.range_min, scan.range_max = scanner.range_min, scanner.range_max
+        return scan

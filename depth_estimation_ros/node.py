@@ -24,8 +24,10 @@ from rclpy.signals import SignalHandlerOptions
 from depth_estimation_ros.backends import BackendError, EngineLostError
 from depth_estimation_ros.diagnostics import diagnose
 from depth_estimation_ros.pace import Pace
-from depth_estimation_ros.parameters import DECLARATIONS, Effect, declare
+from depth_estimation_ros.parameters import declare
+from depth_estimation_ros.services import Services
 from depth_estimation_ros.session import Loading, Session, engine_is_busy
+from depth_estimation_ros.settings import DECLARATIONS, Effect, Settings
 from depth_estimation_ros.states import Active, Configuring, Empty, Faulted, Inactive
 from depth_estimation_ros.statistics import Statistics
 from depth_estimation_ros.stream import Stream
@@ -37,6 +39,16 @@ SHUTDOWN_PATIENCE = 1.0
 
 PROGRESS_SECONDS = 10.0
 """The log says so often how far the building of an engine is."""
+
+
+def _check(settings: Settings, session: Session) -> None:
+    """Raise ValueError if a setting asks of the model what it does not do."""
+    model = session.estimator.model
+    if settings.max_relative_deviation and "log_variance" not in model.outputs:
+        raise ValueError(
+            f"max_relative_deviation needs a model that says how sure it is (output log_variance); {model.info.name} "
+            "does not: set it to 0"
+        )
 
 
 def _transition(change: Callable[[DepthEstimationNode], None]):
@@ -69,26 +81,44 @@ class DepthEstimationNode(LifecycleNode):
     All names are relative: remap them, or put the node into the camera's namespace.
 
     Subscriptions, while active
-        ``image`` (sensor_msgs/Image): rectified colour or grey images of any encoding of `conversions`.
+        ``image`` (sensor_msgs/Image): colour or grey images of any encoding of `conversions`.
 
         ``image/compressed`` (sensor_msgs/CompressedImage): instead, where ``image_transport`` is compressed; follows
         the remapping of ``image``.
 
         ``camera_info`` (sensor_msgs/CameraInfo): their intrinsics, of the same stamp or else the newest.
 
+        ``anchor/scan`` (sensor_msgs/LaserScan), ``anchor/points`` (PointCloud2) or ``anchor/range`` (Range): true
+        distances, where ``anchor`` says so.
+
+        ``/tf``, ``/tf_static``: where something needs the camera's pose.
+
     Publishers, while active; stamp and frame id are the image's, and what nobody subscribes to is not computed
-        ``depth/image`` (sensor_msgs/Image): depth along the optical axis (REP 118).
+        ``depth/image`` (sensor_msgs/Image): depth along the optical axis (REP 118), rectified.
 
         ``depth/camera_info`` (sensor_msgs/CameraInfo): the intrinsics of ``depth/image``.
 
-        ``depth/points`` (sensor_msgs/PointCloud2): organised cloud in the optical frame, x, y, z and rgb.
+        ``depth/points`` (sensor_msgs/PointCloud2): cloud in the optical frame, x, y, z and rgb; organised unless
+        thinned by ``cloud_voxel_size``.
+
+        ``depth/scan`` (sensor_msgs/LaserScan): the nearest obstacle in each direction (REP 117), in ``base_frame``.
+
+        ``depth/scale`` (geometry_msgs/Vector3Stamped): x is the factor that the anchor puts on depth, y its relative
+        standard deviation, z the confidence in it, 0 to 1.
 
         ``depth/preview`` (sensor_msgs/Image): image and depth in colours, for a person.
+
+        ``depth/latency`` (std_msgs/Float32MultiArray): milliseconds of each of `statistics.STAGES`, for plots.
 
     Publishers, always
         ``/diagnostics`` (diagnostic_msgs/DiagnosticArray): once a second, frame counts, rate and times.
 
-    Its ROS parameters are the fields of `parameters.Settings`; ``config/depth_estimation.yaml`` explains them.
+    Services, always
+        ``~/save_frame`` (std_srvs/Trigger): writes the last frame into ``save_folder``.
+
+        ``~/reload_model`` (std_srvs/Trigger): loads the model's file anew; the old model stays if that fails.
+
+    Its ROS parameters are the fields of `settings.Settings`; ``config/depth_estimation.yaml`` explains them.
 
     Every received frame is counted as published, superseded or failed (`statistics.Snapshot`).
 
@@ -118,6 +148,7 @@ class DepthEstimationNode(LifecycleNode):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1.0, self._report, clock=steady)
         self._answer_impossible_transitions()
+        Services(self)
 
     def start(self) -> bool:
         """Configure and activate; returns whether both succeeded."""
@@ -129,36 +160,57 @@ class DepthEstimationNode(LifecycleNode):
         if self._state.label != "finalized":
             self.trigger_shutdown()
 
+    @property
+    def session(self) -> Session | None:
+        """The loaded model; None where none is."""
+        return getattr(self._state, "session", None)
+
+    def reload(self) -> str:
+        """
+        Load the model of the settings anew, and go on with it in the state that the node is in.
+
+        Returns
+        -------
+        str
+            Which it is.
+
+        Raises
+        ------
+        ValueError, BackendError
+            If none is loaded, or the new one cannot be: then the old one stays.
+        """
+        if self.session is None:
+            raise ValueError("no model is loaded: configure the node first")
+        session, before = self._load(Loading(self.get_logger().info)), self._state
+        try:
+            _check(self.settings, session)
+        except ValueError:
+            session.close()
+            raise
+        if isinstance(before, Active):
+            before.stream.close()
+            self._state = Active("active", session, Stream(self, session))
+        else:
+            self._state = Inactive("inactive", session)
+        before.session.close()
+        return str(session)
+
     @_transition
     def on_configure(self) -> None:
         """Load the model and warm it up; an engine is built before, which may take minutes the first time."""
         self._state = Configuring("configuring", Loading(self.get_logger().info))
-        reports, lines = Pace(), Pace()
-        lines.take(time.monotonic(), 1 / PROGRESS_SECONDS)
-
-        def waiting() -> None:
-            # Nobody else calls the timer meanwhile.
-            if reports.take(time.monotonic(), 1.0):
-                self._report()
-            if lines.take(time.monotonic(), 1 / PROGRESS_SECONDS):
-                self.get_logger().info(f"configuring: {self._state.loading}")
-
         try:
-            session = Session(self.settings, self._stopping, self._state.loading, waiting)
+            session = self._load(self._state.loading)
         except Exception as error:
             self._state = Faulted("unconfigured", str(error) or "interrupted")
             raise
         self._state = Inactive("inactive", session)
-        model, backend = session.estimator.model, session.estimator.backend
-        self.get_logger().info(
-            f"model {model.info.name} (sha256 {model.sha256[:12]}) runs on {backend.name}, "
-            f"{session.warm_up_ms:.1f} ms for one frame"
-        )
 
     @_transition
     def on_activate(self) -> None:
         """Create the topics and begin to process frames."""
         session = self._state.session
+        _check(self.settings, session)
         self._state = Active("active", session, Stream(self, session))
 
     @_transition
@@ -191,6 +243,21 @@ class DepthEstimationNode(LifecycleNode):
         if fault:
             self._state = Faulted("unconfigured", fault)
 
+    def _load(self, loading: Loading) -> Session:
+        """Load a model, and say meanwhile how far that is: nobody else calls the timer."""
+        reports, lines, logger = Pace(), Pace(), self.get_logger()
+        lines.take(time.monotonic(), 1 / PROGRESS_SECONDS)
+
+        def waiting() -> None:
+            if reports.take(time.monotonic(), 1.0):
+                self._report()
+            if lines.take(time.monotonic(), 1 / PROGRESS_SECONDS):
+                logger.info(f"configuring: {loading}")
+
+        session = Session(self.settings, self._stopping, loading, waiting, logger.warning)
+        logger.info(str(session))
+        return session
+
     def _release(self, label: str) -> None:
         state, self._state = self._state, Empty(label)
         state.close(SHUTDOWN_PATIENCE if self._stopping.is_set() else None)
@@ -200,6 +267,8 @@ class DepthEstimationNode(LifecycleNode):
         effects = (Effect.FRAME,) if active else tuple(Effect)
         try:
             settings = self.settings.changed({p.name: p.value for p in parameters}, effects)
+            if active:
+                _check(settings, self.session)
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         for parameter in parameters:

@@ -3,40 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Vector3Stamped
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
+from std_msgs.msg import Header
 
+from depth_estimation_ros.anchoring import Anchoring, Reference
 from depth_estimation_ros.backends import BackendError
-from depth_estimation_ros.camera import PinholeCamera
-from depth_estimation_ros.conversions import (
-    camera_from_info,
-    compressed_to_rgb,
-    image_to_rgb,
-    rgb_to_image,
-)
+from depth_estimation_ros.conversions import camera_from_info, compressed_to_rgb, image_to_rgb, rgb_to_image
 from depth_estimation_ros.estimator import DepthEstimator, DepthMap
+from depth_estimation_ros.geometry.network_view import NetworkView
+from depth_estimation_ros.geometry.pose import camera_pose
 from depth_estimation_ros.messages import OutputMessages
-from depth_estimation_ros.parameters import Settings
+from depth_estimation_ros.navigation import Navigation
 from depth_estimation_ros.preview import render_preview
+from depth_estimation_ros.settings import Settings
 from depth_estimation_ros.statistics import Stopwatch
+from depth_estimation_ros.viewing import Viewing
 
-DEPTH, DEPTH_INFO, POINTS, PREVIEW = OUTPUTS = (
+DEPTH, DEPTH_INFO, POINTS, SCAN, SCALE, PREVIEW = OUTPUTS = (
     "depth/image",
     "depth/camera_info",
     "depth/points",
+    "depth/scan",
+    "depth/scale",
     "depth/preview",
 )
-OUTPUT_TYPES = dict(zip(OUTPUTS, (Image, CameraInfo, PointCloud2, Image), strict=True))
-
-
-@dataclass(frozen=True)
-class Frame:
-    """An image, and the outputs that are wanted of it."""
-
-    image: Image | CompressedImage
-    wanted: frozenset[str] = frozenset(OUTPUTS)
+OUTPUT_TYPES = dict(zip(OUTPUTS, (Image, CameraInfo, PointCloud2, LaserScan, Vector3Stamped, Image), strict=True))
 
 
 class FrameError(Exception):
@@ -45,6 +42,41 @@ class FrameError(Exception):
     def __init__(self, reason: str, sentence: str):
         super().__init__(sentence)
         self.reason = reason
+
+
+def _no_transform(target: str, source: str, stamp: Time) -> np.ndarray:
+    raise ValueError(f"nothing tells the transform from '{source}' to '{target}'")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """
+    What there is to know of a frame besides its image; each part is asked for when it is needed.
+
+    Parameters
+    ----------
+    camera_info : callable
+        Gives the camera_info of the image of a (width, height); raises FrameError if there is none.
+    pose : callable
+        Gives the transform, float [4, 4], to a frame (first) from another at a stamp; raises ValueError.
+    reference : callable
+        Gives the message of true distances that belongs to a stamp, or None.
+    rectified : bool
+        Whether the topic's name says that images are rectified.
+    """
+
+    camera_info: Callable[[tuple[int, int]], CameraInfo]
+    pose: Callable[[str, str, Time], np.ndarray] = _no_transform
+    reference: Callable[[Time], Reference | None] = lambda _: None
+    rectified: bool = False
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An image, and the outputs that are wanted of it."""
+
+    image: Image | CompressedImage
+    wanted: frozenset[str] = frozenset(OUTPUTS)
 
 
 class _Failing:
@@ -71,6 +103,17 @@ def fits(info: CameraInfo, size: tuple[int, int]) -> bool:
     return (camera.width, camera.height) == size
 
 
+@dataclass(frozen=True)
+class Tools:
+    """What one camera's frames are made with, one after the other."""
+
+    estimator: DepthEstimator
+    messages: OutputMessages
+    viewing: Viewing
+    anchoring: Anchoring
+    navigation: Navigation
+
+
 class Pipeline:
     """
     Makes output messages of image messages.
@@ -79,31 +122,39 @@ class Pipeline:
     ----------
     estimator : DepthEstimator
         A loaded model.
+    warn : callable
+        Takes a sentence for the user.
+
+    Attributes
+    ----------
+    anchoring : Anchoring
+        Keeps the metric scale.
+    latest : FrameWork or None
+        The last frame that was processed.
     """
 
-    def __init__(self, estimator: DepthEstimator):
-        self._estimator = estimator
-        self._messages = OutputMessages()
+    def __init__(self, estimator: DepthEstimator, warn: Callable[[str], None] = lambda _: None):
+        self.anchoring = Anchoring()
+        self._tools = Tools(
+            estimator, OutputMessages(), Viewing(estimator.model.info), self.anchoring, Navigation(warn)
+        )
+        self.latest: FrameWork | None = None
 
     def outputs(
-        self,
-        frame: Frame,
-        camera_info: Callable[[tuple[int, int]], CameraInfo],
-        settings: Settings,
-        stage: Stopwatch,
-    ) -> Iterator[tuple[str, Image | CameraInfo | PointCloud2]]:
+        self, frame: Frame, surroundings: Surroundings, settings: Settings, stage: Stopwatch
+    ) -> Iterator[tuple[str, object]]:
         """
         Process a frame and yield each wanted message, with its topic, as soon as it is there.
 
-        Messages live in memory that the next frame uses again: publish them before.
+        Messages live in memory that the next frame uses again: publish them before. An output that cannot be made does
+        not keep the others from being made.
 
         Parameters
         ----------
         frame : Frame
             The image and what is wanted of it.
-        camera_info : callable
-            Gives the camera_info of the image of a (width, height); raises FrameError if there is none. It is called
-            after the network has run, so that a camera_info that is published right behind its image is in time.
+        surroundings : Surroundings
+            Its camera, the transforms, the reference of its scale.
         settings : Settings
             Encodings, sizes, limits.
         stage : Stopwatch
@@ -112,59 +163,183 @@ class Pipeline:
         Raises
         ------
         FrameError
-            If the image or the camera cannot be used, or the engine fails.
+            If the image or the camera cannot be used, the engine fails, or, after all others, an output cannot be made.
         """
-        header, estimator = frame.image.header, self._estimator
+        work = FrameWork(self._tools, frame.image, surroundings, settings, stage)
+        work.estimate()
+        self.latest, failure = work, None
+        for topic in OUTPUTS:
+            if topic in frame.wanted:
+                try:
+                    message = work.output(topic)
+                except FrameError as error:
+                    failure = failure or error
+                else:
+                    yield topic, message
+        if failure:
+            raise failure
+
+
+class FrameWork:
+    """
+    All that is made of one image; what several outputs need is made once.
+
+    Parameters
+    ----------
+    tools : Tools
+        Of the camera; frames that are kept do not keep the pipeline, and so a model, alive by a cycle.
+    image, surroundings, settings, stage
+        As for `Pipeline.outputs`.
+    """
+
+    def __init__(
+        self,
+        tools: Tools,
+        image: Image | CompressedImage,
+        surroundings: Surroundings,
+        settings: Settings,
+        stage: Stopwatch,
+    ):
+        self._tools, self._image = tools, image
+        self._surroundings, self._settings, self._stage = surroundings, settings, stage
+        self.header = image.header
+
+    def estimate(self) -> None:
+        """Run the network and anchor its depth."""
+        stage, settings, estimator = self._stage, self._settings, self._tools.estimator
         with stage("decode"), _Failing("image not readable"):
-            compressed = isinstance(frame.image, CompressedImage)
-            rgb = compressed_to_rgb(frame.image) if compressed else image_to_rgb(frame.image)
+            compressed = isinstance(self._image, CompressedImage)
+            self.rgb = compressed_to_rgb(self._image) if compressed else image_to_rgb(self._image)
         with stage("preprocess"):
-            batch = estimator.preprocess(rgb)
-        with stage("inference"), _Failing("engine failed"):
-            outputs = estimator.backend.infer(batch)
-        with stage("postprocess"):
-            camera = self._camera(rgb, camera_info, settings)
+            self._view = self._make_view()
             with _Failing("camera_info of another size"):
-                whole = estimator.postprocess(outputs, rgb, camera, settings.min_depth, settings.max_depth)
-        sizes = {"camera": rgb.shape[1::-1], "network": whole.depth.shape[::-1]}
-        views = {"network": whole}
+                self._seen = self._view.prepare(self.rgb)
+        with stage("inference"), _Failing("engine failed"):
+            outputs = estimator.backend.infer(self._seen[None])
+        with stage("postprocess"):
+            estimated = self._mounted(estimator.postprocess(outputs, self._seen, self._view.seen))
+        with stage("anchor"):
+            self._metric = self._tools.anchoring(
+                estimated,
+                self.header,
+                settings,
+                lambda: self._surroundings.reference(self.header.stamp),
+                lambda frame_id: self._surroundings.pose(self.header.frame_id, frame_id, self.header.stamp),
+                lambda: self.pose,
+            )
+        with stage("postprocess"):
+            self.depth_map = self._metric.limited(settings.min_depth, settings.max_depth)
 
-        def view_at(resolution: str) -> DepthMap:
-            if resolution not in views:
-                with stage("postprocess"):
-                    views[resolution] = whole.resized(*sizes[resolution])
-            return views[resolution]
+    def output(self, topic: str):
+        """Return the message of a topic; raises FrameError if it cannot be made."""
+        make = {
+            DEPTH: self._depth_image,
+            DEPTH_INFO: self._depth_info,
+            POINTS: self._points,
+            SCAN: self._scan,
+            SCALE: lambda: self._tools.anchoring.message(self.header),
+            PREVIEW: self._preview,
+        }
+        return make[topic]()
 
-        if DEPTH in frame.wanted:
-            size = sizes[settings.depth_resolution]
-            with stage("message"):
-                message, view = self._messages.depth_image(whole, *size, header, settings.depth_encoding)
-            views[settings.depth_resolution] = view
-            yield DEPTH, message
-        if DEPTH_INFO in frame.wanted:
-            view = view_at(settings.depth_resolution)
-            with stage("message"):
-                message = self._messages.camera_info(view.camera, header)
-            yield DEPTH_INFO, message
-        if POINTS in frame.wanted:
-            view = view_at(settings.cloud_resolution)
-            with stage("cloud"):
-                # The network's input is colour enough for a cloud of its output's size.
-                message = self._messages.cloud(view, rgb if view is not whole else batch[0], header)
-            yield POINTS, message
-        if PREVIEW in frame.wanted:
-            view = view_at(settings.depth_resolution)
-            with stage("preview"):
-                picture = render_preview(rgb, view.depth, settings.colour_map, settings.min_depth, settings.max_depth)
-            with stage("message"):
-                message = rgb_to_image(picture, header)
-            yield PREVIEW, message
+    @cached_property
+    def pose(self) -> np.ndarray:
+        """The camera's pose in the robot's frame, float [4, 4]; raises ValueError where nothing tells it."""
+        s = self._settings
+        if s.camera_height > 0.0:
+            return camera_pose(s.camera_height, s.camera_pitch, s.camera_roll)
+        try:
+            return self._surroundings.pose(s.base_frame, self.header.frame_id, self.header.stamp)
+        except ValueError as error:
+            raise ValueError(f"{error}; or set camera_height and camera_pitch") from None
 
-    def _camera(
-        self, rgb: np.ndarray, camera_info: Callable[[tuple[int, int]], CameraInfo], settings: Settings
-    ) -> PinholeCamera:
-        """Return the camera of an image: from the parameter if it is set, else from camera_info."""
-        if settings.horizontal_fov > 0.0:
-            return PinholeCamera.from_fov(rgb.shape[1], rgb.shape[0], settings.horizontal_fov)
+    @cached_property
+    def picture(self) -> np.ndarray:
+        """The image, rectified where the lens distorts, uint8 [height, width, 3]."""
+        return self._view.picture(self.rgb)
+
+    def enlarged(self) -> DepthMap:
+        """Return depth at the size of `picture`, and its deviation where the settings use it."""
+        depth_map, view = self.depth_map, self._view
+        deviation = depth_map.deviation if self._settings.max_relative_deviation else None
+        if view.is_whole:
+            return replace(depth_map, deviation=deviation).resized(view.whole.width, view.whole.height)
+        deviation = deviation if deviation is None else view.enlarged(deviation)
+        return DepthMap(view.enlarged(depth_map.depth), view.whole, deviation)
+
+    def _make_view(self) -> NetworkView:
+        size, surroundings = self.rgb.shape[1::-1], self._surroundings
+
+        def pose() -> np.ndarray:
+            with _Failing("no transform"):
+                return self.pose
+
         with _Failing("camera_info not usable"):
-            return camera_from_info(camera_info(rgb.shape[1::-1]))
+            return self._tools.viewing.of(
+                size, lambda: surroundings.camera_info(size), surroundings.rectified, pose, self._settings
+            )
+
+    def _mounted(self, seen: DepthMap) -> DepthMap:
+        """Return the network's depth as the camera is mounted."""
+        depth, camera = self._view.restore(seen.depth)
+        deviation = None if seen.deviation is None else self._view.restore(seen.deviation)[0]
+        return DepthMap(depth, camera, deviation)
+
+    @cached_property
+    def _whole(self) -> DepthMap:
+        with self._stage("postprocess"):
+            return self.enlarged()
+
+    def _depth_at(self, resolution: str) -> DepthMap:
+        return self._whole if resolution == "camera" else self.depth_map
+
+    def _picture_at(self, resolution: str) -> np.ndarray:
+        # What the network saw is colour enough for a cloud of its depth.
+        return self.picture if resolution == "camera" else self._view.as_mounted(self._seen)
+
+    def _depth_image(self) -> Image:
+        s, messages = self._settings, self._tools.messages
+        if s.depth_resolution == "camera" and self._view.is_whole:
+            # Resampled straight into the message.
+            size = (self._view.whole.width, self._view.whole.height)
+            with self._stage("message"):
+                message, whole = messages.depth_image(self.depth_map, *size, self.header, s.depth_encoding)
+            if not s.max_relative_deviation:
+                self._whole = whole
+            return message
+        depth_map = self._depth_at(s.depth_resolution)
+        with self._stage("message"):
+            return messages.depth_image(depth_map, *depth_map.depth.shape[::-1], self.header, s.depth_encoding)[0]
+
+    def _depth_info(self) -> CameraInfo:
+        camera = self._view.whole if self._settings.depth_resolution == "camera" else self.depth_map.camera
+        with self._stage("message"):
+            return self._tools.messages.camera_info(camera, self.header)
+
+    def _points(self) -> PointCloud2:
+        s, navigation = self._settings, self._tools.navigation
+        depth_map, picture = self._depth_at(s.cloud_resolution), self._picture_at(s.cloud_resolution)
+        with self._stage("cloud"):
+            with _Failing("no transform"):
+                pose = self.pose if navigation.needs_pose(s) else None
+            with _Failing("cloud not possible"):
+                depth_map = navigation.cloud_depth(depth_map, pose, s)
+                return self._tools.messages.cloud(depth_map, picture, self.header, s.cloud_voxel_size)
+
+    def _scan(self) -> LaserScan:
+        s = self._settings
+        with self._stage("scan"):
+            with _Failing("no transform"):
+                pose = self.pose
+            with _Failing("scan not possible"):
+                scanner, ranges = self._tools.navigation.scan(self._metric, pose, s)
+            header = Header(stamp=self.header.stamp, frame_id=s.base_frame)
+            return self._tools.messages.scan(scanner, ranges, header)
+
+    def _preview(self) -> Image:
+        s = self._settings
+        depth_map, picture = self._depth_at(s.depth_resolution), self._picture_at(s.depth_resolution)
+        with self._stage("preview"):
+            rendered = render_preview(picture, depth_map.depth, s.colour_map, s.min_depth, s.max_depth)
+        with self._stage("message"):
+            return rgb_to_image(rendered, self.header)

@@ -13,8 +13,8 @@ import numpy as np
 from depth_estimation_ros.backends import EngineOptions, create_backend
 from depth_estimation_ros.estimator import DepthEstimator
 from depth_estimation_ros.model import load_model
-from depth_estimation_ros.parameters import Settings
 from depth_estimation_ros.pipeline import Pipeline
+from depth_estimation_ros.settings import Settings
 
 _THREAD_NAME = "depth_engine"
 
@@ -59,6 +59,8 @@ class Session:
         Is told how far that is.
     waiting : callable
         Called a few times a second meanwhile, in the caller's thread.
+    warn : callable
+        Takes a sentence for the user, in any thread.
 
     Raises
     ------
@@ -74,6 +76,7 @@ class Session:
         cancelled: threading.Event,
         loading: Loading | None = None,
         waiting: Callable[[], None] = lambda: None,
+        warn: Callable[[str], None] = lambda _: None,
     ):
         self._thread = ThreadPoolExecutor(1, _THREAD_NAME)
         loaded = self._thread.submit(_load, settings, cancelled, loading or Loading())
@@ -89,7 +92,15 @@ class Session:
         finally:
             # A failed future holds an error whose traceback holds this frame: what the callers hold would stay alive.
             del loaded
-        self.pipeline = Pipeline(self.estimator)
+        self.pipeline = Pipeline(self.estimator, warn)
+
+    def __str__(self) -> str:
+        """Say which model runs where."""
+        model, backend = self.estimator.model, self.estimator.backend
+        return (
+            f"model {model.info.name} (sha256 {model.sha256[:12]}) runs on {backend.name}, "
+            f"{self.warm_up_ms:.1f} ms for one frame"
+        )
 
     @property
     def lost(self) -> str:

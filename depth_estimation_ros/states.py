@@ -74,6 +74,12 @@ class Active(Inactive):
 
     stream: Stream
 
+    def describe(self) -> dict[str, str]:
+        """Return how the scale is anchored as well, and the stage that a frame is stuck in."""
+        stuck = self.stream.stuck()
+        found = super().describe() | self.session.pipeline.anchoring.describe()
+        return found | {"fault": stuck} if stuck else found
+
     def complaints(self) -> list[str]:
         """Ask the stream."""
         return self.stream.complaints()

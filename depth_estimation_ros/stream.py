@@ -1,25 +1,22 @@
-"""The running stream: from the subscriptions through the mailbox to the publishers, with every frame accounted for."""
+"""The running stream: from the inputs through the mailbox to the publishers, with every frame accounted for."""
 
 from __future__ import annotations
 
-import threading
 import time
 import traceback
-from collections import deque
 from contextlib import ExitStack
-from functools import partial
 from typing import TYPE_CHECKING
 
-from builtin_interfaces.msg import Time
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Float32MultiArray, MultiArrayDimension
 
-from depth_estimation_ros.input_watch import InputWatch
+from depth_estimation_ros.by_stamp import nanoseconds
+from depth_estimation_ros.inputs import Inputs, qos_profile
 from depth_estimation_ros.mailbox import Mailbox
 from depth_estimation_ros.pace import Pace
-from depth_estimation_ros.pipeline import OUTPUT_TYPES, PREVIEW, Frame, FrameError, fits
+from depth_estimation_ros.pipeline import OUTPUT_TYPES, PREVIEW, Frame, FrameError
 from depth_estimation_ros.session import Session, finished
-from depth_estimation_ros.statistics import Stopwatch
+from depth_estimation_ros.statistics import STAGES, Stopwatch
 
 if TYPE_CHECKING:
     from depth_estimation_ros.node import DepthEstimationNode
@@ -27,38 +24,7 @@ if TYPE_CHECKING:
 WARNING_SECONDS = 10.0
 """Frames that fail for one reason are warned of at most so often."""
 
-CAMERA_INFO_PATIENCE = 0.1
-"""Seconds that a frame waits for its camera_info: at the start of a stream, and when the image size changes."""
-
-
-class CameraInfos:
-    """The latest camera_info messages; any thread may call any method."""
-
-    def __init__(self):
-        self._latest: deque[CameraInfo] = deque(maxlen=64)
-        self._changed = threading.Condition()
-
-    def add(self, msg: CameraInfo) -> None:
-        """Keep a message."""
-        with self._changed:
-            self._latest.append(msg)
-            self._changed.notify_all()
-
-    def of(self, stamp: Time, size: tuple[int, int], patience: float) -> CameraInfo | None:
-        """
-        Return the message of an image's stamp, or else the newest; None if none came.
-
-        Where it does not fit the image's (width, height), one that does is waited for, at most `patience` seconds.
-        """
-
-        def find() -> CameraInfo | None:
-            newest_first = list(reversed(self._latest))
-            same = (msg for msg in newest_first if msg.header.stamp == stamp)
-            return next(same, *newest_first[:1] or [None])
-
-        with self._changed:
-            self._changed.wait_for(lambda: (msg := find()) and fits(msg, size), patience)
-            return find()
+LATENCY = "depth/latency"
 
 
 class Stream:
@@ -79,42 +45,23 @@ class Stream:
     def __init__(self, node: DepthEstimationNode, session: Session):
         self._node, self._session = node, session
         self._mailbox: Mailbox[Frame] = Mailbox()
-        self._infos = CameraInfos()
         self._frames, self._previews = Pace(), Pace()
         self._warned: dict[str, float] = {}
+        self._stage = Stopwatch()
+        self._stuck = False
         with ExitStack() as undo:
             self._publishers = {}
             # The newest result is the one that matters, but a recorder wants to miss none of them.
-            qos = _qos(node.settings.output_reliability, depth=5)
+            qos = qos_profile(node.settings.output_reliability, depth=5)
             for topic, message_type in OUTPUT_TYPES.items():
                 self._publishers[topic] = node.create_publisher(message_type, topic, qos)
                 undo.callback(node.destroy_publisher, self._publishers[topic])
+            self._latency = node.create_publisher(Float32MultiArray, LATENCY, qos)
+            undo.callback(node.destroy_publisher, self._latency)
             self._loop = session.submit(self._run)
             undo.callback(self._mailbox.close)
-            self._topics_off = undo.enter_context(ExitStack())
-            qos = _qos(node.settings.image_reliability, depth=2 * node.settings.queue_depth)
-            infos = node.create_subscription(CameraInfo, "camera_info", self._on_camera_info, qos)
-            self._topics_off.callback(node.destroy_subscription, infos)
-            qos = _qos(node.settings.image_reliability, depth=node.settings.queue_depth)
-            kind, topic = Image, "image"
-            if node.settings.image_transport == "compressed":
-                # As image_transport does: behind the name that image is remapped to.
-                kind, topic = CompressedImage, node.resolve_topic_name("image") + "/compressed"
-            images = node.create_subscription(kind, topic, self._on_image, qos)
-            self._topics_off.callback(node.destroy_subscription, images)
+            self._inputs = Inputs(node, self._take)
             self._undo = undo.pop_all()
-        self._image_watch = InputWatch(
-            node,
-            images,
-            f"sensor_msgs/msg/{kind.__name__}",
-            "is the camera running, image remapped to its topic, and image_transport what it publishes?",
-        )
-        self._info_watch = InputWatch(
-            node,
-            infos,
-            "sensor_msgs/msg/CameraInfo",
-            "is camera_info remapped to the camera's topic? Without one, set horizontal_fov",
-        )
 
     def close(self, patience: float | None = None) -> bool:
         """
@@ -130,7 +77,7 @@ class Stream:
         bool
             Whether it was finished. If not, it counts as failed.
         """
-        self._topics_off.close()
+        self._inputs.close()
         if self._mailbox.close() is not None:
             self._node.statistics.superseded()
         ended = finished(self._loop, patience)
@@ -141,22 +88,23 @@ class Stream:
 
     def complaints(self) -> list[str]:
         """Say what is wrong with the inputs, one sentence each, and log it at a sensible pace."""
-        settings = self._node.settings
-        watches = [self._image_watch] + [self._info_watch] * (settings.horizontal_fov == 0.0)
-        return [sentence for watch in watches if (sentence := watch.check(settings.input_timeout))]
+        trouble = self._session.pipeline.anchoring.trouble
+        return self._inputs.complaints() + [trouble] * bool(trouble)
 
-    def _on_camera_info(self, msg: CameraInfo) -> None:
-        self._info_watch.heard()
-        self._infos.add(msg)
-        if any(msg.d):
-            self._node.get_logger().warning(
-                "camera_info has distortion coefficients, but images are taken as rectified: "
-                "feed the rectified image for straight walls",
-                once=True,
-            )
+    def stuck(self) -> str:
+        """Say in which stage a frame has been in work for longer than ``output_timeout``; empty while none has."""
+        running, timeout = self._stage.running, self._node.settings.output_timeout
+        sentence = ""
+        if running and 0.0 < timeout < running[1]:
+            sentence = f"no output: a frame has been in the stage {running[0]} for {running[1]:.0f} s"
+        if sentence and not self._stuck:
+            self._node.get_logger().error(sentence)
+        elif self._stuck and not sentence:
+            self._node.get_logger().info("frames are processed again")
+        self._stuck = bool(sentence)
+        return sentence
 
-    def _on_image(self, msg: Image | CompressedImage) -> None:
-        self._image_watch.heard()
+    def _take(self, msg: Image | CompressedImage) -> None:
         settings, statistics, now = self._node.settings, self._node.statistics, time.monotonic()
         wanted = {topic for topic, p in self._publishers.items() if p.get_subscription_count()}
         if not self._previews.due(now, settings.preview_rate):
@@ -164,6 +112,7 @@ class Stream:
         if not wanted:
             statistics.idle()
             return
+        self._inputs.prepare(wanted)
         statistics.received()
         if not self._frames.take(now, settings.max_rate) or self._mailbox.put(Frame(msg, frozenset(wanted))):
             statistics.superseded()
@@ -175,11 +124,12 @@ class Stream:
     def _process(self, frame: Frame) -> None:
         """Publish what is wanted of a frame, and count what became of it."""
         settings, stage = self._node.settings, Stopwatch()
+        self._stage = stage
         if PREVIEW in frame.wanted:
             self._previews.take(time.monotonic(), settings.preview_rate)
-        camera_info = partial(self._camera_info_of, frame)
+        surroundings = self._inputs.surroundings(frame.image, settings)
         try:
-            for topic, message in self._session.pipeline.outputs(frame, camera_info, settings, stage):
+            for topic, message in self._session.pipeline.outputs(frame, surroundings, settings, stage):
                 with stage("publish"):
                     self._publishers[topic].publish(message)
         except FrameError as error:
@@ -187,14 +137,16 @@ class Stream:
         except Exception:  # a fault of this program; the next frame may do better
             self._fail("internal error", traceback.format_exc())
         else:
-            stamp = frame.image.header.stamp
-            age = self._node.get_clock().now().nanoseconds - (stamp.sec * 1_000_000_000 + stamp.nanosec)
-            self._node.statistics.published({**stage.elapsed, "latency": 1e-6 * age})
+            self._count(frame.image, stage.elapsed)
 
-    def _camera_info_of(self, frame: Frame, size: tuple[int, int]) -> CameraInfo:
-        if (msg := self._infos.of(frame.image.header.stamp, size, CAMERA_INFO_PATIENCE)) is None:
-            raise FrameError("no camera_info", "no camera_info came yet; publish it or set horizontal_fov")
-        return msg
+    def _count(self, image: Image | CompressedImage, elapsed: dict[str, float]) -> None:
+        if moment := nanoseconds(image.header.stamp):
+            elapsed = {**elapsed, "latency": 1e-6 * (self._node.get_clock().now().nanoseconds - moment)}
+        self._node.statistics.published(elapsed)
+        if self._latency.get_subscription_count():
+            message = Float32MultiArray(data=[elapsed.get(stage, 0.0) for stage in STAGES])
+            message.layout.dim = [MultiArrayDimension(label=",".join(STAGES), size=len(STAGES), stride=len(STAGES))]
+            self._latency.publish(message)
 
     def _fail(self, reason: str, sentence: str) -> None:
         count = self._node.statistics.failed(reason)
@@ -202,7 +154,3 @@ class Stream:
         if now - self._warned.get(reason, -WARNING_SECONDS) >= WARNING_SECONDS:
             self._warned[reason] = now
             self._node.get_logger().warning(f"frame not published: {sentence} (number {count} of this kind)")
-
-
-def _qos(reliability: str, depth: int) -> QoSProfile:
-    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=ReliabilityPolicy[reliability.upper()])

@@ -9,7 +9,7 @@ from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
-from depth_estimation_ros.parameters import DECLARATIONS, defaults
+from depth_estimation_ros.settings import DECLARATIONS, defaults
 from depth_estimation_ros.processes import transport_environment
 from launch import LaunchDescription
 

@@ -99,7 +99,7 @@ def test_depth_out_of_range_or_no_number_is_invalid(estimator, noise):
     depth = np.array([0.1, 1.0, 9.0, np.nan, np.inf, -1.0, 0.0], np.float32).reshape(1, 1, 1, 7)
     outputs = {"depth": depth}
     nan = np.nan
-    limited = estimator.postprocess(outputs, noise, None, 0.5, 5.0).depth
+    limited = estimator.postprocess(outputs, noise).limited(0.5, 5.0).depth
     np.testing.assert_array_equal(limited, np.array([[nan, 1.0, nan, nan, nan, nan, nan]], np.float32))
     anything = estimator.postprocess(outputs, noise).depth
     np.testing.assert_array_equal(anything, np.array([[0.1, 1.0, 9.0, nan, nan, nan, nan]], np.float32))
@@ -108,7 +108,7 @@ def test_depth_out_of_range_or_no_number_is_invalid(estimator, noise):
 def test_the_deviation_goes_with_the_focal_length_and_is_invalid_where_depth_is(estimator, noise):
     depth = np.array([1.0, np.nan, 2.0, 20.0], np.float32).reshape(1, 1, 1, 4)
     outputs = {"depth": depth, "log_variance": np.full_like(depth, 2 * np.log(0.5))}
-    once = estimator.postprocess(outputs, noise, CAMERA, far=10.0)
+    once = estimator.postprocess(outputs, noise, CAMERA).limited(0.0, 10.0)
     longer = PinholeCamera(640, 480, 2 * CAMERA.fx, 2 * CAMERA.fy, CAMERA.cx, CAMERA.cy)
     twice = estimator.postprocess(outputs, noise, longer)
     ratio = once.depth[0, 0]

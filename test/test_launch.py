@@ -12,7 +12,7 @@ from launch.actions import IncludeLaunchDescription, OpaqueFunction
 from launch.launch_context import LaunchContext
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 
-from depth_estimation_ros.parameters import DECLARATIONS
+from depth_estimation_ros.settings import DECLARATIONS
 
 LAUNCH = Path(__file__).resolve().parents[1] / "launch"
 

@@ -5,12 +5,12 @@ import math
 import cv2
 import numpy as np
 import pytest
+from lenses import distorted
 
 from depth_estimation_ros import DepthEstimator, PinholeCamera
 from depth_estimation_ros.geometry.network_view import NetworkView
 from depth_estimation_ros.geometry.rectify import Lens
 from depth_estimation_ros.geometry.rotation import turned
-from depth_estimation_ros.synthetic.room import Room
 
 NETWORK, FOCAL, OUTPUT = (160, 120), 130.0, (80, 64)
 CAMERA = PinholeCamera(640, 400, 400.0, 405.0, 322.0, 196.0)  # 77 degrees across
@@ -29,16 +29,6 @@ BOTH_MODES = pytest.mark.parametrize("focal", [None, FOCAL], ids=["scale", "crop
 
 
 @pytest.fixture(scope="module")
-def room():
-    return Room(seed=0)
-
-
-@pytest.fixture(scope="module")
-def pose(room):
-    return room.trajectory(23.0)
-
-
-@pytest.fixture(scope="module")
 def wide_picture(room, pose):
     return room.render(WIDE, pose)[0]
 
@@ -54,10 +44,7 @@ def upright_pose(pose, turn):
 def taken(source, wide_picture):
     """Return the picture by a camera or lens."""
     lens = source if isinstance(source, Lens) else Lens(source, "plumb_bob", (0.0,) * 5)
-    u, v = np.meshgrid(np.arange(640.0), np.arange(400.0))
-    pixels = np.stack([u, v], axis=-1).reshape(-1, 1, 2)
-    rays = cv2.undistortPoints(pixels, lens.camera.k, np.array(lens.coefficients)).reshape(400, 640, 2)
-    return cv2.remap(wide_picture, (rays * 420.0 + (799.5, 599.5)).astype(np.float32), None, cv2.INTER_LINEAR)
+    return distorted(lens, wide_picture, WIDE)
 
 
 @EVERY_SOURCE
@@ -88,8 +75,8 @@ def test_depth_of_the_seen_view_comes_back_as_that_of_the_mounted_camera(source,
     known = np.isfinite(depth)
     assert known.mean() > 0.3
     assert np.mean(np.abs(depth - truth)[known] > 1e-3) < 0.002  # a ray through an edge may fall on either side
-    whole, whole_camera = view.restore_whole(perfect)
-    assert whole_camera == view.whole and whole.shape == (400, 640)
+    whole = view.enlarged(depth)
+    assert whole.shape == (400, 640)
     truth = room.render(view.whole, pose)[1]
     known = np.isfinite(whole)
     assert np.mean(np.abs(whole / truth - 1)[known] < 0.02) > 0.8  # interpolated: borders of objects are soft
@@ -97,9 +84,9 @@ def test_depth_of_the_seen_view_comes_back_as_that_of_the_mounted_camera(source,
 
 
 def test_what_the_network_saw_of_the_whole_image_is_all_without_crop_and_a_window_with_it():
-    assert np.isfinite(NetworkView(CAMERA, *NETWORK).restore_whole(np.ones((64, 80), np.float32))[0]).all()
-    cut = NetworkView(CAMERA, *NETWORK, FOCAL).restore_whole(np.ones((64, 80), np.float32))[0]
-    assert 0.4 < np.isfinite(cut).mean() < 0.9
+    whole, cut = NetworkView(CAMERA, *NETWORK), NetworkView(CAMERA, *NETWORK, FOCAL)
+    assert whole.is_whole and np.isfinite(whole.enlarged(np.ones((64, 80), np.float32))).all()
+    assert not cut.is_whole and 0.4 < np.isfinite(cut.enlarged(np.ones((64, 80), np.float32))).mean() < 0.9
 
 
 def test_the_picture_for_colours_is_rectified_only_where_there_is_a_lens(wide_picture):

@@ -18,6 +18,7 @@ from depth_estimation_ros.conversions import (
     message_to_cloud,
     rgb_to_image,
 )
+from depth_estimation_ros.geometry.rectify import Lens, Rectifier
 
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 DEFAULTS = {"min_depth": 0.1, "max_depth": 10.0, "depth_encoding": "32FC1", "cloud_resolution": "network"}
@@ -27,7 +28,9 @@ DEFAULTS = {"min_depth": 0.1, "max_depth": 10.0, "depth_encoding": "32FC1", "clo
 def running():
     """Run one node for the tests that leave it as they found it: active, with nobody subscribed."""
     with ros_context() as node:
-        process = start_node(MODULE, remappings={"__ns": "/robot"}, parameters={"preview_rate": 0.0})
+        process = start_node(
+            MODULE, remappings={"__ns": "/robot"}, parameters={"preview_rate": 0.0, "camera_height": 0.5}
+        )
         try:
             client = DepthClient(node, process, "/robot")
             client.wait(lambda: client.figures.get("state") == "active")
@@ -51,18 +54,22 @@ def depth(running):
 # What it publishes
 
 
-def test_an_image_becomes_depth_camera_info_cloud_and_preview_of_its_stamp_and_frame(depth):
+def test_an_image_becomes_depth_camera_info_cloud_scan_and_preview_of_its_stamp_and_frame(depth):
     header = depth.send()
     depth.wait(lambda: all(depth.result(topic, header) for topic in depth.got))
-    image, info, points, preview = (depth.result(topic, header) for topic in depth.got)
-    assert [m.header.frame_id for m in (image, info, points, preview)] == ["camera_optical_frame"] * 4
+    image, info, points, scan, scale, preview = (depth.result(topic, header) for topic in depth.got)
+    assert {m.header.frame_id for m in (image, info, points, scale, preview)} == {"camera_optical_frame"}
+    assert scan.header.frame_id == "base_link"
     assert (image.encoding, image.width, image.height) == ("32FC1", 320, 240)
     assert camera_from_info(info) == CAMERA
     assert image_to_rgb(preview).shape[0] == 240
     estimate = DepthEstimator.load().estimate(picture(), CAMERA)
     np.testing.assert_allclose(image_to_depth(image), estimate.resized(320, 240).depth, rtol=1e-3)
     xyz, _ = message_to_cloud(points)
-    np.testing.assert_allclose(xyz[..., 2], estimate.depth, rtol=1e-3)
+    kept = np.isfinite(xyz[..., 2])
+    np.testing.assert_allclose(xyz[kept][:, 2], estimate.depth[kept], rtol=1e-3)
+    assert kept.mean() > 0.8
+    assert (scale.vector.x, scale.vector.z) == (1.0, 0.0)  # nothing to anchor it to
 
 
 def test_depth_is_corrected_for_the_focal_length_of_the_camera(depth):
@@ -172,13 +179,20 @@ def test_images_may_change_their_size_at_any_time(depth):
     assert depth.settled()["failed"] == failed
 
 
-def test_distortion_is_said_once_as_images_are_taken_as_rectified(depth):
+def test_a_lens_with_distortion_is_rectified_and_that_is_said_once(depth):
+    lens = Lens(CAMERA, "plumb_bob", (-0.3, 0.1, 0.0, 0.0, 0.0))
     for _ in range(3):
         info = camera_to_info(CAMERA)
-        info.d = [0.1, 0.0, 0.0, 0.0, 0.0]
+        info.d, info.p = list(lens.coefficients), [0.0] * 12
         header = depth.send(info=info)
-        depth.wait(lambda h=header: depth.result("depth/image", h))
-    assert output(depth.process).count("images are taken as rectified") == 1
+        depth.wait(lambda h=header: all(depth.result(topic, h) for topic in ("depth/image", "depth/camera_info")))
+    published = depth.result("depth/camera_info", header)
+    assert camera_from_info(published) == lens.rectified and not any(published.d)
+    rectified = Rectifier(lens, lens.rectified)(picture())
+    expected = DepthEstimator.load().estimate(rectified, lens.rectified).resized(320, 240).depth
+    found = image_to_depth(depth.result("depth/image", header))
+    assert np.nanmedian(np.abs(found / expected - 1)) < 0.02
+    assert output(depth.process).count("are rectified; the parameter distortion can say otherwise") == 1
 
 
 # The lifecycle
@@ -202,6 +216,7 @@ def test_twenty_rounds_through_the_lifecycle_leave_nothing_behind(depth):
             assert depth.change_state(transition), output(depth.process)
 
     round_trip()
+    depth.send_until_published()  # libraries start threads when they are first of use
     before = resources()
     for _ in range(20):
         round_trip()

@@ -5,7 +5,8 @@ import pytest
 import yaml
 from ros_processes import REPOSITORY, ros_context
 
-from depth_estimation_ros.parameters import DECLARATIONS, Effect, Settings, declare, defaults, to_markdown
+from depth_estimation_ros.parameters import declare, to_markdown, to_yaml
+from depth_estimation_ros.settings import DECLARATIONS, Effect, Settings, defaults
 
 
 def test_the_committed_yaml_is_what_the_declaration_writes():
@@ -64,7 +65,7 @@ def test_ros_knows_type_range_choices_and_description_of_every_parameter():
             assert type(node.get_parameter(name).value) is type(default)
             ranges = [*descriptor.floating_point_range, *descriptor.integer_range]
             assert [(r.from_value, r.to_value) for r in ranges] == [declaration.limits] * declaration.bounded
-            assert all(choice in descriptor.additional_constraints for choice in declaration.choices)
+            assert all(str(choice) in descriptor.additional_constraints for choice in declaration.choices)
         assert node.describe_parameter("autostart").read_only
 
 

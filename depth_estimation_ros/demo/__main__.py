@@ -71,7 +71,9 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     processes: dict[str, subprocess.Popen] = {}
     try:
         with open(output / "node.log", "wb") as node_log, open(output / "camera.log", "wb") as camera_log:
-            processes["node"] = start_node("depth_estimation_ros.node", {"model": arguments.model}, node_log)
+            # Reliable, so that on a busy machine every frame is accounted for.
+            parameters = {"model": arguments.model, "image_reliability": "reliable"}
+            processes["node"] = start_node("depth_estimation_ros.node", parameters, node_log)
             _spin(recorder, processes, output, until=lambda: recorder.diagnostics, limit=60.0, what="the node's start")
             processes["camera"] = _start_camera(arguments, camera_log)
             image = recorder.topics["depth/image"]

@@ -39,6 +39,8 @@ class LaserScanner:
         that looks backwards has angles about pi.
     size : int
         Number of rays.
+    range_min, range_max : float
+        As given.
     reach : float
         The farthest range at which the camera sees a part of the band. Where it is below `range_max`, no direction can
         be known to be free.
@@ -63,7 +65,8 @@ class LaserScanner:
             raise ValueError(f"range_min must be less than range_max, got {range_min:g} and {range_max:g} m")
         if not 0.0 <= angle_increment < math.pi:
             raise ValueError(f"angle_increment must be a positive angle in radians, got {angle_increment:g}")
-        self._shape, self._range_min = (camera.height, camera.width), range_min
+        self._shape = (camera.height, camera.width)
+        self.range_min, self.range_max = range_min, range_max
         self._x, self._y = directions(camera, pose)[:2]
         self._offset = pose[:2, 3].tolist()
         near, far = height_interval(camera, pose, min_height, max_height)
@@ -129,7 +132,7 @@ class LaserScanner:
         squared = np.full(self._bins, np.inf, np.float32)
         np.minimum.at(squared, self._bin(np.arctan2(y, x)), x * x + y * y)
         ranges = np.sqrt(squared)
-        ranges[ranges < self._range_min] = -np.inf
+        ranges[ranges < self.range_min] = -np.inf
         unknown = np.isposinf(ranges)
         unknown[self._clear_bins[flat[self._clear_pixels] >= self._clear_depths]] = False
         ranges[unknown] = np.nan

@@ -107,23 +107,30 @@ class NetworkView:
         camera = self.seen.resized(*depth.shape[::-1]).turned(-self._turn)
         return self._masked(turned(self.window.blank(depth), -self._turn), camera), camera
 
-    def restore_whole(self, depth: np.ndarray) -> tuple[np.ndarray, PinholeCamera]:
+    def as_mounted(self, prepared: np.ndarray) -> np.ndarray:
+        """Return what `prepare` made in the orientation of the camera, as `restore` gives depth."""
+        return turned(prepared, -self._turn)
+
+    def enlarged(self, depth: np.ndarray) -> np.ndarray:
         """
-        Return the network's depth interpolated at the image's size; NaN outside of what the network saw.
+        Return depth as `restore` gave it at the image's size, interpolated; NaN outside of what the network saw.
 
         Parameters
         ----------
         depth : numpy.ndarray
-            As for `restore`.
+            float32 [h, w], metres, or a deviation.
 
         Returns
         -------
-        depth : numpy.ndarray
+        numpy.ndarray
             float32 [whole.height, whole.width].
-        camera : PinholeCamera
-            `whole`.
         """
-        return self._masked(turned(self.window.paste(depth), -self._turn), self.whole), self.whole
+        return self._masked(turned(self.window.paste(turned(depth, self._turn)), -self._turn), self.whole)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the network sees all of a rectified image, so that enlarging depth is resampling it."""
+        return self._lens is None and self.window.view == self.window.camera
 
     def picture(self, rgb: np.ndarray) -> np.ndarray:
         """Return the image as `whole` has it, for colours and previews: rectified where there is a lens."""

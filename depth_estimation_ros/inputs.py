@@ -1,0 +1,176 @@
+"""What the running stream listens to: images, camera_info, true distances, transforms; and what is wrong with them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from depth_estimation_ros.anchoring import REFERENCE_TYPES, Reference
+from depth_estimation_ros.by_stamp import CameraInfos, References, nanoseconds
+from depth_estimation_ros.input_watch import InputWatch
+from depth_estimation_ros.navigation import Navigation
+from depth_estimation_ros.pipeline import POINTS, SCAN, FrameError, Surroundings
+from depth_estimation_ros.settings import FROM_POSE, Settings
+from depth_estimation_ros.transforms import Transforms
+
+if TYPE_CHECKING:
+    from depth_estimation_ros.node import DepthEstimationNode
+
+CAMERA_INFO_PATIENCE = 0.1
+"""Seconds that a frame waits for its camera_info: at the start of a stream, and when the image size changes."""
+
+OUT_OF_ORDER = 1.0
+"""Seconds; an image that is older than the one before by less came late, by more time has jumped back, as in a loop."""
+
+LARGEST_AGE = 10.0
+"""Seconds between an image's stamp and the node's time beyond which these are not of the same clock."""
+
+
+class Inputs:
+    """
+    The subscriptions of an active node.
+
+    Parameters
+    ----------
+    node : DepthEstimationNode
+        Whose settings and topics they are.
+    take : callable
+        Is given each image, in the thread of the node's executor.
+    """
+
+    def __init__(self, node: DepthEstimationNode, take: Callable[[Image | CompressedImage], None]):
+        self._node, self._take = node, take
+        self._infos, self._references, self._transforms = CameraInfos(), References(), Transforms(node)
+        self._newest = 0
+        self._age = 0.0
+        settings, image_topic = node.settings, node.resolve_topic_name("image")
+        self._rectified = re.search(r"(^|_)rect", image_topic.rsplit("/", 1)[-1]) is not None
+        kind, topic = Image, "image"
+        if settings.image_transport == "compressed":
+            # As image_transport does: behind the name that image is remapped to.
+            kind, topic = CompressedImage, f"{image_topic}/compressed"
+        with ExitStack() as undo:
+            undo.callback(self._transforms.close)
+            self._undo = undo
+            self._info_watch = self._subscribe(
+                CameraInfo,
+                "camera_info",
+                self._on_camera_info,
+                2 * settings.queue_depth,
+                "is camera_info remapped to the camera's topic? Without one, set horizontal_fov",
+            )
+            self._reference_watch = None
+            if reference_type := REFERENCE_TYPES.get(settings.anchor):
+                self._reference_watch = self._subscribe(
+                    reference_type,
+                    f"anchor/{settings.anchor}",
+                    self._on_reference,
+                    10,
+                    f"is anchor/{settings.anchor} remapped to the sensor's topic?",
+                )
+            self._image_watch = self._subscribe(
+                kind,
+                topic,
+                self._on_image,
+                settings.queue_depth,
+                "is the camera running, image remapped to its topic, and image_transport what it publishes?",
+            )
+            self._undo = undo.pop_all()
+
+    def close(self) -> None:
+        """Take nothing any more."""
+        self._undo.close()
+
+    def complaints(self) -> list[str]:
+        """Say what is wrong, one sentence each, and log it at a sensible pace."""
+        settings = self._node.settings
+        watches = [self._image_watch]
+        watches += [self._info_watch] if settings.horizontal_fov == 0.0 else []
+        watches += [self._reference_watch] if self._reference_watch else []
+        found = [sentence for watch in watches if (sentence := watch.check(settings.input_timeout))]
+        if abs(self._age) > LARGEST_AGE:
+            order = "before" if self._age > 0 else "after"
+            found.append(
+                f"images are stamped {abs(self._age):.0f} s {order} the node's time: set use_sim_time and play the bag "
+                "with --clock, or synchronise the clocks"
+            )
+        return found
+
+    def prepare(self, wanted: set[str]) -> None:
+        """Begin to listen to TF if what is wanted of an image needs it; in the thread of the node's executor."""
+        s = self._node.settings
+        posed = SCAN in wanted or (POINTS in wanted and Navigation.needs_pose(s))
+        posed = posed or s.anchor == "floor" or s.image_rotation == FROM_POSE
+        if (posed and s.camera_height == 0.0) or s.anchor in REFERENCE_TYPES:
+            self._transforms.listen()
+
+    def surroundings(self, image: Image | CompressedImage, settings: Settings) -> Surroundings:
+        """Return what there is to know of an image besides it."""
+
+        def camera_info(size: tuple[int, int]) -> CameraInfo:
+            if (msg := self._infos.of(image.header.stamp, size, CAMERA_INFO_PATIENCE)) is None:
+                raise FrameError("no camera_info", "no camera_info came yet; publish it or set horizontal_fov")
+            return msg
+
+        return Surroundings(
+            camera_info,
+            self._transforms.pose,
+            lambda stamp: self._references.near(stamp, settings.anchor_max_age),
+            self._rectified,
+        )
+
+    def _subscribe(self, kind: type, topic: str, callback: Callable, depth: int, advice: str) -> InputWatch:
+        qos = qos_profile(self._node.settings.image_reliability, depth)
+        subscription = self._node.create_subscription(kind, topic, callback, qos)
+        self._undo.callback(self._node.destroy_subscription, subscription)
+        return InputWatch(self._node, subscription, f"sensor_msgs/msg/{kind.__name__}", advice)
+
+    def _on_camera_info(self, msg: CameraInfo) -> None:
+        self._info_watch.heard()
+        self._infos.add(msg)
+        if any(msg.d) and self._node.settings.distortion == "auto":
+            what = f"have the distortion of camera_info ({msg.distortion_model}) and are rectified"
+            if self._rectified:
+                what = "are taken as rectified, by the name of their topic"
+            self._node.get_logger().info(f"images {what}; the parameter distortion can say otherwise", once=True)
+
+    def _on_reference(self, msg: Reference) -> None:
+        self._reference_watch.heard()
+        self._references.add(msg)
+
+    def _on_image(self, msg: Image | CompressedImage) -> None:
+        self._image_watch.heard()
+        if self._in_order(nanoseconds(msg.header.stamp)):
+            self._take(msg)
+        else:
+            self._node.statistics.received()
+            self._node.statistics.superseded()
+
+    def _in_order(self, moment: int) -> bool:
+        """Whether an image is to be taken; forgets what belongs to another time when time has jumped back."""
+        logger = self._node.get_logger()
+        if moment == 0:
+            logger.warning("images have no stamps: transforms and references are taken as of now", once=True)
+            return True
+        self._age = 1e-9 * (self._node.get_clock().now().nanoseconds - moment)
+        back, self._newest = 1e-9 * (self._newest - moment), max(moment, self._newest)
+        if back <= 0.0:
+            return True
+        if back < OUT_OF_ORDER:
+            logger.warning("an image came that is older than the one before it: such are passed over", once=True)
+            return False
+        logger.info(f"time has jumped back by {back:.1f} s: what belongs to the other time is forgotten")
+        self._newest = moment
+        self._infos.clear()
+        self._references.clear()
+        return True
+
+
+def qos_profile(reliability: str, depth: int) -> QoSProfile:
+    """Return the newest so many messages, ``"best_effort"`` or ``"reliable"``."""
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=ReliabilityPolicy[reliability.upper()])
