@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from depth_estimation_ros.backends import BackendError
-from depth_estimation_ros.estimator import DepthEstimator
-from depth_estimation_ros.model import METADATA_KEY, Model, load_model
+from depth_estimation_ros.backends import BackendError, create_backend
+from depth_estimation_ros.model import METADATA_KEY, Model, ModelInfo, load_model
+from depth_estimation_ros.resample import shrink
 from depth_estimation_ros.sources import Source, open_source
 
 # Weights whose names begin so stay in float, and so does all that is computed from them.
@@ -34,7 +34,7 @@ _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _WRAPPER = "network."
 
 
-def calibration_frames(source: Source, estimator: DepthEstimator, count: int) -> np.ndarray:
+def calibration_frames(source: Source, info: ModelInfo, count: int) -> np.ndarray:
     """
     Take images from a source, spread evenly over all of it, as the network sees them on the robot.
 
@@ -42,8 +42,8 @@ def calibration_frames(source: Source, estimator: DepthEstimator, count: int) ->
     ----------
     source : Source
         Images with an end.
-    estimator : DepthEstimator
-        Resamples them.
+    info : ModelInfo
+        Has the network's input size.
     count : int
         How many at least, if there are so many; fewer than twice as many.
 
@@ -62,7 +62,7 @@ def calibration_frames(source: Source, estimator: DepthEstimator, count: int) ->
     kept, stride = [], 1
     for i, frame in enumerate(track(source, description="reading", total=None, transient=True)):
         if i % stride == 0:
-            kept.append(estimator.preprocess(frame.rgb)[0])
+            kept.append(shrink(frame.rgb, info.input_width, info.input_height))
         # The length of a source is not known before its end.
         if len(kept) == 2 * count:
             kept, stride = kept[::2], 2 * stride
@@ -138,7 +138,7 @@ def quantize(
         quantised.ir_version = onnx.load(model.path, load_external_data=False).ir_version
         onnx.checker.check_model(quantised)
         onnx.save(quantised, draft)
-        difference = _difference(DepthEstimator.load(model.path, "cpu"), DepthEstimator.load(draft, "cpu"), frames)
+        difference = _difference(model, load_model(draft), frames)
         os.replace(draft, output)
     return difference
 
@@ -187,11 +187,11 @@ class _Reader:
         return None if frame is None else {"image": frame[None]}
 
 
-def _difference(before: DepthEstimator, after: DepthEstimator, frames: np.ndarray) -> np.ndarray:
-    nearest, found = before.model.info.min_depth, []
+def _difference(before: Model, after: Model, frames: np.ndarray) -> np.ndarray:
+    engines, found = [create_backend(model, "cpu") for model in (before, after)], []
     for frame in track(frames, description="comparing", transient=True):
-        expected, depth = (estimator.backend.infer(frame[None])["depth"][0, 0] for estimator in (before, after))
-        found.append(np.abs(depth - expected) / np.maximum(expected, nearest))
+        expected, depth = (engine.infer(frame[None])["depth"][0, 0] for engine in engines)
+        found.append(np.abs(depth - expected) / np.maximum(expected, before.info.min_depth))
     return np.stack(found)
 
 
@@ -225,7 +225,7 @@ def main(arguments: list[str] | None = None) -> int:
         source = open_source(options.calibration)
         for note in source.notes:
             print(note)
-        frames = calibration_frames(source, DepthEstimator.load(model.path, "cpu"), options.frames)
+        frames = calibration_frames(source, model.info, options.frames)
         difference = quantize(model, frames, options.output, options.keep, options.symmetric)
     except (ValueError, BackendError, OSError) as error:
         print(f"quantize_model: {error}", file=sys.stderr)

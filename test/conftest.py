@@ -1,8 +1,12 @@
-"""What several tests share: where real frames lie, and small models that keep the contract or break it."""
+"""What several tests share: where real frames lie, and a rendered room with a camera in it."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from depth_estimation_ros.synthetic import Room
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = REPOSITORY.parent / "shared" / "data"
@@ -14,3 +18,30 @@ def rgbd_data() -> Path:
     if not DATA.is_dir():
         pytest.skip(f"needs real RGB-D frames in {DATA}")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def room() -> Room:
+    return Room(seed=0)
+
+
+@pytest.fixture(scope="session")
+def pose(room) -> np.ndarray:
+    """Pose of a camera in the room, camera-to-world [4, 4]."""
+    return room.trajectory(23.0)
+
+
+@pytest.fixture
+def start():
+    """Start depth nodes that end with the test; each comes with a client in the same namespace."""
+    from depth_client import MODULE, DepthClient
+    from ros_processes import ros_context, running_node
+
+    with ros_context() as node, ExitStack() as ending:
+
+        def begin(namespace, remappings=None, qos=None, **parameters):
+            names = {"__ns": namespace, **(remappings or {})}
+            process = ending.enter_context(running_node(MODULE, parameters=parameters, remappings=names))
+            return DepthClient(node, process, namespace, **({"qos": qos} if qos else {}))
+
+        yield begin

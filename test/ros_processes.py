@@ -18,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from depth_estimation_ros.processes import profile_variable
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 # 0 is everybody's default, and above 101 the ports of DDS overlap Linux's ephemeral ones.
@@ -35,7 +37,7 @@ def ros_environment(domain_id: int = DOMAIN_ID) -> dict[str, str]:
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "ROS_PYTHON_CHECK_FIELDS": "1",
         # Without it Fast DDS loses images on a busy machine, even reliable ones for seconds.
-        "FASTRTPS_DEFAULT_PROFILES_FILE": str(REPOSITORY / "config" / "fastdds.xml"),
+        profile_variable(): str(REPOSITORY / "config" / "fastdds.xml"),
         "PYTHONUNBUFFERED": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
     }
@@ -121,7 +123,11 @@ def running_node(module: str, *ros_args: str, **kwargs):
     try:
         yield process
     finally:
-        if process.poll() is None:
+        # A killed process leaves its shared memory behind.
+        process.terminate()
+        try:
+            process.wait(3.0)
+        except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
@@ -129,7 +135,7 @@ def running_node(module: str, *ros_args: str, **kwargs):
 @contextlib.contextmanager
 def ros_context(domain_id: int = DOMAIN_ID, name: str = "test_observer"):
     """Give the test a node of its own, an ``rclpy.node.Node``, on the domain of the nodes under test."""
-    os.environ.update({k: v for k, v in ros_environment(domain_id).items() if k.startswith(("ROS_", "FASTRTPS_"))})
+    os.environ.update({k: v for k, v in ros_environment(domain_id).items() if k.startswith(("ROS_", "FAST"))})
     import rclpy
 
     context = rclpy.Context()

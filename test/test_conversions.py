@@ -5,23 +5,19 @@ import array
 import cv2
 import numpy as np
 import pytest
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.conversions import (
     camera_from_info,
     camera_to_info,
-    cloud_to_message,
-    compressed_to_rgb,
     depth_to_image,
     image_to_depth,
     image_to_rgb,
-    message_to_cloud,
     rgb_to_image,
 )
 from depth_estimation_ros.encodings import COLOUR_LAYOUTS, DEPTH_LAYOUTS
-from depth_estimation_ros.geometry import point_cloud
 
 RED, GREEN, BLUE = 200, 100, 50
 # The same colour in BT.601 with limited range, worked out by hand from
@@ -196,44 +192,6 @@ def test_an_unknown_encoding_is_refused_by_name_with_those_supported(decode):
         decode(msg)
 
 
-def compressed(suffix: str, pixels: np.ndarray) -> CompressedImage:
-    """Return RGB pixels as image_transport's compressed plugin writes them."""
-    _, data = cv2.imencode(suffix, pixels[..., ::-1])
-    return CompressedImage(format=f"rgb8; {suffix[1:]} compressed bgr8", data=data.tobytes())
-
-
-@pytest.mark.parametrize(("suffix", "off"), [(".png", 0), (".jpg", 3)])
-def test_compressed_images_decode_to_their_colours(suffix, off):
-    columns, rows = np.meshgrid(np.arange(64), np.arange(48))
-    pixels = np.dstack([2 * columns, 3 * rows, np.full_like(rows, 90)]).astype(np.uint8)
-    rgb = compressed_to_rgb(compressed(suffix, pixels))
-    assert rgb.dtype == np.uint8 and rgb.shape == pixels.shape
-    assert np.abs(rgb.astype(int) - pixels).mean() <= off
-
-
-@pytest.mark.parametrize("suffix", [".png", ".jpg"])
-@pytest.mark.parametrize("share", [0.3, 0.9])
-def test_a_compressed_image_that_was_cut_off_is_refused(suffix, share):
-    message = compressed(suffix, np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8))
-    message.data = message.data[: int(share * len(message.data))]
-    with pytest.raises(ValueError, match="is cut off"):
-        compressed_to_rgb(message)
-
-
-@pytest.mark.parametrize(
-    ("format", "data", "sentence"),
-    [
-        ("jpeg", b"", "format 'jpeg', 0 bytes.* cannot be decoded"),
-        ("jpeg", b"no picture at all", "cannot be decoded"),
-        ("jpeg", b"\xff\xd8 nothing in between \xff\xd9", "cannot be decoded"),
-        ("16UC1; compressedDepth png", b"\0" * 20, "is depth, not colour"),
-    ],
-)
-def test_compressed_data_that_is_no_colour_picture_is_refused(format, data, sentence):
-    with pytest.raises(ValueError, match=sentence):
-        compressed_to_rgb(CompressedImage(format=format, data=data))
-
-
 @pytest.mark.parametrize("decode", [image_to_rgb, image_to_depth])
 @pytest.mark.parametrize(
     ("change", "sentence"),
@@ -312,59 +270,15 @@ def test_an_unusable_camera_info_says_what_is_wrong(change, sentence):
         camera_from_info(CameraInfo(**fields))
 
 
-# -- clouds
+def test_a_rectified_image_has_the_intrinsics_of_the_projection_matrix():
+    info = camera_to_info(PinholeCamera(640, 480, 500.0, 501.0, 320.0, 240.0))
+    info.p = [450.0, 0.0, 310.0, 0.0, 0.0, 451.0, 230.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    assert camera_from_info(info).fx == 500.0
+    info.d = [-0.1, 0.01, 0.0, 0.0, 0.0]
+    assert camera_from_info(info) == PinholeCamera(640, 480, 450.0, 451.0, 310.0, 230.0)
 
 
-def test_cloud_message_has_the_layout_rviz_and_pcl_read():
-    depth = np.array([[2.0, np.nan]], np.float32)
-    camera = PinholeCamera(2, 1, 100.0, 100.0, 0.0, 0.0)
-    rgb = np.array([[[255, 2, 3], [4, 5, 6]]], np.uint8)
-    msg = cloud_to_message(point_cloud(depth, camera, rgb), Header(frame_id="optical"))
-    assert [(f.name, f.offset, f.datatype, f.count) for f in msg.fields] == [
-        ("x", 0, PointField.FLOAT32, 1),
-        ("y", 4, PointField.FLOAT32, 1),
-        ("z", 8, PointField.FLOAT32, 1),
-        ("rgb", 12, PointField.FLOAT32, 1),
-    ]
-    assert (msg.height, msg.width, msg.point_step, msg.row_step) == (1, 2, 16, 32)
-    assert not msg.is_dense and not msg.is_bigendian and msg.header.frame_id == "optical"
-    assert msg.data[8:12].tobytes() == np.float32(2.0).tobytes()
-    assert msg.data[12:16].tolist() == [3, 2, 255, 0]
-
-
-def test_cloud_round_trip_keeps_points_and_colours():
-    rgb = random_rgb(6, 10)
-    points = point_cloud(np.full((6, 10), 1.5, np.float32), PinholeCamera(10, 6, 9.0, 9.0, 4.5, 2.5), rgb)
-    xyz, colours = message_to_cloud(cloud_to_message(points))
-    assert np.array_equal(xyz, points[..., :3]) and np.array_equal(colours, rgb)
-
-
-def test_clouds_of_others_are_read_with_padding_other_order_and_big_endian():
-    points = np.zeros((2, 3), np.dtype({"names": ["rgba", "z", "x", "y"], "formats": [">u4"] + [">f4"] * 3}))
-    points["x"], points["y"], points["z"], points["rgba"] = 1.0, 2.0, 3.0, 0xFF0A0B0C
-    msg = PointCloud2(height=2, width=3, point_step=16, row_step=50, is_bigendian=True)
-    kinds = {"rgba": PointField.UINT32}
-    msg.fields = [
-        PointField(name=name, offset=4 * i, datatype=kinds.get(name, PointField.FLOAT32), count=1)
-        for i, name in enumerate(points.dtype.names)
-    ]
-    msg.data.frombytes(b"".join(row.tobytes() + b"??" for row in points))
-    xyz, rgb = message_to_cloud(msg)
-    assert (xyz == [1.0, 2.0, 3.0]).all() and (rgb == [0x0A, 0x0B, 0x0C]).all()
-
-
-def test_malformed_clouds_are_refused():
-    good = cloud_to_message(point_cloud(np.ones((2, 2), np.float32), PinholeCamera(2, 2, 1.0, 1.0, 0.5, 0.5)))
-    good.data.pop()
-    with pytest.raises(ValueError, match="does not fit its 63 bytes"):
-        message_to_cloud(good)
-    with pytest.raises(ValueError, match="x, y, z and rgb, got none"):
-        message_to_cloud(PointCloud2())
-    with pytest.raises(ValueError, match="float32"):
-        cloud_to_message(np.zeros((2, 2, 3), np.float32))
-
-
-# -- held against the packages of a full ROS installation
+# -- held against a full ROS installation's cv_bridge
 
 
 @pytest.mark.parametrize("encoding", [e for e in COLOUR_LAYOUTS if e[0] not in "18nu" and e != "yuyv"])
@@ -387,23 +301,3 @@ def test_images_out_equal_cv_bridge():
         (depth_to_image(depth), bridge.cv2_to_imgmsg(depth, "32FC1")),
     ):
         assert ours == theirs
-
-
-def test_sensor_msgs_py_reads_the_cloud_we_write():
-    reader = pytest.importorskip(
-        "sensor_msgs_py.point_cloud2", reason="sensor_msgs_py comes with a full ROS installation"
-    )
-    depth = np.array([[1.0, 2.0], [np.nan, 4.0]], np.float32)
-    rgb = np.full((2, 2, 3), 255, np.uint8)
-    points = point_cloud(depth, PinholeCamera(2, 2, 1.0, 1.0, 0.5, 0.5), rgb)
-    read = reader.read_points(cloud_to_message(points), skip_nans=True)
-    expected = points.reshape(-1, 4)[[0, 1, 3]]
-    assert np.array_equal(np.stack([read[name] for name in ("x", "y", "z", "rgb")], -1), expected)
-
-
-def test_a_rectified_image_has_the_intrinsics_of_the_projection_matrix():
-    info = camera_to_info(PinholeCamera(640, 480, 500.0, 501.0, 320.0, 240.0))
-    info.p = [450.0, 0.0, 310.0, 0.0, 0.0, 451.0, 230.0, 0.0, 0.0, 0.0, 1.0, 0.0]
-    assert camera_from_info(info).fx == 500.0
-    info.d = [-0.1, 0.01, 0.0, 0.0, 0.0]
-    assert camera_from_info(info) == PinholeCamera(640, 480, 450.0, 451.0, 310.0, 230.0)

@@ -3,16 +3,15 @@ import os
 import re
 import signal
 import time
-from contextlib import ExitStack
 
 import cv2
 import numpy as np
 import onnx
 import pytest
-from depth_client import CAMERA, MODULE, DepthClient, picture
+from depth_client import CAMERA, MODULE, picture
 from onnx import TensorProto, helper
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from ros_processes import output, ros_context, running_node, start_node, stop
+from ros_processes import output, start_node, stop
 from sensor_msgs.msg import CompressedImage
 
 from depth_estimation_ros.conversions import camera_from_info, camera_to_info, rgb_to_image
@@ -22,19 +21,6 @@ BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 # Settings that need a node of their own
-
-
-@pytest.fixture
-def start():
-    """Start nodes that end with the test; each comes with a client in the same namespace."""
-    with ros_context() as node, ExitStack() as ending:
-
-        def begin(namespace, remappings=None, qos=None, **parameters):
-            names = {"__ns": namespace, **(remappings or {})}
-            process = ending.enter_context(running_node(MODULE, parameters=parameters, remappings=names))
-            return DepthClient(node, process, namespace, **({"qos": qos} if qos else {}))
-
-        yield begin
 
 
 def test_without_autostart_the_node_waits_and_a_failed_configuration_can_be_repeated(start):

@@ -5,7 +5,7 @@ import pytest
 import yaml
 from ros_processes import REPOSITORY, ros_context
 
-from depth_estimation_ros.parameters import declare, to_markdown, to_yaml
+from depth_estimation_ros.parameters import declare, to_markdown
 from depth_estimation_ros.settings import DECLARATIONS, Effect, Settings, defaults
 
 

@@ -128,8 +128,7 @@ class Numbered:
 
 @pytest.mark.parametrize(("count", "wanted"), [(3, 10), (10, 10), (57, 10), (250, 10), (5, 1)])
 def test_calibration_images_are_spread_evenly_over_the_source(count, wanted):
-    estimator = DepthEstimator.load("default", "cpu", threads=1)
-    numbers = calibration_frames(Numbered(count), estimator, wanted)[:, 0, 0, 0].tolist()
+    numbers = calibration_frames(Numbered(count), load_model("default").info, wanted)[:, 0, 0, 0].tolist()
     assert min(count, wanted) <= len(numbers) < 2 * wanted
     steps = {b - a for a, b in itertools.pairwise(numbers)}
     assert len(steps) <= 1 and numbers[0] == 0
@@ -137,10 +136,9 @@ def test_calibration_images_are_spread_evenly_over_the_source(count, wanted):
 
 
 def test_an_endless_or_empty_source_is_refused(tmp_path):
-    estimator = DepthEstimator.load("default", "cpu", threads=1)
-    endless = Numbered(1)
+    info, endless = load_model("default").info, Numbered(1)
     endless.live = True
     with pytest.raises(ValueError, match="record a bag or a video"):
-        calibration_frames(endless, estimator, 1)
+        calibration_frames(endless, info, 1)
     with pytest.raises(ValueError, match="numbers holds no image"):
-        calibration_frames(Numbered(0), estimator, 1)
+        calibration_frames(Numbered(0), info, 1)

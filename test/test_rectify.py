@@ -3,10 +3,10 @@
 import cv2
 import numpy as np
 import pytest
+from lenses import distorted
 
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.geometry.rectify import Lens, Rectifier
-from depth_estimation_ros.synthetic.room import Room
 
 CAMERA = PinholeCamera(640, 480, 500.0, 505.0, 322.0, 236.0)
 NARROW = PinholeCamera(640, 480, 600.0, 600.0, 319.5, 239.5)
@@ -23,16 +23,6 @@ LENSES = {
 }
 WIDE = PinholeCamera(1600, 1200, 520.0, 520.0, 799.5, 599.5)
 EVERY_LENS = pytest.mark.parametrize("lens", LENSES.values(), ids=LENSES.keys())
-
-
-@pytest.fixture(scope="module")
-def room():
-    return Room(seed=0)
-
-
-@pytest.fixture(scope="module")
-def pose(room):
-    return room.trajectory(23.0)
 
 
 @pytest.fixture(scope="module")
@@ -61,16 +51,6 @@ def project(lens, points):
     return cv2.projectPoints(points, none, none, k, d)[0][:, 0]
 
 
-def distorted(lens, image):
-    """Return what the lens makes of a scene, from a picture of it by the wide camera."""
-    u, v = np.meshgrid(np.arange(lens.camera.width, dtype=np.float64), np.arange(lens.camera.height))
-    pixels = np.stack([u, v], axis=-1).reshape(-1, 1, 2)
-    undistort = cv2.fisheye.undistortPoints if lens.model == "equidistant" else cv2.undistortPoints
-    rays = undistort(pixels, lens.camera.k, np.array(lens.coefficients)).reshape(*u.shape, 2)
-    source = (rays * (WIDE.fx, WIDE.fy) + (WIDE.cx, WIDE.cy)).astype(np.float32)
-    return cv2.remap(image, source, None, cv2.INTER_LINEAR)
-
-
 @EVERY_LENS
 def test_a_rectified_pixel_is_taken_from_where_opencv_projects_its_points(lens):
     view = lens.rectified.resized(160, 120)
@@ -87,7 +67,7 @@ def test_a_rectified_pixel_is_taken_from_where_opencv_projects_its_points(lens):
 @pytest.mark.parametrize("size", [(160, 120), (640, 480)])
 def test_a_rectified_picture_is_that_of_a_pinhole_camera(lens, size, room, pose, wide_view):
     rectify = Rectifier(lens, lens.rectified.resized(*size))
-    found = rectify(distorted(lens, wide_view[0])).astype(float)
+    found = rectify(distorted(lens, wide_view[0], WIDE)).astype(float)
     expected, _ = room.render(lens.rectified, rectified_pose(lens, pose))
     expected = cv2.resize(expected, size, interpolation=cv2.INTER_AREA)
     shown = lens.shows(rectify.view)
@@ -104,7 +84,7 @@ def test_depth_of_the_rectified_picture_is_that_of_the_pinhole_camera(lens, room
     rays = np.concatenate([WIDE.rays(), np.ones((1200, 1600, 1), np.float32)], axis=2)
     # Depth is along the rectified axis.
     along = rays @ np.reshape(lens.rotation, (3, 3))[2].astype(np.float32) * wide_view[1]
-    found = cv2.remap(distorted(lens, along), *lens.pixels_of(lens.rectified), cv2.INTER_LINEAR)
+    found = cv2.remap(distorted(lens, along, WIDE), *lens.pixels_of(lens.rectified), cv2.INTER_LINEAR)
     _, expected = room.render(lens.rectified, rectified_pose(lens, pose))
     valid = lens.shows(lens.rectified)
     error = np.abs(found / expected - 1)[slice(None) if valid is None else valid]

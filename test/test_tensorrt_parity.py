@@ -30,6 +30,7 @@ def test_rendered_rooms_are_of_the_models_size_and_always_the_same():
     assert frames.shape == (2, info.input_height, info.input_width, 3) and frames.dtype == np.uint8
     assert frames[0].std() > 10 and not np.array_equal(frames[0], frames[1])
     np.testing.assert_array_equal(frames, calibration_frames(info, count=2))
+    assert len({frame.tobytes() for frame in calibration_frames(info, count=20)}) == 20
 
 
 def test_images_of_the_robot_are_resampled_and_taken_from_the_start(tmp_path):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import logging
 import os
 import platform
@@ -33,21 +32,21 @@ from rich.table import Table
 from torch.utils.data import Subset
 
 from depth_estimation_ros.backends import BackendError, create_backend
-from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.backends.tensorrt.parity import calibration_frames
 from depth_estimation_ros.estimator import DepthEstimator
 from depth_estimation_ros.model import Model, ModelInfo, load_model
 from depth_estimation_ros.quantize import KEEP, quantize
-from depth_estimation_ros.synthetic import Room
+from depth_estimation_ros.resample import shrink
+from training.bench_gpu.networks import random_resnet50
 from training.checkpoint import Checkpoint
-from training.data.kinect import COLOUR_CAMERA
+from training.data.association import sample_evenly
 from training.evaluate import evaluate, open_frames
 from training.export import DECODERS, export
-from training.models import build_network
+from training.files import write_json
 from training.models.up_projection import naive
 from training.predictor import Predictor
 from training.protocols import PROTOCOLS
 
-WIDTH, HEIGHT = 304, 228
 ENGINES = {"cpu": "ONNX Runtime", "openvino": "OpenVINO"}
 # What an int8 model keeps in float; None for a model that is float.
 PRECISIONS = {"float32": None, "int8 encoder": KEEP, "int8": ()}
@@ -95,7 +94,7 @@ def network_everywhere(
     dict
         Estimators by name; the naive network is the first.
     """
-    frames, models = _room_frames(info, 8), {}
+    frames, models = calibration_frames(info), {}
     for decoder in DECODERS:
         path = folder / f"{info.name}_{decoder}.onnx"
         export(Checkpoint(network, {}, "0" * 64), info, path, False, frames[:2], decoder)
@@ -159,7 +158,7 @@ def measure(estimators: dict[str, DepthEstimator], rounds: int) -> dict[str, dic
     dict
         By name, milliseconds of an inference: ``ms``, the median, and ``least_ms``, which others' load spares most.
     """
-    batch = _room_frames(next(iter(estimators.values())).model.info, 1)
+    batch = calibration_frames(next(iter(estimators.values())).model.info, count=1)
     times: dict[str, list[float]] = {name: [] for name in estimators}
     for i in track(range(-2, rounds), description="measuring", transient=True):
         for name, estimator in estimators.items():
@@ -173,11 +172,10 @@ def measure(estimators: dict[str, DepthEstimator], rounds: int) -> dict[str, dic
 
 def resnet50(folder: Path, engines: list[str], threads: int, rounds: int) -> dict:
     """Time the paper's network with random weights; title and rows for `show`."""
-    torch.manual_seed(0)
-    network = build_network("resnet_up_projection").eval()
-    info = ModelInfo("resnet50", WIDTH, HEIGHT, 259.6, 0.5, 10.0, "nothing", "Apache-2.0", "0" * 64)
+    network, info = random_resnet50()
     rows = measure(network_everywhere(network, info, folder, engines, threads), rounds)
-    return {"title": f"ResNet-50 with up-projection, {WIDTH}x{HEIGHT}, random weights, {threads} threads", "rows": rows}
+    size = f"{info.input_width}x{info.input_height}"
+    return {"title": f"ResNet-50 with up-projection, {size}, random weights, {threads} threads", "rows": rows}
 
 
 def exported(model: Model, folder: Path, engines: list[str], options: argparse.Namespace) -> dict:
@@ -185,7 +183,7 @@ def exported(model: Model, folder: Path, engines: list[str], options: argparse.N
     if options.data:
         frames = _training_frames(model, options.data, options.depth_scale)
     else:
-        frames = _room_frames(model.info, CALIBRATION_FRAMES)
+        frames = calibration_frames(model.info, count=CALIBRATION_FRAMES)
     estimators = on_every_engine(model, frames, folder, engines, options.threads)
     rows = measure(estimators, options.rounds)
     if options.data:
@@ -200,7 +198,7 @@ def accuracy(
     """Return the metrics of every estimator on test frames of NYU Depth v2, Eigen protocol; all of them for count 0."""
     protocol = PROTOCOLS["eigen"]
     frames, names = open_frames(data, "test", depth_scale, protocol)
-    chosen = _spread(len(names), count or len(names))
+    chosen = sample_evenly(range(len(names)), count)
     frames, names = Subset(frames, chosen), [names[i] for i in chosen]
     found = {}
     for name, estimator in estimators.items():
@@ -212,19 +210,9 @@ def accuracy(
 def _training_frames(model: Model, data: Path, depth_scale: float) -> np.ndarray:
     """Return calibration images, uint8 [N, H, W, 3], of a dataset's training frames."""
     frames, names = open_frames(data, "train", depth_scale, PROTOCOLS["eigen"])
-    preprocess = DepthEstimator(model, None).preprocess
-    return np.concatenate([preprocess(frames[i]["image"].numpy()) for i in _spread(len(names), CALIBRATION_FRAMES)])
-
-
-def _room_frames(info: ModelInfo, count: int) -> np.ndarray:
-    """Return views of a synthetic room, uint8 [N, H, W, 3]."""
-    view, room = COLOUR_CAMERA.resized(info.input_width, info.input_height), Room(0)
-    camera = PinholeCamera.from_fov(view.width, view.height, 2 * np.arctan(view.width / 2 / view.fx))
-    return np.stack([room.render(camera, room.trajectory(3.0 * i))[0] for i in range(count)])
-
-
-def _spread(total: int, count: int) -> list[int]:
-    return np.linspace(0, total - 1, min(total, count)).round().astype(int).tolist()
+    size = model.info.input_width, model.info.input_height
+    chosen = sample_evenly(range(len(names)), CALIBRATION_FRAMES)
+    return np.stack([shrink(frames[i]["image"].numpy(), *size) for i in chosen])
 
 
 def show(result: dict, console: Console) -> None:
@@ -255,9 +243,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--skip-network", action="store_true", help="leave out the network with random weights")
     parser.add_argument("--output", type=Path, default=Path("bench_output/engines.json"), help="JSON file to write")
     options = parser.parse_args(arguments)
-    # What exporter and quantiser advise has been seen to.
+    # What the quantiser advises has been seen to.
     logging.getLogger().setLevel(logging.ERROR)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     torch.set_num_threads(options.threads)
     console = Console()
     report = {
@@ -267,8 +254,8 @@ def main(arguments: list[str] | None = None) -> int:
         "results": [],
     }
     try:
-        if min(options.threads, options.rounds) < 1:
-            raise ValueError("--threads and --rounds must be at least 1")
+        if min(options.threads, options.rounds) < 1 or options.frames < 0:
+            raise ValueError("--threads and --rounds must be at least 1, and --frames not negative")
         models = [load_model(name) for name in options.model]
         engines = _installed()
         options.output.parent.mkdir(parents=True, exist_ok=True)
@@ -278,9 +265,7 @@ def main(arguments: list[str] | None = None) -> int:
             if not options.skip_network:
                 report["results"].append(resnet50(Path(folder), engines, options.threads, options.rounds))
             report["results"] += [exported(model, Path(folder), engines, options) for model in models]
-        partial = options.output.with_name(options.output.name + ".part")
-        partial.write_text(json.dumps(report, indent=2) + "\n")
-        partial.replace(options.output)
+        write_json(options.output, report)
     except (ValueError, OSError, BackendError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

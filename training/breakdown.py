@@ -57,9 +57,9 @@ class Calibration:
     def __init__(self):
         self._within, self._pixels, self._variance = np.zeros(len(LEVELS)), 0, 0.0
 
-    def add(self, depth: np.ndarray, truth: np.ndarray, log_variance: np.ndarray, mask: np.ndarray) -> None:
-        """Add an image: metres, the logarithm of square metres, and the pixels that count."""
-        variance = np.exp(log_variance[mask].astype(np.float64))
+    def add(self, depth: np.ndarray, truth: np.ndarray, deviation: np.ndarray, mask: np.ndarray) -> None:
+        """Add an image: metres, one standard deviation of each depth's error, and the pixels that count."""
+        variance = deviation[mask].astype(np.float64) ** 2
         scaled = np.abs(depth[mask] - truth[mask]) / np.sqrt(0.5 * variance)
         self._within += [(scaled <= -math.log1p(-level)).sum() for level in LEVELS]
         self._pixels += scaled.size

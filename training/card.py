@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import torch
 
 from depth_estimation_ros.evaluation.metrics import METRICS
 from depth_estimation_ros.model import load_model
+from training.files import write_whole
 
 if TYPE_CHECKING:
     from training.checkpoint import Checkpoint
@@ -94,7 +94,7 @@ def write_card(model: Path, checkpoint: Checkpoint) -> Path:
         sha256=known.sha256,
         source=info.source_sha256,
     )
-    _write(card, content)
+    write_whole(card, content)
     return card
 
 
@@ -126,7 +126,7 @@ def enter_figures(card: Path, sha256: str, what: str, figures: dict[str, float])
     rows, *rest = content[start:].split("\n\n", 1)
     kept = [row for row in rows.splitlines() if row and not row.startswith(f"| {what} |")]
     kept.append(f"| {what} | {' | '.join(f'{figures[name]:.3f}' for name in METRICS)} |")
-    _write(card, content[:start] + "\n".join(kept) + "\n" + "".join("\n" + part for part in rest))
+    write_whole(card, content[:start] + "\n".join(kept) + "\n" + "".join("\n" + part for part in rest))
 
 
 def check_card(card: Path, sha256: str) -> None:
@@ -167,12 +167,3 @@ def _recipe(checkpoint: Checkpoint) -> str:
     if data.get("held_out"):
         parts.append(f"{data['held_out']:.0%} of the training frames held out")
     return "; ".join(parts)
-
-
-def _write(card: Path, content: str) -> None:
-    draft = card.with_name(card.name + ".part")
-    try:
-        draft.write_text(content)
-        os.replace(draft, card)
-    finally:
-        draft.unlink(missing_ok=True)

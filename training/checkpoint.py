@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 from dataclasses import dataclass, field
@@ -13,8 +12,9 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from torch import nn
 
-from training.models import build_network
-from training.weights import read_file
+from training.files import sha256_of
+from training.models import build_network, from_scratch
+from training.weights import of_network, read_file
 
 
 @dataclass(frozen=True)
@@ -48,19 +48,14 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """
     content = read_file(path, "checkpoint")
     try:
-        options = dict(content["hyper_parameters"]["network"])
         # Where the training started from is of no matter any more, and may not exist here.
-        for source in ("pretrained", "encoder_weights"):
-            options.pop(source, None)
-        network = build_network(**options)
-        prefix = "network."
-        state = {k[len(prefix) :]: v for k, v in content["state_dict"].items() if k.startswith(prefix)}
-        network.load_state_dict(state)
+        network = build_network(**from_scratch(content["hyper_parameters"]["network"]))
+        network.load_state_dict(of_network(content["state_dict"]))
         data = content["datamodule_hyper_parameters"]
-    except (RuntimeError, KeyError, TypeError) as error:
+    except (RuntimeError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"checkpoint {path} is not from `python -m training fit`: {reason}") from None
-    return Checkpoint(network.eval(), data, hashlib.sha256(Path(path).read_bytes()).hexdigest(), _recipe(content))
+    return Checkpoint(network.eval(), data, sha256_of(Path(path)), _recipe(content))
 
 
 def _recipe(content: dict[str, Any]) -> dict:

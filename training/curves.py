@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from training.pictures import empty_figure
+
 # What is drawn, one panel each: TensorBoard's tag and the axis' name.
 PANELS = {
     "train/loss": "loss: training (line), held-out frames (dashed)",
@@ -61,9 +63,7 @@ def draw_curves(runs: dict[str, Path], output: Path) -> None:
     output : pathlib.Path
         The picture to write.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 6), layout="constrained")
+    figure = empty_figure(10, 6)
     panels = dict(zip(PANELS, figure.subplots(2, 2).flat, strict=True))
     for name, run in runs.items():
         curves = read_curves(run)

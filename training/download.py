@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import time
@@ -19,6 +18,8 @@ from urllib.request import Request, urlopen
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
+from training.files import sha256_of, write_json
+
 ATTEMPTS = 10
 PAUSE = 1.0  # seconds before the next attempt
 TIMEOUT = 30.0  # seconds without a byte, after which a connection counts as cut
@@ -31,15 +32,6 @@ Result = TypeVar("Result")
 def cache_folder() -> Path:
     """Return the folder of downloads: ``depth_estimation_ros`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "depth_estimation_ros"
-
-
-def sha256_of(path: Path) -> str:
-    """Return a file's sha256 in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def fetch(url: str, folder: Path, read: Callable[[Path], Result]) -> Result:
@@ -73,7 +65,7 @@ def fetch(url: str, folder: Path, read: Callable[[Path], Result]) -> Result:
             get = _from_folder if target.exists() else _from_network
             result, digest = get(url, target, record.get(url), read)
             if url not in record:
-                _write_record(folder, record | {url: digest})
+                write_json(folder / RECORD, record | {url: digest})
             return result
     except OSError as error:
         raise ValueError(f"cannot keep the download in {folder}: {error.strerror or error}") from None
@@ -120,12 +112,6 @@ def _read_record(folder: Path) -> dict[str, str]:
     if not isinstance(record, dict):
         raise ValueError(f"{path} is damaged: delete it, and the next download will be recorded anew")
     return record
-
-
-def _write_record(folder: Path, record: dict[str, str]) -> None:
-    draft = folder / (RECORD + ".part")
-    draft.write_text(json.dumps(record, indent=2) + "\n")
-    os.replace(draft, folder / RECORD)
 
 
 @contextmanager

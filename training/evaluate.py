@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import math
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 from rich.progress import track
 from torch.utils.data import Dataset
 
 from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.camera import PinholeCamera
-from depth_estimation_ros.estimator import DepthEstimator
+from depth_estimation_ros.estimator import DepthEstimator, DepthMap
 from depth_estimation_ros.evaluation.metrics import METRICS, DepthMetrics
 from depth_estimation_ros.model import load_model
 from training.breakdown import Calibration, ErrorByDistance
 from training.card import check_card, enter_figures
 from training.data.folder import PreparedFolder, split_names
 from training.data.kinect import COLOUR_CAMERA
+from training.files import refuse_missing_folder, write_csv, write_image, write_json
 from training.pictures import calibration_picture, frame_picture
 from training.predictor import MedianPredictor, Predictor
 from training.protocols import PROTOCOLS, Protocol
@@ -41,15 +39,15 @@ class Evaluation:
     by_distance: ErrorByDistance = field(default_factory=ErrorByDistance)
     calibration: Calibration = field(default_factory=Calibration)
 
-    def add(self, name: str, depth: np.ndarray, truth: np.ndarray, log_variance: np.ndarray | None = None) -> None:
-        """Add a frame, [h, w] metres each, 0 where the truth is unknown and NaN where the estimate is invalid."""
-        depth, mask = self.protocol.compared(depth, truth)
+    def add(self, name: str, estimate: DepthMap, truth: np.ndarray) -> None:
+        """Add a frame: its estimate, and the truth at the same size, [h, w] metres, 0 where unknown."""
+        depth, mask = self.protocol.compared(estimate.depth, truth)
         self.names.append(name)
         self.metrics.add(depth, truth, mask)
         self.by_distance.add(depth, truth, mask)
-        if log_variance is not None:
+        if estimate.deviation is not None:
             # What is no estimate says nothing of its certainty.
-            self.calibration.add(depth, truth, log_variance, mask & ~np.isnan(log_variance))
+            self.calibration.add(depth, truth, estimate.deviation, mask & ~np.isnan(estimate.deviation))
 
     def mean(self) -> dict[str, float]:
         """Return the mean of the per-image metrics."""
@@ -82,11 +80,9 @@ class Evaluation:
 
     def write_csv(self, path: Path) -> None:
         """Write one line a frame: its name, the metrics, and the number of pixels that count."""
-        with open(path, "w", newline="") as file:
-            table = csv.DictWriter(file, ("name", *METRICS, "pixels"), lineterminator="\n")
-            table.writeheader()
-            rows = zip(self.names, self.metrics.per_image, strict=True)
-            table.writerows({"name": name, **row} for name, row in rows)
+        columns = (*METRICS, "pixels")
+        rows = zip(self.names, self.metrics.per_image, strict=True)
+        write_csv(path, ("name", *columns), ([name, *(row[column] for column in columns)] for name, row in rows))
 
 
 def evaluate(predictor: Predictor, frames: Dataset, names: list[str], protocol: Protocol) -> Evaluation:
@@ -116,8 +112,7 @@ def evaluate(predictor: Predictor, frames: Dataset, names: list[str], protocol: 
     found = Evaluation(protocol)
     for name, i in zip(names, track(range(len(frames)), description="evaluating"), strict=True):
         rgb, truth, camera = frame_of(frames, i)
-        depth, log_variance = predictor(rgb, camera)
-        found.add(name, depth, truth, log_variance)
+        found.add(name, predictor(rgb, camera), truth)
     return found
 
 
@@ -142,10 +137,10 @@ def write_pictures(found: Evaluation, predictor: Predictor, frames: Dataset, fol
     for kind, chosen in found.extremes(count).items():
         for rank, i in enumerate(chosen, 1):
             rgb, truth, camera = frame_of(frames, i)
-            depth, mask = found.protocol.compared(predictor(rgb, camera)[0], truth)
+            depth, mask = found.protocol.compared(predictor(rgb, camera).depth, truth)
             caption = f"{kind} {rank}: {found.names[i]}, abs_rel {found.metrics.per_image[i]['abs_rel']:.3f}"
             picture = frame_picture(rgb, truth, depth, mask, caption)
-            cv2.imwrite(str(folder / f"{kind}_{rank}_{found.names[i]}.png"), picture[..., ::-1])
+            write_image(folder / f"{kind}_{rank}_{found.names[i]}.png", picture)
     if found.calibration.used:
         calibration_picture(found.calibration.curve(), folder / "calibration.png")
 
@@ -253,9 +248,7 @@ def main() -> None:
     arguments = parser.parse_args()
     protocol = PROTOCOLS[arguments.protocol]
     try:
-        for path in filter(None, (arguments.json, arguments.csv)):
-            if not path.parent.is_dir():
-                raise ValueError(f"folder {path.parent} does not exist")
+        refuse_missing_folder(arguments.json, arguments.csv)
         data = (arguments.depth_scale, protocol)
         if arguments.model == "median":
             predictor = MedianPredictor(open_frames(arguments.data, "train", *data)[0])
@@ -268,7 +261,7 @@ def main() -> None:
         found = evaluate(predictor, frames, names, protocol)
         _print(found, f"{predictor.name} on {len(names)} {arguments.split} frames, {protocol.title}, no scaling")
         if arguments.json:
-            arguments.json.write_text(json.dumps(found.to_dict(), indent=2) + "\n")
+            write_json(arguments.json, found.to_dict())
         if arguments.csv:
             found.write_csv(arguments.csv)
         if arguments.card:

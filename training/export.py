@@ -21,17 +21,20 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.estimator import DepthEstimator
-from depth_estimation_ros.model import METADATA_KEY, ModelInfo
+from depth_estimation_ros.model import METADATA_KEY, OUTPUTS, ModelInfo
 from training.card import place_of_card, write_card
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.data.module import DepthData
+from training.files import refuse_missing_folder
 from training.models.up_projection import depth_to_space
 
 # The newest that TensorRT 8.5 (JetPack 5) reads.
 OPSET = 17
 # The file format of that time: older runtimes refuse newer ones.
 IR_VERSION = 8
+MIN_DEPTH = 0.5  # metres, of a Kinect
 DECODERS = ("conv_transpose", "depth_to_space")
 
 
@@ -77,6 +80,8 @@ def export(
         raise ValueError(f"decoder must be one of {', '.join(DECODERS)}, got {decoder!r}")
     network = _Outputs(checkpoint.network.to(memory_format=torch.contiguous_format), frames).eval()
     written = network if decoder == "conv_transpose" else depth_to_space(copy.deepcopy(network))
+    # It says at length that it converts to the older operator set.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     # A batch of two: the exporter would take a batch of one for a constant.
     program = torch.onnx.export(
         written,
@@ -109,6 +114,34 @@ def export(
                 raise ValueError(f"log_variance differs by up to {apart:.3f} from PyTorch's: {path} was not written")
         os.replace(draft, path)
     return difference
+
+
+def model_info(
+    checkpoint: Checkpoint, name: str, training_data: str, licence: str, min_depth: float = MIN_DEPTH
+) -> ModelInfo:
+    """
+    Return what a model file is to say of a network that ``python -m training fit`` trained.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        From `load_checkpoint`.
+    name, training_data, licence, min_depth
+        As in `ModelInfo`: what a checkpoint does not know.
+    """
+    data = checkpoint.data
+    height, width = data["input_size"]
+    return ModelInfo(
+        name=name,
+        input_width=width,
+        input_height=height,
+        focal_length=PinholeCamera(**data["camera"]).resized(width, height).focal_length,
+        min_depth=min_depth,
+        max_depth=data["depth_limit"],
+        training_data=training_data,
+        licence=licence,
+        source_sha256=checkpoint.sha256,
+    )
 
 
 def training_frames(data: dict, root: Path | None = None, count: int = 8) -> np.ndarray:
@@ -148,7 +181,7 @@ class _Outputs(torch.nn.Module):
         self.network = network
         with torch.inference_mode():
             output = network(torch.from_numpy(frames[:1]))
-        self.names = [name for name in ("depth", "log_variance") if name in output]
+        self.names = [name for name in OUTPUTS if name in output]
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
         output = self.network(image)
@@ -178,7 +211,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of the real frames to compare on; the training's without it")
     parser.add_argument("--training-data", required=True, help="what it was trained on, in words")
     parser.add_argument("--licence", required=True, help="licence of the weights, with what the data's terms ask")
-    parser.add_argument("--min-depth", type=float, default=0.5, help="nearest depth of the training data, metres")
+    parser.add_argument("--min-depth", type=float, default=MIN_DEPTH, help="nearest depth of the training data, metres")
     parser.add_argument(
         "--decoder",
         choices=DECODERS,
@@ -187,32 +220,16 @@ def main() -> None:
     )
     parser.add_argument("--half-weights", action="store_true", help="store weights as float16: half the file")
     arguments = parser.parse_args()
-    # The exporter says at length that it converts to the older operator set.
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
-        if not arguments.output.parent.is_dir():
-            raise ValueError(f"folder {arguments.output.parent} does not exist")
+        refuse_missing_folder(arguments.output)
         place_of_card(arguments.output)
         checkpoint = load_checkpoint(arguments.checkpoint)
-        data = checkpoint.data
-        height, width = data["input_size"]
-        camera = data["camera"]
-        fx, fy = camera["fx"] * width / camera["width"], camera["fy"] * height / camera["height"]
-        info = ModelInfo(
-            name=arguments.name or arguments.output.stem,
-            input_width=width,
-            input_height=height,
-            focal_length=math.sqrt(fx * fy),
-            min_depth=arguments.min_depth,
-            max_depth=data["depth_limit"],
-            training_data=arguments.training_data,
-            licence=arguments.licence,
-            source_sha256=checkpoint.sha256,
-        )
-        frames = training_frames(data, arguments.data)
+        name = arguments.name or arguments.output.stem
+        info = model_info(checkpoint, name, arguments.training_data, arguments.licence, arguments.min_depth)
+        frames = training_frames(checkpoint.data, arguments.data)
         difference = export(checkpoint, info, arguments.output, arguments.half_weights, frames, arguments.decoder)
         card = write_card(arguments.output, checkpoint)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"export: {error}")
     size = arguments.output.stat().st_size / 1e6
     print(f"{arguments.output}: {size:.1f} MB, ONNX Runtime within {difference:.1e} of PyTorch on {len(frames)} frames")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,14 +10,13 @@ import torch
 import torchvision
 from torch import nn
 
-from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.backends.tensorrt.parity import calibration_frames
 from depth_estimation_ros.model import ModelInfo
-from depth_estimation_ros.synthetic import Room
 from training.card import place_of_card, write_card
 from training.checkpoint import Checkpoint
 from training.data.kinect import COLOUR_CAMERA
-from training.download import sha256_of
 from training.export import export
+from training.files import sha256_of
 from training.models.fcrn import FcrnUpProj, InterleavedUpProjection
 from training.restricted_pickle import load_array_dict
 
@@ -104,7 +102,7 @@ def write_model(checkpoint: Checkpoint, path: Path) -> float:
     Returns
     -------
     float
-        Largest relative difference between ONNX Runtime and PyTorch, on views of a rendered room.
+        Largest relative difference between ONNX Runtime and PyTorch, on views of rendered rooms.
 
     Raises
     ------
@@ -124,10 +122,7 @@ def write_model(checkpoint: Checkpoint, path: Path) -> float:
         licence="BSD-2-Clause (Iro Laina), from images of NYU Depth v2 and ImageNet, whose terms ask for research use",
         source_sha256=checkpoint.sha256,
     )
-    field_of_view = 2 * math.atan(INPUT_WIDTH / 2 / FOCAL_LENGTH)
-    camera, room = PinholeCamera.from_fov(INPUT_WIDTH, INPUT_HEIGHT, field_of_view), Room(0)
-    frames = np.stack([room.render(camera, room.trajectory(seconds))[0] for seconds in (0.0, 15.0)])
-    difference = export(checkpoint, info, path, half_weights=False, frames=frames)
+    difference = export(checkpoint, info, path, half_weights=False, frames=calibration_frames(info, count=2))
     write_card(path, checkpoint)
     return difference
 

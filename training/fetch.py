@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
 from training.download import cache_folder, fetch
+from training.files import refuse_missing_folder
 
 
 def main(args: list[str] | None = None) -> None:
@@ -25,11 +25,8 @@ def main(args: list[str] | None = None) -> None:
         from training import fcrn
     except ModuleNotFoundError as error:
         sys.exit(f"fetch_model: {error.name} is missing: pip install 'depth_estimation_ros[training]'")
-    # The exporter says at length that it converts to the older operator set.
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
-        if not arguments.output.parent.is_dir():
-            raise ValueError(f"folder {arguments.output.parent} does not exist")
+        refuse_missing_folder(arguments.output)
         if arguments.output.is_dir():
             raise ValueError(f"{arguments.output} is a folder: give the name of a file")
         checkpoint = fcrn.load(arguments.file) if arguments.file else fetch(fcrn.URL, cache_folder(), fcrn.load)

@@ -27,6 +27,7 @@ from depth_estimation_ros.estimator import DepthEstimator
 from depth_estimation_ros.geometry.focal_crop import training_window
 from depth_estimation_ros.resample import shrink
 from depth_estimation_ros.synthetic.room import Room
+from training.data.association import sample_evenly
 from training.evaluate import frame_of, open_frames
 from training.protocols import PROTOCOLS
 
@@ -226,8 +227,8 @@ def main(arguments: list[str] | None = None) -> int:
         estimator = DepthEstimator.load(options.model)
         if options.data:
             frames, names = open_frames(options.data, "test", options.depth_scale, PROTOCOLS["eigen"])
-            chosen = np.unique(np.linspace(0, len(names) - 1, min(options.frames, len(names))).round().astype(int))
-            shown = (frame_of(frames, int(i)) for i in track(chosen, description="frames"))
+            chosen = sample_evenly(range(len(names)), options.frames)
+            shown = (frame_of(frames, i) for i in track(chosen, description="frames"))
             title = f"{len(chosen)} frames presented in other ways, against the whole frame"
             console.print(compare_frames(estimator, shown).table(title))
         console.print(compare_rooms(estimator).table("rendered rooms, against their true depth"))

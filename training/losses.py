@@ -69,7 +69,7 @@ def laplace_nll(output: Output, target: torch.Tensor) -> torch.Tensor:
 
 def log_l1(output: Output, target: torch.Tensor) -> torch.Tensor:
     """Mean absolute difference of the logarithms: the relative error, for small errors."""
-    return _log_difference(output["depth"], target).abs().sum() / (target > 0).sum().clamp(min=1)
+    return _mean(_log_difference(output["depth"], target).abs(), target)
 
 
 def log_gradient(output: Output, target: torch.Tensor, scales: int = 3) -> torch.Tensor:
@@ -108,9 +108,7 @@ def bin_cross_entropy(output: Output, target: torch.Tensor) -> torch.Tensor:
     centres = LOG_BINS.to(target.device).view(1, -1, 1, 1)
     sigma = 2 * (LOG_BINS[1] - LOG_BINS[0]).item()
     soft = torch.softmax(-0.5 * ((target.clamp(min=1e-3).log() - centres) / sigma) ** 2, dim=1)
-    entropy = -(soft * output["bin_scores"].log_softmax(dim=1)).sum(dim=1, keepdim=True)
-    known = target > 0
-    return (entropy * known).sum() / known.sum().clamp(min=1)
+    return _mean(-(soft * output["bin_scores"].log_softmax(dim=1)).sum(dim=1, keepdim=True), target)
 
 
 def _mean(value: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from depth_estimation_ros.preview import INVALID_COLOUR, colour_depth, render_preview
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Relative error that is shown brightest.
 LARGE_ERROR = 0.5
@@ -78,6 +82,15 @@ def _titled(panel: np.ndarray, text: str) -> np.ndarray:
     return np.vstack([title, panel])
 
 
+def empty_figure(width: float, height: float) -> Figure:
+    """Return a figure of matplotlib, inches; ValueError if matplotlib is not installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ValueError("the picture needs matplotlib: pip install matplotlib") from None
+    return Figure(figsize=(width, height), layout="constrained")
+
+
 def calibration_picture(curve: list[dict[str, float]], path: Path) -> None:
     """
     Draw how often the truth lies in the interval in which the model expects it.
@@ -88,17 +101,8 @@ def calibration_picture(curve: list[dict[str, float]], path: Path) -> None:
         Of `training.breakdown.Calibration.curve`.
     path : pathlib.Path
         The PNG file.
-
-    Raises
-    ------
-    ValueError
-        If matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ValueError("the calibration curve needs matplotlib: pip install matplotlib") from None
-    figure = Figure(figsize=(4.5, 4.5), layout="constrained")
+    figure = empty_figure(4.5, 4.5)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.7", label="calibrated")
     axes.plot([row["expected"] for row in curve], [row["observed"] for row in curve], marker="o", label="model")

@@ -8,7 +8,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from depth_estimation_ros.camera import PinholeCamera
-from depth_estimation_ros.estimator import DepthEstimator
+from depth_estimation_ros.estimator import DepthEstimator, DepthMap
 
 
 class Predictor:
@@ -27,7 +27,7 @@ class Predictor:
         self.estimator, self.flip = estimator, flip
         self.name = estimator.model.info.name
 
-    def __call__(self, rgb: np.ndarray, camera: PinholeCamera) -> tuple[np.ndarray, np.ndarray | None]:
+    def __call__(self, rgb: np.ndarray, camera: PinholeCamera) -> DepthMap:
         """
         Estimate an image.
 
@@ -40,25 +40,20 @@ class Predictor:
 
         Returns
         -------
-        depth : numpy.ndarray
-            [h, w] metres, NaN where invalid.
-        log_variance : numpy.ndarray or None
-            [h, w], logarithm of the error's variance in square metres, NaN where depth is, from models that give it;
-            with ``flip`` of the two estimates' mean variance.
+        DepthMap
+            At the image's size; the deviation with ``flip`` is that of the two estimates' mean variance.
         """
-        depth, log_variance = self._once(rgb, camera)
+        once = self._once(rgb, camera)
         if not self.flip:
-            return depth, log_variance
-        mirrored, other = (
-            a if a is None else a[:, ::-1] for a in self._once(np.ascontiguousarray(rgb[:, ::-1]), camera)
-        )
-        if log_variance is not None:
-            log_variance = np.logaddexp(log_variance, other) - np.float32(math.log(2))
-        return 0.5 * (depth + mirrored), log_variance
+            return once
+        mirrored = self._once(np.ascontiguousarray(rgb[:, ::-1]), camera)
+        depth, deviation = 0.5 * (once.depth + mirrored.depth[:, ::-1]), once.deviation
+        if deviation is not None:
+            deviation = np.hypot(deviation, mirrored.deviation[:, ::-1]) * np.float32(math.sqrt(0.5))
+        return DepthMap(depth, camera, deviation)
 
-    def _once(self, rgb: np.ndarray, camera: PinholeCamera) -> tuple[np.ndarray, np.ndarray | None]:
-        found = self.estimator.estimate(rgb, camera).resized(camera.width, camera.height)
-        return found.depth, None if found.deviation is None else 2 * np.log(found.deviation)
+    def _once(self, rgb: np.ndarray, camera: PinholeCamera) -> DepthMap:
+        return self.estimator.estimate(rgb, camera).resized(camera.width, camera.height)
 
 
 class MedianPredictor:
@@ -78,6 +73,6 @@ class MedianPredictor:
         depths[depths == 0] = np.nan
         self._median = np.nanmedian(depths, axis=0)
 
-    def __call__(self, rgb: np.ndarray, camera: PinholeCamera) -> tuple[np.ndarray, None]:
-        """Return the median map, [h, w] metres, whatever the image."""
-        return self._median, None
+    def __call__(self, rgb: np.ndarray, camera: PinholeCamera) -> DepthMap:
+        """Return the median map, whatever the image."""
+        return DepthMap(self._median, camera)

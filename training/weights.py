@@ -42,6 +42,11 @@ def read_file(path: str | Path, what: str = "file") -> dict[str, Any]:
     return content
 
 
+def of_network(state: dict) -> dict:
+    """Return the part of a checkpoint's state dict that is the network's, by the network's own names."""
+    return {name.removeprefix(_PREFIX): v for name, v in state.items() if str(name).startswith(_PREFIX)}
+
+
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     """
     Read a network's weights by name.
@@ -58,8 +63,8 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     """
     content = read_file(path, "weights")
     state = content.get("state_dict", content)
-    if isinstance(state, dict) and any(str(name).startswith(_PREFIX) for name in state):
-        state = {name.removeprefix(_PREFIX): v for name, v in state.items() if str(name).startswith(_PREFIX)}
+    if isinstance(state, dict):
+        state = of_network(state) or state
     tensors = {name: v for name, v in state.items() if isinstance(v, torch.Tensor)} if isinstance(state, dict) else {}
     if not tensors:
         raise ValueError(f"weights {path} holds no weights by name")

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import sys
+from dataclasses import asdict
 
 import cv2
 import numpy as np
@@ -45,7 +46,7 @@ def folder(tmp_path_factory):
         cv2.imwrite(str(root / "rgb" / f"{i:04d}.png"), np.full((240, 320, 3), 30 * i, np.uint8))
         cv2.imwrite(str(root / "depth" / f"{i:04d}.png"), np.full((240, 320), 25 * i, np.uint8))
     scipy.io.savemat(root / "splits.mat", {"trainNdxs": [[i] for i in range(1, 7)], "testNdxs": [[7], [8]]})
-    camera = {name: getattr(NYU_HALF, name) for name in ("width", "height", "fx", "fy", "cx", "cy")}
+    camera = asdict(NYU_HALF)
     data = DepthData(str(root), "splits.mat", 10 / 255, camera, (60, 80), (15, 20), batch_size=3, workers=0, held_out=0)
     network = {"name": "plain", "channels": [8] * 7, "poolings": 2}
     task = DepthTask(network, {"l1": 1.0, "log_l1": 0.5}, lambda p: torch.optim.Adam(p, 3e-3, weight_decay=1e-4))

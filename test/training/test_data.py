@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
@@ -224,7 +225,7 @@ def test_depth_data_reads_the_labelled_set_itself(tmp_path):
         file["images"] = np.zeros((20, 3, 160, 120), np.uint8)
         file["depths"] = np.ones((20, 160, 120), np.float32) * np.arange(1, 21, dtype=np.float32)[:, None, None] / 4
     scipy.io.savemat(tmp_path / "splits.mat", {"trainNdxs": np.arange(1, 17)[:, None], "testNdxs": [[17]]})
-    camera = {name: getattr(CAMERA, name) for name in ("width", "height", "fx", "fy", "cx", "cy")}
+    camera = asdict(CAMERA)
     data = DepthData(
         str(tmp_path / "labeled.mat"), "splits.mat", 1.0, camera, (60, 80), (30, 40), batch_size=4, held_out=0.25
     )
@@ -252,7 +253,7 @@ def test_the_loaders_benchmark_measures_and_names_mistakes(folder):
 
 
 def test_fewer_frames_than_a_batch_are_refused(folder):
-    camera = {name: getattr(CAMERA, name) for name in ("width", "height", "fx", "fy", "cx", "cy")}
+    camera = asdict(CAMERA)
     data = DepthData(str(folder), "split.txt", 0.001, camera, (60, 80), (30, 40), batch_size=4, held_out=0)
     data.setup()
     with pytest.raises(ValueError, match="3 training frames do not make a batch of 4"):
@@ -261,7 +262,7 @@ def test_fewer_frames_than_a_batch_are_refused(folder):
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_the_same_seed_gives_the_same_frames_whatever_the_number_of_workers(folder, workers):
-    camera = {name: getattr(CAMERA, name) for name in ("width", "height", "fx", "fy", "cx", "cy")}
+    camera = asdict(CAMERA)
     augmented = {"augmentation": Augmentation(noise=5), "batch_size": 1, "held_out": 0}
     alone, helped = (
         DepthData(str(folder), "split.txt", 0.001, camera, (60, 80), (30, 40), workers=w, **augmented)

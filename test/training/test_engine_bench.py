@@ -26,7 +26,7 @@ def test_every_row_computes_the_same_depth(engines, tmp_path):
     rows = bench.network_everywhere(network, INFO, tmp_path, engines, threads=1)
     assert list(rows)[:2] == ["PyTorch, naive", "PyTorch"]
     assert len(rows) == 2 + 2 * 3 * len(engines)
-    images = bench._room_frames(INFO, 2)
+    images = bench.calibration_frames(INFO, count=2)
     depths = {name: estimator.backend.infer(images)["depth"] for name, estimator in rows.items()}
     expected = depths["PyTorch, naive"]
     for name, depth in depths.items():

@@ -19,6 +19,7 @@ import scipy.io  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from depth_estimation_ros import DepthEstimator, PinholeCamera  # noqa: E402
+from depth_estimation_ros.estimator import DepthMap  # noqa: E402
 from depth_estimation_ros.model import METADATA_KEY, ModelInfo  # noqa: E402
 from training.breakdown import LEVELS, Calibration, ErrorByDistance  # noqa: E402
 from training.evaluate import NYU_FULL, NYU_HALF, Evaluation  # noqa: E402
@@ -106,8 +107,8 @@ def test_one_protocol_averages_images_and_the_other_pixels():
     full, sparse = np.ones((480, 640), np.float32), np.zeros((480, 640), np.float32)
     sparse[100:110, 100:110] = 1
     for evaluation in found.values():
-        evaluation.add("full", 1.1 * full, full)
-        evaluation.add("sparse", 1.5 * full, sparse)
+        evaluation.add("full", DepthMap(1.1 * full), full)
+        evaluation.add("sparse", DepthMap(1.5 * full), sparse)
     figures = {name: PROTOCOLS[name].figures(found[name].metrics)["abs_rel"] for name in PROTOCOLS}
     assert figures["eigen"] == pytest.approx((0.1 + 0.5) / 2, rel=1e-5)
     assert figures["fcrn"] == pytest.approx((0.1 * 307200 + 0.5 * 100) / 307300, rel=1e-5)
@@ -131,7 +132,7 @@ def test_a_model_is_calibrated_if_it_claims_the_variance_of_its_errors(claimed, 
     truth = np.full((300, 300), 5.0)
     calibration = Calibration()
     depth = truth + rng.laplace(0, 0.5, truth.shape)
-    calibration.add(depth, truth, np.full(truth.shape, math.log(0.5 * claimed)), np.ones(truth.shape, bool))
+    calibration.add(depth, truth, np.full(truth.shape, math.sqrt(0.5 * claimed)), np.ones(truth.shape, bool))
     for row in calibration.curve():
         # With b claimed r times as large, 1 - (1 - p)^r of the errors lie inside.
         assert row["observed"] == pytest.approx(1 - (1 - row["expected"]) ** math.sqrt(claimed), abs=0.01)
@@ -144,7 +145,7 @@ def test_a_model_is_calibrated_if_it_claims_the_variance_of_its_errors(claimed, 
 def test_the_worst_and_the_best_frames_are_found():
     found = Evaluation(PROTOCOLS["fcrn"])
     for name, factor in (("a", 1.2), ("b", 1.0), ("c", 1.5)):
-        found.add(name, np.full((4, 4), factor), np.ones((4, 4)))
+        found.add(name, DepthMap(np.full((4, 4), factor)), np.ones((4, 4)))
     chosen = {kind: [found.names[i] for i in frames] for kind, frames in found.extremes(2).items()}
     assert chosen == {"worst": ["c", "a"], "best": ["b", "a"]}
 
@@ -152,20 +153,19 @@ def test_the_worst_and_the_best_frames_are_found():
 def test_flip_averaging_averages_with_the_mirrored_image(tmp_path):
     estimator = DepthEstimator.load(write_model(tmp_path / "ramp.onnx", ramp=True, log_variance=-1.0))
     grey = np.full((240, 320, 3), 51, np.uint8)
-    once, _ = Predictor(estimator)(grey, NYU_HALF)
-    both, log_variance = Predictor(estimator, flip=True)(grey, NYU_HALF)
+    once, both = Predictor(estimator)(grey, NYU_HALF).depth, Predictor(estimator, flip=True)(grey, NYU_HALF)
     assert once[0, -1] == pytest.approx(2 * once[0, 0], rel=1e-5)
-    np.testing.assert_allclose(both, 1.5 * once[0, 0], rtol=1e-4)
-    np.testing.assert_allclose(log_variance, -1.0, atol=1e-5)
+    np.testing.assert_allclose(both.depth, 1.5 * once[0, 0], rtol=1e-4)
+    np.testing.assert_allclose(both.deviation, math.exp(-0.5), rtol=1e-5)
 
 
-def test_the_variance_goes_with_the_focal_length_as_depth_does(tmp_path):
+def test_the_deviation_goes_with_the_focal_length_as_depth_does(tmp_path):
     estimator = DepthEstimator.load(write_model(tmp_path / "sure.onnx", log_variance=-1.0))
     grey = np.full((240, 320, 3), 51, np.uint8)
     tele = PinholeCamera(320, 240, 2 * NYU_HALF.fx, 2 * NYU_HALF.fy, NYU_HALF.cx, NYU_HALF.cy)
-    depth, log_variance = Predictor(estimator)(grey, tele)
-    np.testing.assert_allclose(depth, 2 * FACTOR * 2.0, rtol=1e-4)
-    np.testing.assert_allclose(log_variance, -1.0 + 2 * math.log(2), atol=1e-4)
+    found = Predictor(estimator)(grey, tele)
+    np.testing.assert_allclose(found.depth, 2 * FACTOR * 2.0, rtol=1e-4)
+    np.testing.assert_allclose(found.deviation, 2 * math.exp(-0.5), rtol=1e-4)
 
 
 def test_the_command_writes_figures_frames_and_pictures(folder, tmp_path):
@@ -252,5 +252,5 @@ def test_the_median_of_the_training_depths_is_blind_to_the_image(folder):
     assert result.returncode == 0, result.stderr
     assert "median of the training depths on 3 test frames" in result.stdout
     frames = [{"depth": torch.tensor([[[1.0, 0.0, 5.0]]])}, {"depth": torch.tensor([[[3.0, 2.0, 5.0]]])}]
-    depth, log_variance = MedianPredictor(frames)(np.zeros((1, 3, 3), np.uint8), NYU_HALF)
-    assert depth.tolist() == [[2.0, 2.0, 5.0]] and log_variance is None
+    found = MedianPredictor(frames)(np.zeros((1, 3, 3), np.uint8), NYU_HALF)
+    assert found.depth.tolist() == [[2.0, 2.0, 5.0]] and found.deviation is None

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +11,8 @@ from depth_estimation_ros.anchor import CORRECTIONS
 from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.estimator import DepthEstimator
 from training.anchor_study.study import NOISE, POINTS, PROTOCOL, Reference, estimate_frames, study, tune
+from training.files import refuse_missing_folder, write_json
+from training.pictures import empty_figure
 
 SHOWN = ("abs_rel", "rmse", "delta1")
 
@@ -27,17 +27,8 @@ def draw(rows: list[dict], path: Path) -> None:
         Of `study`.
     path : pathlib.Path
         The PNG file.
-
-    Raises
-    ------
-    ValueError
-        If matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ValueError("the picture needs matplotlib: pip install matplotlib") from None
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = empty_figure(7, 4.5)
     axes = figure.subplots()
     axes.axhline(rows[0]["abs_rel"], color="0.6", label="no reference")
     for i, correction in enumerate(CORRECTIONS):
@@ -62,12 +53,6 @@ def _print(rows: list[dict], title: str) -> None:
         print(line + (f"{row['milliseconds']:8.2f}" if "milliseconds" in row else ""))
 
 
-def _write(path: Path, content: object) -> None:
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(beside, path)
-
-
 def main() -> None:
     """Run the command line; a user's mistake ends with one sentence."""
     parser = argparse.ArgumentParser(prog="python -m training.anchor_study", description=__doc__)
@@ -86,9 +71,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="also draw AbsRel over the number of points, a PNG file")
     arguments = parser.parse_args()
     try:
-        for path in filter(None, (arguments.json, arguments.picture)):
-            if not path.parent.is_dir():
-                raise ValueError(f"folder {path.parent} does not exist")
+        refuse_missing_folder(arguments.json, arguments.picture)
         if any(points < 1 for points in arguments.points):
             raise ValueError(f"--points must be at least 1, got {min(arguments.points)}")
         if not all(0.0 <= share <= 1.0 for share in arguments.outliers):
@@ -113,7 +96,7 @@ def main() -> None:
             if arguments.picture:
                 draw(rows, arguments.picture)
         if arguments.json:
-            _write(arguments.json, found)
+            write_json(arguments.json, found)
     except (ValueError, OSError, BackendError) as error:
         sys.exit(f"anchor_study: {error}")
 

@@ -8,7 +8,6 @@ allows and its depth against what ONNX Runtime computes on the CPU.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import math
 import platform
@@ -27,10 +26,11 @@ from depth_estimation_ros.model import load_model
 from training.bench import accuracy
 from training.bench_gpu.engines import MODES
 from training.bench_gpu.measure import Bench, Row, sentence_of
-from training.bench_gpu.networks import export_forms, open_forms, resnet50
+from training.bench_gpu.networks import export_forms, open_forms, random_resnet50
 from training.bench_gpu.table import show
 from training.checkpoint import load_checkpoint
 from training.evaluate import open_frames
+from training.files import write_json
 from training.protocols import PROTOCOLS
 
 
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace, device: torch.device) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         for name in (*([None] if options.resnet50 else []), *options.models):
             place = Path(tempfile.mkdtemp(dir=folder))
-            forms = open_forms(name, place, bench.skip) if name else export_forms(*resnet50(), place, bench.skip)
+            forms = open_forms(name, place, bench.skip) if name else export_forms(*random_resnet50(), place, bench.skip)
             if not forms:
                 continue
             facts, rows = bench.measure(forms, place)
@@ -141,7 +141,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="JSON file (default: bench_output/gpu/DEVICE.json)")
     options = parser.parse_args(arguments)
     logging.getLogger().setLevel(logging.ERROR)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     console = Console()
     console.width = max(console.width, 160)
     try:
@@ -151,9 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
         output = options.output or Path("bench_output/gpu") / f"{slug}.json"
         output.parent.mkdir(parents=True, exist_ok=True)
         report = run(options, device)
-        partly = output.with_name(output.name + ".part")
-        partly.write_text(json.dumps(report, indent=2) + "\n")
-        partly.replace(output)
+        write_json(output, report)
     except (ValueError, RuntimeError, OSError) as error:
         print(f"bench_gpu: {sentence_of(error)}", file=sys.stderr)
         return 1

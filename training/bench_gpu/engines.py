@@ -16,7 +16,7 @@ from depth_estimation_ros.backends import Backend, create_backend
 from depth_estimation_ros.backends.tensorrt.builder import BuildOptions
 from depth_estimation_ros.backends.tensorrt.cache import EngineCache
 from depth_estimation_ros.backends.tensorrt.cuda import open_cuda
-from depth_estimation_ros.backends.tensorrt.engine import Workshop
+from depth_estimation_ros.backends.tensorrt.engine import Workshop, candidate_precisions
 from depth_estimation_ros.backends.tensorrt.library import NAMES, find_library
 from depth_estimation_ros.backends.tensorrt.prepare import is_quantized, prepare
 from depth_estimation_ros.model import Model, load_model
@@ -180,9 +180,10 @@ def candidates(
         Largest batch.
     """
     on_gpu = device.type == "cuda"
-    quantized = is_quantized(model.path.read_bytes())
+    content = model.path.read_bytes()
+    quantized = is_quantized(content)
     for library in NAMES:
-        for precision in ("int8",) if quantized else ("fp32", "fp16"):
+        for precision in candidate_precisions(content):
             yield library, precision, partial(TensorRTEngine, library, model, precision, folder / "engines", largest)
     provider, threads = ("cuda", 0) if on_gpu else ("cpu", 1)
     # The CUDA provider computes float32 in TF32 unless it is told otherwise.

@@ -243,9 +243,7 @@ class Bench:
 def difference(backend: Backend, frames: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
     """Return how far an engine's depth is from the model's: mean and 99th percentile of the relative difference."""
     depth = np.concatenate([backend.infer(frame[None])["depth"] for frame in frames])
-    # As `parity.check` has it: where depth may be zero, relative to a typical one.
-    scale = np.maximum(np.abs(wanted), 0.05 * np.median(np.abs(wanted)) + np.finfo(np.float32).tiny)
-    relative = np.abs(depth - wanted) / scale
+    relative = parity.relative_difference(depth, wanted)
     if not np.isfinite(relative).all():
         raise BackendError("its depth is not finite")
     return {"mean_difference": float(relative.mean()), "p99_difference": float(np.percentile(relative, 99))}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,8 @@ from torch import nn
 
 from depth_estimation_ros.backends.tensorrt.parity import calibration_frames
 from depth_estimation_ros.model import Model, ModelInfo, load_model
-from training.bench import HEIGHT, WIDTH
 from training.checkpoint import Checkpoint, load_checkpoint
-from training.export import DECODERS, export
+from training.export import DECODERS, export, model_info
 from training.models import build_network
 from training.models.up_projection import depth_to_space
 
@@ -62,13 +60,7 @@ def open_forms(name: str, folder: Path, skip: Callable[[str], None]) -> list[For
         skip(f"PyTorch, {name}: an ONNX file holds no PyTorch network; give its checkpoint (.ckpt) beside it")
         return [Form("as exported", load_model(name))]
     checkpoint = load_checkpoint(name)
-    data = checkpoint.data
-    (height, width), camera = data["input_size"], data["camera"]
-    focal = math.sqrt(camera["fx"] * width / camera["width"] * camera["fy"] * height / camera["height"])
-    limit = data["depth_limit"]
-    info = ModelInfo(
-        Path(name).stem, width, height, focal, 0.5, limit, "its checkpoint's", "its checkpoint's", "0" * 64
-    )
+    info = model_info(checkpoint, Path(name).stem, "its checkpoint's", "its checkpoint's")
     return export_forms(checkpoint.network, info, folder, skip)
 
 
@@ -98,7 +90,7 @@ def export_forms(network: nn.Module, info: ModelInfo, folder: Path, skip: Callab
     return found
 
 
-def resnet50() -> tuple[nn.Module, ModelInfo]:
+def random_resnet50() -> tuple[nn.Module, ModelInfo]:
     """
     Return the network of Laina et al. (2016) with random weights, and what its ONNX files are to say of it.
 
@@ -107,7 +99,7 @@ def resnet50() -> tuple[nn.Module, ModelInfo]:
     """
     torch.manual_seed(0)
     network = build_network("resnet_up_projection").eval()
-    info = ModelInfo("resnet50", WIDTH, HEIGHT, 259.6, 0.5, 10.0, "nothing", "Apache-2.0", "0" * 64)
+    info = ModelInfo("resnet50", 304, 228, 259.6, 0.5, 10.0, "nothing", "Apache-2.0", "0" * 64)
     with torch.inference_mode():
         depth = network(torch.from_numpy(calibration_frames(info, count=2)))["depth"]
         network.predict.weight.mul_(0.5 / depth.std())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,8 +50,7 @@ def nearest_in_time(depth_times: np.ndarray, colour_times: np.ndarray, max_gap: 
     """
     if not (len(depth_times) and len(colour_times)):
         return np.empty((0, 2), int)
-    after = np.searchsorted(colour_times, depth_times).clip(1, max(1, len(colour_times) - 1))
-    after = np.minimum(after, len(colour_times) - 1)
+    after = np.minimum(np.searchsorted(colour_times, depth_times), len(colour_times) - 1)
     before = np.maximum(after - 1, 0)
     earlier = depth_times - colour_times[before] <= np.abs(colour_times[after] - depth_times)
     nearest = np.where(earlier, before, after)
@@ -118,11 +118,11 @@ def scene_pairs(folder: Path, max_gap: float) -> list[RawPair]:
     ]
 
 
-def sample_evenly(pairs: list, count: int) -> list:
-    """Take ``count`` items evenly spread over a list, first and last included; all where it is 0 or too many."""
-    if not 0 < count < len(pairs):
-        return pairs
-    return [pairs[i] for i in np.linspace(0, len(pairs) - 1, count).round().astype(int)]
+def sample_evenly(items: Sequence, count: int) -> Sequence:
+    """Take ``count`` items evenly spread over a sequence, first and last included; all if it is 0 or too many."""
+    if not 0 < count < len(items):
+        return items
+    return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
 def _time(name: str, kind: str) -> float | None:

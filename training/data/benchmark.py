@@ -14,10 +14,11 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from depth_estimation_ros.camera import PinholeCamera
 from training.data.augment import Augmentation
@@ -82,42 +83,52 @@ def loading_rate(loader: DataLoader) -> float:
 
 def open_set(root: Path, arguments: argparse.Namespace) -> tuple[list[Callable[[], Iterator]], Callable]:
     """Return a decoder for each worker, and a function that makes the loader."""
-    workers, batch = arguments.workers, arguments.batch
-    sharded = (root / "shards").is_dir()
-    shards = list(shards_of(root, "train")) if sharded else []
-    names = [] if sharded else split_names(root / arguments.split_file, "train")
-    folder = PreparedFolder(root, names, arguments.depth_scale, cache=False)
-    if sharded:
-        paths = [root.resolve() / "shards" / shard for shard in shards]
-        image = next(read_shards(paths))[1]
+    opened = _open_shards(root, arguments) if (root / "shards").is_dir() else _open_folder(root, arguments)
+    decoder, loader = opened
+    return [partial(decoder, worker) for worker in range(arguments.workers)], loader
 
-        def decoder(worker: int) -> Iterator:
-            return itertools.chain.from_iterable(read_shards(np.roll(paths, -worker)) for _ in itertools.count())
-    else:
-        image = folder.decode(0)[0]
 
-        def decoder(worker: int) -> Iterator:
-            return (
-                folder.decode(i) for i in itertools.islice(itertools.cycle(range(len(folder))), worker, None, workers)
-            )
+def _open_shards(root: Path, arguments: argparse.Namespace) -> tuple[Callable[[int], Iterator], Callable]:
+    shards = list(shards_of(root, "train"))
+    paths = [root.resolve() / "shards" / shard for shard in shards]
+    transform = _transform(next(read_shards(paths))[1], arguments)
 
-    h, w = image.shape[:2]
-    camera = PinholeCamera.from_fov(w, h, 1.1)
-    augmentation = Augmentation() if arguments.augment else None
-    sizes = tuple(arguments.input), tuple(arguments.output)
-    transform = FrameTransform(10.0, camera, *sizes, augmentation)
+    def decoder(worker: int) -> Iterator:
+        return itertools.chain.from_iterable(read_shards(np.roll(paths, -worker)) for _ in itertools.count())
 
     def loader() -> DataLoader:
-        common = (*sizes, batch, workers)
-        if sharded:
-            times = -(-arguments.frames // max(1, len(ShardedFrames(root, shards, transform))))
-            return frame_loader(ShardedFrames(root, shards * times, transform, batch, SHUFFLE_BUFFER), *common)
-        loaded = PreparedFolder(root, names, arguments.depth_scale, cache=False)
-        loaded.transform = transform
-        frames = Subset(loaded, [i % len(loaded) for i in range(arguments.frames)])
-        return frame_loader(frames, *common, shuffle=True, drop_last=True)
+        times = -(-arguments.frames // len(ShardedFrames(root, shards, transform)))
+        frames = ShardedFrames(root, shards * times, transform, arguments.batch, SHUFFLE_BUFFER)
+        return _loader(frames, arguments)
 
-    return [lambda worker=worker: decoder(worker) for worker in range(workers)], loader
+    return decoder, loader
+
+
+def _open_folder(root: Path, arguments: argparse.Namespace) -> tuple[Callable[[int], Iterator], Callable]:
+    names = split_names(root / arguments.split_file, "train")
+    decoded, loaded = (PreparedFolder(root, names, arguments.depth_scale, cache=False) for _ in range(2))
+    loaded.transform = _transform(decoded.decode(0)[0], arguments)
+
+    def decoder(worker: int) -> Iterator:
+        numbers = itertools.islice(itertools.cycle(range(len(decoded))), worker, None, arguments.workers)
+        return map(decoded.decode, numbers)
+
+    def loader() -> DataLoader:
+        frames = Subset(loaded, [i % len(loaded) for i in range(arguments.frames)])
+        return _loader(frames, arguments, shuffle=True, drop_last=True)
+
+    return decoder, loader
+
+
+def _transform(image: np.ndarray, arguments: argparse.Namespace) -> FrameTransform:
+    camera = PinholeCamera.from_fov(image.shape[1], image.shape[0], 1.1)
+    augmentation = Augmentation() if arguments.augment else None
+    return FrameTransform(10.0, camera, tuple(arguments.input), tuple(arguments.output), augmentation)
+
+
+def _loader(frames: Dataset, arguments: argparse.Namespace, **options: bool) -> DataLoader:
+    sizes = tuple(arguments.input), tuple(arguments.output)
+    return frame_loader(frames, *sizes, arguments.batch, arguments.workers, **options)
 
 
 def main() -> None:
@@ -146,7 +157,7 @@ def main() -> None:
             loading = loading_rate(loader())
             rounds.append((loading / decoding, loading, decoding))
             print(f"round {number + 1}: loader {loading:.0f}, decoding alone {decoding:.0f} images/s", flush=True)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"benchmark: {error}")
     ratio, loading, decoding = (statistics.median(column) for column in zip(*rounds, strict=True))
     print(

@@ -29,18 +29,10 @@ class PreparedFolder(Dataset):
         File names without suffix, e.g. from `split_names`.
     depth_scale : float
         Metres per unit of the depth images (0.001 for millimetres).
-    depth_limit : float
-        Depths from here on are saturated and count as unknown, metres.
-    camera : PinholeCamera, optional
-        Intrinsics of the images; needed where an augmentation is given.
-    input_size, output_size : tuple of int, optional
-        (height, width) of the network's input and output; the stored size where left out.
-    augmentation : Augmentation, optional
-        Applied at the stored size, before resampling.
+    depth_limit, camera, input_size, output_size, augmentation, seed
+        See `training.data.frames.FrameTransform`.
     cache : bool
         Keep the decoded images in memory, if all of them take less than `CACHE_LIMIT`.
-    seed : int
-        Seed of the augmentation; item i of epoch e is the same whatever the number of workers.
 
     Raises
     ------

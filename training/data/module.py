@@ -18,6 +18,7 @@ from training.data.frames import FrameTransform
 from training.data.shards import shards_of
 from training.data.streaming import ShardedFrames
 
+HELD_OUT_RUNS = 8
 SHUFFLE_BUFFER = 500  # encoded frames in each worker, about 150 MB at 640x480
 
 
@@ -154,7 +155,7 @@ class DepthData(lightning.LightningDataModule):
         return DataLoader(self.held_frames, self.hparams.batch_size) if len(self.held_frames) else []
 
 
-def hold_out(names: list[str], share: float, runs: int = 8) -> tuple[list[str], list[str]]:
+def hold_out(names: list[str], share: float) -> tuple[list[str], list[str]]:
     """
     Split names into those to train on and evenly spread runs of consecutive ones to hold out.
 
@@ -164,8 +165,6 @@ def hold_out(names: list[str], share: float, runs: int = 8) -> tuple[list[str], 
         In the dataset's order, in which neighbours show the same scene.
     share : float
         Share to hold out, 0 to 0.5.
-    runs : int
-        Number of runs.
 
     Returns
     -------
@@ -174,7 +173,7 @@ def hold_out(names: list[str], share: float, runs: int = 8) -> tuple[list[str], 
     """
     if not 0 <= share <= 0.5:
         raise ValueError(f"held_out must lie between 0 and 0.5, got {share}")
-    stretch = len(names) / runs
+    stretch = len(names) / HELD_OUT_RUNS
     held = [n for i, n in enumerate(names) if i % stretch < stretch * share]
     taken = set(held)
     return [n for n in names if n not in taken], held

@@ -9,7 +9,6 @@ bad_files.csv and skipped.
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 import importlib.util
 import json
@@ -17,7 +16,7 @@ import multiprocessing
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
@@ -30,6 +29,7 @@ from rich.progress import Progress
 from training.data import kinect
 from training.data.association import RawPair, find_scenes, sample_evenly, scene_pairs
 from training.data.shards import INDEX_FIELDS, webdataset, write_shard
+from training.files import write_csv, write_json, write_whole
 
 FRAMES_IN_PART = 64  # of one scene: about 20 MB in a shard; what a stopped run does again
 
@@ -134,10 +134,10 @@ def prepare_part(part: Part, output: Path, settings: Settings) -> Path:
         write_shard(output / "shards" / shard, frames())
     else:
         for name, jpeg, png, _ in frames():
-            _write(output / "rgb" / f"{name}.jpg", jpeg)
-            _write(output / "depth" / f"{name}.png", png)
+            write_whole(output / "rgb" / f"{name}.jpg", jpeg)
+            write_whole(output / "depth" / f"{name}.png", png)
     record = {"digest": part.digest, "rows": rows, "bad": bad}
-    _write(_record_path(output, part), json.dumps(record).encode())
+    write_json(_record_path(output, part), record)
     return output
 
 
@@ -196,9 +196,9 @@ def prepare(parts: list[Part], output: Path, settings: Settings, jobs: int) -> t
     rows = [row for record in records for row in record["rows"]]
     bad = [entry for record in records for entry in record["bad"]]
     if settings.format == "folder":
-        _write(output / "split.txt", "".join(f"{row['split']} {row['name']}\n" for row in rows).encode())
-    _write_csv(output / "bad_files.csv", ("file", "reason"), bad)
-    _write_csv(output / "index.csv", INDEX_FIELDS, ([row[field] for field in INDEX_FIELDS] for row in rows))
+        write_whole(output / "split.txt", "".join(f"{row['split']} {row['name']}\n" for row in rows))
+    write_csv(output / "bad_files.csv", ("file", "reason"), bad)
+    write_csv(output / "index.csv", INDEX_FIELDS, ([row[field] for field in INDEX_FIELDS] for row in rows))
     return len(rows), bad
 
 
@@ -226,7 +226,7 @@ def _claim(output: Path, settings: Settings) -> None:
         raise ValueError(f"{output} is not empty and not of this command; name a new folder")
     for name in ("parts", *(("shards",) if settings.format == "shards" else ("rgb", "depth"))):
         (output / name).mkdir(parents=True, exist_ok=True)
-    _write(file, json.dumps(asdict(settings), indent=2).encode())
+    write_json(file, asdict(settings))
 
 
 def _record_path(output: Path, part: Part) -> Path:
@@ -238,22 +238,6 @@ def _record(output: Path, part: Part) -> dict | None:
     path = _record_path(output, part)
     record = json.loads(path.read_text()) if path.is_file() else {}
     return record if record.get("digest") == part.digest else None
-
-
-def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _write_csv(path: Path, fields: tuple[str, ...], rows: Iterable[list[str]]) -> None:
-    part = path.with_name(path.name + ".part")
-    with open(part, "w", newline="") as stream:
-        csv.writer(stream).writerows([fields, *rows])
-    part.replace(path)
 
 
 def main() -> None:

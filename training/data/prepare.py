@@ -9,10 +9,8 @@ depth/, or X.color.jpg and X.depth.png), or a bag with colour and depth register
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +24,7 @@ from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.sources import Frame, Source, open_source
 from training.data.shards import INDEX_FIELDS
 from training.data.tum import METRES_PER_UNIT, TumFolder, is_tum
+from training.files import new_folder, write_csv, write_image
 
 
 class FolderWriter:
@@ -80,23 +79,17 @@ class FolderWriter:
         name = f"{scene}_{number:06d}"
         millimetres = np.rint(np.nan_to_num(frame.depth, nan=0.0, posinf=0.0) * np.float32(1000)).clip(0)
         millimetres[millimetres > 65535] = 0
-        _save(self._root / "rgb" / f"{name}.jpg", frame.rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
-        _save(self._root / "depth" / f"{name}.png", millimetres.astype(np.uint16))
+        write_image(self._root / "rgb" / f"{name}.jpg", frame.rgb, cv2.IMWRITE_JPEG_QUALITY, 95)
+        write_image(self._root / "depth" / f"{name}.png", millimetres.astype(np.uint16))
         time = "" if frame.time_ns is None else f"{frame.time_ns / 1e9:.6f}"
         self._rows.append((name, scene, time, split, ""))
 
     def finish(self) -> None:
         """Write the lists."""
-        with open(self._root / "index.csv", "w", newline="") as stream:
-            csv.writer(stream).writerows([INDEX_FIELDS, *self._rows])
+        write_csv(self._root / "index.csv", INDEX_FIELDS, self._rows)
         (self._root / "split.txt").write_text("".join(f"{row[3]} {row[0]}\n" for row in self._rows))
         if self._camera is not None:
             (self._root / "camera.yaml").write_text(yaml.safe_dump({"camera": asdict(self._camera)}, sort_keys=False))
-
-
-def _save(path: Path, image: np.ndarray, flags: tuple | list = ()) -> None:
-    if not cv2.imwrite(str(path), image, flags):
-        raise OSError(f"{path} cannot be written; is the disk full?")
 
 
 def open_rgbd(source: str, arguments: argparse.Namespace) -> Source:
@@ -126,13 +119,8 @@ def write_folder(sources: list[tuple[str, Source, str]], output: Path, stride: i
     ValueError
         If the folder exists, a frame cannot be read or used, or no frame has depth.
     """
-    if output.exists():
-        raise ValueError(f"{output} exists already; name a new folder")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as scratch:
-        root = Path(scratch) / "prepared"
-        root.mkdir()
-        writer = FolderWriter(root)
+    with new_folder(output) as folder:
+        writer = FolderWriter(folder)
         for scene, source, split in sources:
             frames = track(_every(source, stride), scene, disable=not sys.stderr.isatty())
             for number, frame in frames:
@@ -140,7 +128,6 @@ def write_folder(sources: list[tuple[str, Source, str]], output: Path, stride: i
         if not writer.count:
             raise ValueError("no frame has depth; is it recorded, and where the command looks for it?")
         writer.finish()
-        root.replace(output)
     return writer
 
 

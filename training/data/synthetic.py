@@ -18,6 +18,7 @@ from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.synthetic import Room
 from depth_estimation_ros.synthetic.room import look
 from training.data.kinect import COLOUR_CAMERA
+from training.files import new_folder, write_image
 
 
 def write_room(seed: int, output: Path, views: int, camera: PinholeCamera) -> list[str]:
@@ -49,30 +50,37 @@ def write_room(seed: int, output: Path, views: int, camera: PinholeCamera) -> li
         pitch = math.asin(forward[2]) + rng.normal(0, math.radians(6))
         rgb, depth = room.render(camera, look(walk[:3, 3], heading, pitch))
         name = f"{seed:05d}_{view:03d}"
-        cv2.imwrite(str(output / "rgb" / f"{name}.jpg"), rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
-        cv2.imwrite(str(output / "depth" / f"{name}.png"), np.round(depth * 1000).clip(0, 65535).astype(np.uint16))
+        write_image(output / "rgb" / f"{name}.jpg", rgb, cv2.IMWRITE_JPEG_QUALITY, 92)
+        write_image(output / "depth" / f"{name}.png", np.round(depth * 1000).clip(0, 65535).astype(np.uint16))
         names.append(name)
     return names
 
 
+def write_rooms(output: Path, rooms: int, views: int, jobs: int) -> None:
+    """Render views of rooms 1, 2, ... into an empty folder, in `jobs` processes, and list them in ``split.txt``."""
+    for name in ("rgb", "depth"):
+        (output / name).mkdir()
+    camera = COLOUR_CAMERA.resized(320, 240)  # as in the recipes for NYU Depth v2
+    write = partial(write_room, output=output, views=views, camera=camera)
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        written = pool.imap_unordered(write, range(1, rooms + 1))
+        names = [name for room in track(written, "rendering", rooms) for name in room]
+    (output / "split.txt").write_text("".join(f"train {name}\n" for name in sorted(names)))
+
+
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; a user's mistake ends with one sentence."""
     parser = argparse.ArgumentParser(prog="python -m training.data.synthetic", description=__doc__)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--rooms", type=int, default=250)
-    parser.add_argument("--views", type=int, default=16, help="views of each room")
+    parser.add_argument("--rooms", type=int, default=200)
+    parser.add_argument("--views", type=int, default=20, help="views of each room")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
-    if arguments.output.exists():
-        sys.exit(f"synthetic: {arguments.output} exists already; name a new folder")
-    for name in ("rgb", "depth"):
-        (arguments.output / name).mkdir(parents=True)
-    camera = COLOUR_CAMERA.resized(320, 240)  # as in the recipes for NYU Depth v2
-    write = partial(write_room, output=arguments.output, views=arguments.views, camera=camera)
-    with multiprocessing.get_context("spawn").Pool(arguments.jobs) as pool:
-        rooms = pool.imap_unordered(write, range(1, arguments.rooms + 1))
-        names = [name for room in track(rooms, "rendering", arguments.rooms) for name in room]
-    (arguments.output / "split.txt").write_text("".join(f"train {name}\n" for name in sorted(names)))
+    try:
+        with new_folder(arguments.output) as folder:
+            write_rooms(folder, arguments.rooms, arguments.views, arguments.jobs)
+    except (ValueError, OSError) as error:
+        sys.exit(f"synthetic: {error}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import shutil
 from pathlib import Path
 from string import Template
 
-import cv2
 import numpy as np
 
 from depth_estimation_ros.estimator import DepthEstimator
@@ -18,6 +17,7 @@ from training.experiments.results import Result, difference
 from training.experiments.runner import DEPTH_SCALE, Runner
 from training.experiments.spectra import draw_spectra
 from training.experiments.study import PUBLISHED, TRAININGS, Experiment
+from training.files import write_image, write_whole
 from training.pictures import comparison_picture
 from training.predictor import MedianPredictor, Predictor
 from training.protocols import PROTOCOLS
@@ -70,7 +70,7 @@ def write_report(
         for seed, folder in enumerate(result.folders):
             shutil.copyfile(folder / "frames.csv", output / "frames" / f"{result.name}_{seed}.csv")
     figures = {r.name: {"title": r.title, "seeds": r.seeds} for r in results.values()}
-    (output / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
+    write_whole(output / "figures.json", json.dumps(figures, indent=1) + "\n")
     _write_pictures(results, runner, output / "pictures")
     seeds = len(first.seeds)
     grid = ""
@@ -96,7 +96,7 @@ def write_report(
         grid=grid,
         commands="\n".join(_commands(results, runner)),
     )
-    (output / "README.md").write_text(text)
+    write_whole(output / "README.md", text)
     return findings
 
 
@@ -156,6 +156,6 @@ def _write_pictures(results: dict[str, Result], runner: Runner, folder: Path) ->
     for share in _SHOWN:
         i = int(order[round(share * (len(order) - 1))])
         rgb, truth, camera = frame_of(frames, i)
-        depths = {title: predict(rgb, camera)[0] for title, predict in predictors.items()}
+        depths = {title: predict(rgb, camera).depth for title, predict in predictors.items()}
         picture = comparison_picture(rgb, truth, depths)
-        cv2.imwrite(str(folder / f"{round(100 * share):02d}_{names[i]}.png"), picture[..., ::-1])
+        write_image(folder / f"{round(100 * share):02d}_{names[i]}.png", picture)

@@ -20,6 +20,7 @@ from training.data.module import hold_out
 from training.evaluate import Evaluation, evaluate, frame_of, open_frames
 from training.experiments.grid import spectrum
 from training.experiments.study import RECIPES, TRAININGS, Scale, Training
+from training.files import write_json
 from training.predictor import Predictor
 from training.protocols import PROTOCOLS
 from training.weights import read_file
@@ -120,7 +121,7 @@ class Runner:
                 return {}
             self._export(training, folder)
             figures = {**trained, **self._evaluate(folder)}
-            _write(done, figures)
+            write_json(done, figures)
         return {} if training.rooms else json.loads(done.read_text())
 
     def _claim(self, folder: Path, command: str) -> None:
@@ -161,7 +162,7 @@ class Runner:
             ),
             "minutes": (time.monotonic() - started) / 60,
         }
-        _write(marker, figures)
+        write_json(marker, figures)
         return figures
 
     def _export(self, training: Training, folder: Path) -> None:
@@ -178,14 +179,15 @@ class Runner:
             found[protocol.name] = evaluation.to_dict()
             if protocol.name == "eigen":
                 evaluation.write_csv(folder / "frames.csv")
-        # Those that the recipe's share leaves to train on.
-        names = hold_out(split_names(self.data / "splits.mat", "train"), 0.1)[0]
+        best = read_file(folder / "checkpoints" / "best.ckpt")
+        held_out = best["datamodule_hyper_parameters"]["held_out"]
+        names = hold_out(split_names(self.data / "splits.mat", "train"), held_out)[0]
         eigen = PROTOCOLS["eigen"]
         trained_on, all_names = open_frames(self.data, "train", DEPTH_SCALE, eigen)
         seen = Evaluation(eigen)
         for name in names[:: max(1, len(names) // TRAINING_FRAMES)]:
             rgb, truth, camera = frame_of(trained_on, all_names.index(name))
-            seen.add(name, predictor(rgb, camera)[0], truth)
+            seen.add(name, predictor(rgb, camera), truth)
         found["training_frames"] = seen.mean()
         powers = []
         for i in range(0, len(frames), SPECTRUM_STEP):
@@ -205,9 +207,3 @@ class Runner:
 def _near(path: Path) -> Path:
     """Return a path as it is typed in the current folder."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def _write(path: Path, content: dict) -> None:
-    draft = path.with_suffix(".part")
-    draft.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(draft, path)

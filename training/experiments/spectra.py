@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from training.experiments.grid import PERIODS
+from training.pictures import empty_figure
 
 
 def draw_spectra(spectra: dict[str, np.ndarray], output: Path) -> None:
@@ -20,9 +21,7 @@ def draw_spectra(spectra: dict[str, np.ndarray], output: Path) -> None:
     output : pathlib.Path
         The picture to write.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4), layout="constrained")
+    figure = empty_figure(8, 4)
     axes = figure.subplots()
     for name, power in spectra.items():
         axes.semilogy(np.linspace(0, 0.5, len(power)), np.sqrt(power), label=name)

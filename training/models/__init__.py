@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from training.models.eigen_coarse import EigenCoarse
@@ -15,6 +17,11 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "plain": PlainCNN,
     "fcrn": FcrnUpProj,
 }
+
+
+def from_scratch(options: dict[str, Any]) -> dict[str, Any]:
+    """Return a network's options without those that name weights to start from."""
+    return {name: value for name, value in options.items() if name not in ("pretrained", "encoder_weights")}
 
 
 def build_network(name: str, **options) -> nn.Module:

@@ -14,7 +14,7 @@ from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from training.models import build_network
+from training.models import build_network, from_scratch
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 
@@ -76,9 +76,7 @@ def recipe_networks(folder: Path = RECIPES) -> Iterator[tuple[str, dict, tuple[i
     """Yield name, network options without weights to load, and input size of every recipe, by name."""
     for path in sorted(folder.glob("*.yaml")):
         recipe = yaml.safe_load(path.read_text())
-        network = {**recipe["model"]["network"]}
-        for source in ("pretrained", "encoder_weights"):
-            network.pop(source, None)
+        network = from_scratch(recipe["model"]["network"])
         size = tuple(recipe["data"]["input_size"])
         yield path.stem, network, size
         if path.stem == "residual":

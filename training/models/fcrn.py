@@ -107,6 +107,6 @@ class FcrnUpProj(nn.Module):
             ``depth``: float32 [N, 1, h, w], metres along the optical axis, zero where the network says nothing.
         """
         net = self.encoder
-        x = net.maxpool(net.relu(net.bn1(net.conv1(image.permute(0, 3, 1, 2).float()))))
+        x = net.maxpool(net.relu(net.bn1(net.conv1(image.float().permute(0, 3, 1, 2)))))
         x = net.layer4(net.layer3(net.layer2(net.layer1(x))))
         return {"depth": torch.relu(self.predict(self.decoder(self.bottleneck(x))).float())}

@@ -20,6 +20,7 @@ from depth_estimation_ros.backends.tensorrt.cache import EngineCache
 from depth_estimation_ros.backends.tensorrt.cuda import Cuda, Device, open_cuda
 from depth_estimation_ros.backends.tensorrt.files import write_privately
 from depth_estimation_ros.backends.tensorrt.library import Library, find_library
+from depth_estimation_ros.backends.tensorrt.prepare import is_quantized
 from depth_estimation_ros.backends.tensorrt.runner import PlanError, TensorRTBackend
 from depth_estimation_ros.model import Model
 
@@ -268,8 +269,6 @@ def l4t_release(path: Path = Path("/etc/nv_tegra_release")) -> str:
 
 def candidate_precisions(content: bytes) -> tuple[str, ...]:
     """Return what an ONNX file can be built as: a quantized one is int8, any other float."""
-    from depth_estimation_ros.backends.tensorrt.prepare import is_quantized
-
     return ("int8",) if is_quantized(content) else ("fp16", "fp32")
 
 

@@ -112,9 +112,10 @@ def calibration_frames(info: ModelInfo, source: str = "", count: int = FRAMES) -
         from depth_estimation_ros.synthetic import Room
 
         camera = PinholeCamera.from_fov(width, height, 2 * math.atan(0.5 * width / info.focal_length))
-        rooms = [Room(seed) for seed in range(2)]
-        views = [rooms[i % 2].render(camera, rooms[i % 2].trajectory(5.0 * i)) for i in range(count)]
-        return np.stack([rgb for rgb, _ in views])
+        rooms = (Room(0), Room(1))
+        walk = np.linspace(0.0, 40.0, count, endpoint=False)  # seconds until it comes back to its start
+        views = zip(itertools.cycle(rooms), walk, strict=False)
+        return np.stack([room.render(camera, room.trajectory(t))[0] for room, t in views])
     from depth_estimation_ros.sources import open_source
 
     frames = [shrink(frame.rgb, width, height) for frame in itertools.islice(open_source(source), count)]
@@ -129,6 +130,12 @@ def reference(model: Model, frames: np.ndarray) -> np.ndarray:
 
     backend = OnnxRuntimeBackend(model, "cpu")
     return np.concatenate([backend.infer(frame[None])["depth"] for frame in frames])
+
+
+def relative_difference(depth: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return how far depths are from those wanted, relative to these; to a typical one where a ReLU left zeros."""
+    scale = np.maximum(np.abs(wanted), 0.05 * np.median(np.abs(wanted)) + np.finfo(np.float32).tiny)
+    return np.abs(depth - wanted) / scale
 
 
 def check(backend: Backend, frames: np.ndarray, wanted: np.ndarray, precision: str) -> Parity:
@@ -160,9 +167,7 @@ def check(backend: Backend, frames: np.ndarray, wanted: np.ndarray, precision: s
     if not np.isfinite(depth).all():
         share = 1 - np.isfinite(depth).mean()
         raise ParityError(f"engine {backend.name} is refused: {share:.1%} of its depth is not finite; {remedy}")
-    # A network that ends in a ReLU may give zeros: differences are then relative to a typical depth.
-    scale = np.maximum(np.abs(wanted), 0.05 * np.median(np.abs(wanted)) + np.finfo(np.float32).tiny)
-    relative = np.abs(depth - wanted) / scale
+    relative = relative_difference(depth, wanted)
     parity = Parity(len(frames), float(relative.mean()), float(np.percentile(relative, 99)))
     allowed = TOLERANCES[precision]
     if parity.mean > allowed.mean or parity.percentile99 > allowed.percentile99:

@@ -38,9 +38,9 @@ def prepare(content: bytes, half: bool = False) -> bytes:
     Raises
     ------
     BackendError
-        If the file cannot be read, or the packages that this takes are missing.
+        If the file cannot be read, or the package onnx is missing.
     """
-    onnx = _import("onnx")
+    onnx = _import_onnx()
     try:
         model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's errors share only Exception
@@ -54,13 +54,13 @@ def prepare(content: bytes, half: bool = False) -> bytes:
 
 def is_quantized(content: bytes) -> bool:
     """Return whether an ONNX file holds quantization (Q/DQ) nodes."""
-    model = _import("onnx").load_model_from_string(content)
+    model = _import_onnx().load_model_from_string(content)
     return any(node.op_type in _QUANTIZED for node in model.graph.node)
 
 
 def is_symmetric(content: bytes) -> bool:
     """Return whether all zero points of a quantized ONNX file are 0, in signed integers: TensorRT takes no others."""
-    onnx = _import("onnx")
+    onnx = _import_onnx()
     graph = onnx.load_model_from_string(content).graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
     points = {node.input[2] for node in graph.node if node.op_type in _QUANTIZED and len(node.input) > 2}
@@ -68,22 +68,20 @@ def is_symmetric(content: bytes) -> bool:
     return all(array.dtype.kind == "i" and not array.any() for array in arrays)
 
 
-def _import(name: str):
-    import importlib
-
+def _import_onnx():
     try:
-        return importlib.import_module(name)
+        import onnx
     except ImportError:
-        package = name.partition(".")[0].replace("_", "-")
         raise BackendError(
-            f"building a TensorRT engine takes the Python package {package}; install it with "
+            "building a TensorRT engine takes the Python package onnx; install it with "
             "`python3 -m pip install onnx`, or choose the backend cuda or cpu"
         ) from None
+    return onnx
 
 
 def _fold_weight_casts(graph: onnx.GraphProto) -> None:
     """Replace casts of stored weights by weights of the cast's type."""
-    onnx = _import("onnx")
+    onnx = _import_onnx()
     weights = {tensor.name: tensor for tensor in graph.initializer}
     for node in [n for n in graph.node if n.op_type == "Cast" and n.input[0] in weights]:
         wanted = onnx.helper.tensor_dtype_to_np_dtype(node.attribute[0].i)
@@ -126,7 +124,7 @@ def _halve(model: onnx.ModelProto) -> onnx.ModelProto:
     The converters of onnxconverter-common and onnxruntime.transformers do more and this less well: the first leaves the
     cast of a uint8 input at float32, both round between nodes that are to stay in float32.
     """
-    onnx = _import("onnx")
+    onnx = _import_onnx()
     single, half = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
     model = onnx.shape_inference.infer_shapes(model)
     graph = model.graph
@@ -173,7 +171,7 @@ def _halve(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _halve_attributes(node: onnx.NodeProto) -> None:
     """Let casts and constants give float16 where they gave float32."""
-    onnx = _import("onnx")
+    onnx = _import_onnx()
     for attribute in node.attribute:
         if node.op_type == "Cast" and attribute.name == "to" and attribute.i == onnx.TensorProto.FLOAT:
             attribute.i = onnx.TensorProto.FLOAT16

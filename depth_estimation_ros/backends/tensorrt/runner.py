@@ -96,24 +96,7 @@ class TensorRTBackend:
         self.infer(np.zeros(self._host["image"].shape, np.uint8))
 
     def infer(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """
-        Run the network.
-
-        Parameters
-        ----------
-        images : numpy.ndarray
-            uint8 [N, H, W, 3], RGB, of the model's input size.
-
-        Returns
-        -------
-        dict
-            Every output by name, float32 [N, 1, h, w].
-
-        Raises
-        ------
-        BackendError
-            If the images are not of the model's size, or the GPU fails.
-        """
+        """Run the network: uint8 [N, H, W, 3] RGB to every output, float32 [N, 1, h, w] each."""
         size = self._host["image"].shape[1:]
         if images.dtype != np.uint8 or images.shape[1:] != size or not len(images):
             raise BackendError(
