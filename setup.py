@@ -16,7 +16,10 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=[f"{package}*", "training*"]),
-    package_data={package: ["weights/*.onnx", "weights/*.md"], "training": ["recipes/*.yaml", "experiments/*.md"]},
+    package_data={
+        package: ["weights/*.onnx", "weights/*.md", "evaluation/report/*.html"],
+        "training": ["recipes/*.yaml", "experiments/*.md"],
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{package}"]),
         (f"share/{package}", ["package.xml"]),
@@ -48,11 +51,15 @@ setup(
             "matplotlib>=3.6",
             "webdataset>=0.2.86",
         ],
+        "cluster": ["distributed>=2023.1"],
         "quantize": ["onnx>=1.16"],
+        "report": ["matplotlib>=3.6"],
         # TensorRT itself comes with JetPack, or from NVIDIA.
         "tensorrt": ["onnx>=1.14", "cuda-bindings>=12.6"],
         "test": [
             "pytest>=7",
+            "distributed>=2023.1",
+            "matplotlib>=3.6",
             "cuda-bindings>=12.6",
             'tensorrt-rtx==1.7.1.116; platform_machine == "x86_64"',
         ],
@@ -64,6 +71,7 @@ setup(
             f"image_source = {package}.image_source:main",
             f"depth_estimation_demo = {package}.demo.__main__:main",
             f"depth_estimation_bench = {package}.bench:main",
+            f"evaluate_bag = {package}.evaluate_bag:main",
             f"build_engine = {package}.build_engine:main",
             f"engines = {package}.engines:main",
             f"quantize_model = {package}.quantize:main",

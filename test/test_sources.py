@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from bags import BagWriter
 
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.sources import open_source
@@ -115,78 +116,6 @@ def test_the_kitchen_sequence_has_forty_pairs():
     assert len(frames) == 40
     assert all(frame.rgb.shape == (480, 640, 3) and frame.depth.shape == (480, 640) for frame in frames)
     assert 1.0 < np.nanmedian(frames[0].depth) < 4.0
-
-
-class BagWriter:
-    """Writes messages of the sensor_msgs kind into a bag of either ROS; times in seconds."""
-
-    def __init__(self, path, kind):
-        from rosbags.rosbag1 import Writer as Writer1
-        from rosbags.rosbag2 import StoragePlugin, Writer
-        from rosbags.typesys import Stores, get_typestore
-
-        self.ros1 = kind == "bag"
-        self.types = get_typestore(Stores.ROS1_NOETIC if self.ros1 else Stores.ROS2_JAZZY)
-        plugin = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}.get(kind)
-        self.writer = Writer1(path) if self.ros1 else Writer(path, version=9, storage_plugin=plugin)
-        self.connections = {}
-
-    def __enter__(self):
-        self.writer.open()
-        return self
-
-    def __exit__(self, *_):
-        self.writer.close()
-
-    def header(self, time):
-        sequence = {"seq": 0} if self.ros1 else {}
-        stamp = self.types.types["builtin_interfaces/msg/Time"](sec=int(time), nanosec=round(time % 1 * 1e9))
-        return self.types.types["std_msgs/msg/Header"](stamp=stamp, frame_id="bag", **sequence)
-
-    def write(self, topic, kind, time, **fields):
-        kind = f"sensor_msgs/msg/{kind}" if "/" not in kind else kind
-        message = self.types.types[kind](**fields)
-        if topic not in self.connections:
-            self.connections[topic] = self.writer.add_connection(topic, kind, typestore=self.types)
-        serialize = self.types.serialize_ros1 if self.ros1 else self.types.serialize_cdr
-        self.writer.write(self.connections[topic], round(time * 1e9), serialize(message, kind))
-
-    def image(self, topic, time, array, encoding):
-        self.write(
-            topic,
-            "Image",
-            time,
-            header=self.header(time),
-            height=array.shape[0],
-            width=array.shape[1],
-            encoding=encoding,
-            is_bigendian=0,
-            step=array[0].nbytes,
-            data=array.reshape(-1).view(np.uint8),
-        )
-
-    def compressed(self, topic, time, data, form):
-        data = np.frombuffer(data, np.uint8)
-        self.write(topic, "CompressedImage", time, header=self.header(time), format=form, data=data)
-
-    def info(self, topic, time, camera):
-        region = self.types.types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
-        k, r, p = camera.k.ravel(), np.eye(3).ravel(), np.hstack([camera.k, np.zeros((3, 1))]).ravel()
-        names = "DKRP" if self.ros1 else "dkrp"
-        matrices = dict(zip(names, (np.zeros(5), k, r, p), strict=True))
-        self.write(
-            topic,
-            "CameraInfo",
-            time,
-            header=self.header(time),
-            height=camera.height,
-            width=camera.width,
-            distortion_model="plumb_bob",
-            binning_x=0,
-            binning_y=0,
-            roi=region,
-            **matrices,
-        )
 
 
 CAMERA = PinholeCamera(32, 24, 30.0, 31.0, 15.5, 11.5)

@@ -99,6 +99,30 @@ class DepthMetrics:
         return _metrics(self._pixels, self._totals) if self.per_image else {}
 
 
+def grouped_metrics(prediction: np.ndarray, truth: np.ndarray, groups: np.ndarray, count: int) -> dict[str, np.ndarray]:
+    """
+    Compare the pixels of each group with the truth.
+
+    Parameters
+    ----------
+    prediction, truth : numpy.ndarray
+        [n] metres, positive numbers.
+    groups : numpy.ndarray of int
+        [n], the group of each pixel, 0 <= group < count.
+    count : int
+        How many groups there are.
+
+    Returns
+    -------
+    dict
+        float64 [count] each: ``pixels``, and sums over the pixels, which add up over images: ``abs_rel``, ``sq``
+        (square metres; ``rmse`` is the root of its mean), ``log`` (of prediction / truth) and ``delta1``.
+    """
+    terms = _terms(prediction.astype(np.float64), truth.astype(np.float64))
+    sums = {name: np.bincount(groups, terms[name], count) for name in ("abs_rel", "sq", "log", "delta1")}
+    return {"pixels": np.bincount(groups, minlength=count).astype(np.float64), **sums}
+
+
 def _sums(prediction: np.ndarray, truth: np.ndarray, mask: np.ndarray | None) -> tuple[int, dict[str, float]]:
     prediction, truth = np.asarray(prediction), np.asarray(truth)
     if prediction.shape != truth.shape or (mask is not None and mask.shape != truth.shape):
@@ -112,16 +136,21 @@ def _sums(prediction: np.ndarray, truth: np.ndarray, mask: np.ndarray | None) ->
         raise ValueError("no pixel has a positive true depth inside the mask: there is nothing to compare")
     if not (np.isfinite(d).all() and (d > 0).all()):
         raise ValueError("predictions must be positive numbers where they are counted: clamp or mask them first")
+    return g.size, {name: float(values.sum()) for name, values in _terms(d, g).items()}
+
+
+def _terms(d: np.ndarray, g: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what each pixel adds to each of `_SUMS`."""
     error, log_error = d - g, np.log(d) - np.log(g)
     ratio = np.maximum(d / g, g / d)
-    return g.size, {
-        "abs_rel": float((np.abs(error) / g).sum()),
-        "sq_rel": float((error**2 / g).sum()),
-        "sq": float((error**2).sum()),
-        "sq_log": float((log_error**2).sum()),
-        "abs_log10": float(np.abs(log_error).sum() / np.log(10)),
-        "log": float(log_error.sum()),
-        **{f"delta{n}": float((ratio < 1.25**n).sum()) for n in (1, 2, 3)},
+    return {
+        "abs_rel": np.abs(error) / g,
+        "sq_rel": error**2 / g,
+        "sq": error**2,
+        "sq_log": log_error**2,
+        "abs_log10": np.abs(log_error) / np.log(10),
+        "log": log_error,
+        **{f"delta{n}": ratio < 1.25**n for n in (1, 2, 3)},
     }
 
 

@@ -1,0 +1,105 @@
+"""How far a mean over frames can be trusted: percentile bootstrap (Efron 1979), by blocks for the frames of a video."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+RESAMPLES = 2000
+_AT_ONCE = 4_000_000  # numbers held in memory
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over frames, and the 95 % interval that the choice of frames leaves it."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def decided(self) -> bool:
+        """Whether the interval excludes zero: other frames would hardly turn the sign."""
+        return not self.low <= 0 <= self.high
+
+    def __str__(self) -> str:
+        """Return the mean and its interval."""
+        return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+
+
+def mean_interval(recordings: Sequence[np.ndarray], blocks: Sequence[int] | None = None) -> list[Interval]:
+    """
+    Return the means over all frames, with their intervals.
+
+    Every resample draws as many frames of every recording as it has, in circular blocks (Politis and Romano 1992).
+
+    Parameters
+    ----------
+    recordings : sequence of numpy.ndarray
+        [frames, values] each, frames in the order of time.
+    blocks : sequence of int, optional
+        Frames in a block, for each recording, as from `block_length`; without it frames are drawn one by one, as
+        befits frames that have nothing to do with each other.
+
+    Returns
+    -------
+    list of Interval
+        One for each of the values, all over the same resamples.
+    """
+    rng = np.random.default_rng(0)
+    sums, count = 0.0, sum(map(len, recordings))
+    for values, block in zip(recordings, blocks or [1] * len(recordings), strict=True):
+        sums = sums + np.concatenate(list(_resampled_sums(values, block, rng)))
+    low, high = np.percentile(sums / count, (2.5, 97.5), axis=0)
+    means = np.concatenate(recordings).mean(axis=0)
+    return [Interval(*map(float, three)) for three in zip(means, low, high, strict=True)]
+
+
+def block_length(series: np.ndarray) -> int:
+    """
+    Return how many successive frames to draw at once for a value that is alike in successive frames.
+
+    Parameters
+    ----------
+    series : numpy.ndarray
+        [n], the value in every frame of one recording, in the order of time.
+
+    Returns
+    -------
+    int
+        1 for frames without correlation. The choice of Politis and White (2004) for circular blocks, as corrected by
+        Patton, Politis and White (2009), at most a third of the frames.
+    """
+    n = len(series)
+    apart = np.asarray(series, np.float64) - np.mean(series)
+    if n < 9 or np.ptp(series) == 0:
+        return 1
+    lags = min(n - 1, math.ceil(math.sqrt(n)) + 5)
+    covariance = np.array([apart[: n - lag] @ apart[lag:] for lag in range(lags + 1)]) / n
+    # Correlations are nothing from the first lag on after which several in a row are within noise.
+    small = np.abs(covariance[1:] / covariance[0]) < 2 * math.sqrt(math.log10(n) / n)
+    run = min(max(5, math.ceil(math.sqrt(math.log10(n)))), lags)
+    last = next((lag for lag in range(lags - run + 1) if small[lag : lag + run].all()), lags)
+    lag = np.arange(min(2 * max(last, 1), lags) + 1)
+    window = np.clip(2 * (1 - lag / lag[-1]), 0, 1) * np.where(lag, 2, 1)  # flat top; both signs of a lag
+    spectrum = window @ covariance[lag]
+    slope = (window * lag) @ covariance[lag]
+    # A spectrum at or under zero: values that alternate need no block.
+    best = (2 * slope**2 / (4 / 3 * spectrum**2)) ** (1 / 3) * n ** (1 / 3) if spectrum > 0 and last else 1
+    return max(1, min(math.ceil(best), math.ceil(3 * math.sqrt(n)), n // 3))
+
+
+def _resampled_sums(values: np.ndarray, block: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Yield sums over resamples, [some, values] at a time, `RESAMPLES` in all."""
+    n = len(values)
+    sizes = np.full(-(-n // block), block)
+    sizes[-1] = n - block * (len(sizes) - 1)
+    # A block's sum is a difference of two running sums, whatever its length.
+    running = np.cumsum(np.concatenate([np.zeros((1, values.shape[1])), values, values]), axis=0)
+    step = max(1, _AT_ONCE // (len(sizes) * values.shape[1]))
+    for start in range(0, RESAMPLES, step):
+        begin = rng.integers(0, n, (min(step, RESAMPLES - start), len(sizes)))
+        yield (running[begin + sizes] - running[begin]).sum(axis=1)

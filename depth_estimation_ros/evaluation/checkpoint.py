@@ -1,0 +1,109 @@
+"""Results of slices on disk: a run that was broken off goes on from them, and never from those of another run."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import zipfile
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from depth_estimation_ros.evaluation.frame_result import FrameResult
+from depth_estimation_ros.evaluation.pictures import Gallery
+from depth_estimation_ros.evaluation.work import Options, SliceResult, Survey
+
+_VERSION = 1  # of the files, and of what a slice's figures mean
+
+
+def identity(path: str | Path) -> list:
+    """Return what tells a recording from another, or from itself when it is written again: sizes and times."""
+    path = Path(path).resolve()
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    stats = [(file.name, file.stat()) for file in files if file.is_file()]
+    return [str(path), *([name, stat.st_size, stat.st_mtime_ns] for name, stat in stats)]
+
+
+class Checkpoint:
+    """
+    The folder that keeps the results of finished slices.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Is made.
+    options : Options
+        Of this run; results of others are not seen.
+    """
+
+    def __init__(self, folder: Path, options: Options):
+        self._folder, self._options = folder, options
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def key(self, survey: Survey, start: int, stop: int) -> str:
+        """Return the name of a slice: a digest of all that its figures depend on."""
+        options = asdict(self._options)
+        # The same model at another place is the same model.
+        for model in options["models"]:
+            del model["path"]
+        facts = [_VERSION, identity(survey.path), asdict(survey), start, stop, options]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+    def bag(self, key: str) -> Path:
+        """Return where the output bag of a finished slice is."""
+        return self._folder / f"{key}_bag"
+
+    def draft_bag(self, key: str) -> Path:
+        """Return where the output bag of a slice is to be written; what was broken off there is removed."""
+        draft = self._folder / "drafts" / f"{key}_bag"
+        shutil.rmtree(draft, ignore_errors=True)
+        return draft
+
+    def load(self, key: str) -> SliceResult | None:
+        """Return a slice's result, or None where there is none yet, or its output bag is gone."""
+        try:
+            with np.load(self._folder / f"{key}.npz", allow_pickle=False) as stored:
+                result = _unpack(stored)
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return None
+        return None if self._options.bag and not self.bag(key).is_dir() else result
+
+    def save(self, key: str, result: SliceResult) -> None:
+        """Keep a slice's result: whole, or not at all."""
+        if self._options.bag:
+            shutil.rmtree(self.bag(key), ignore_errors=True)
+            os.replace(self._folder / "drafts" / self.bag(key).name, self.bag(key))
+        path = self._folder / f"{key}.npz"
+        draft = path.with_suffix(".tmp")
+        draft.write_bytes(_pack(result))
+        os.replace(draft, path)
+
+
+def _pack(result: SliceResult) -> bytes:
+    facts, arrays = result.gallery.to_arrays()
+    document = {
+        "frames": [frame.to_dict() for frame in result.frames],
+        "gallery": facts,
+        "problems": dict(result.problems),
+        "errors": result.errors,
+        "models": result.models,
+    }
+    file = io.BytesIO()
+    np.savez_compressed(file, document=np.array(json.dumps(document)), **arrays)
+    return file.getvalue()
+
+
+def _unpack(stored) -> SliceResult:
+    document = json.loads(str(stored["document"]))
+    return SliceResult(
+        frames=[FrameResult.from_dict(values) for values in document["frames"]],
+        gallery=Gallery.from_arrays(document["gallery"], stored),
+        problems=Counter(document["problems"]),
+        errors=document["errors"],
+        models=document["models"],
+    )

@@ -1,0 +1,154 @@
+"""Writes a report: every file whole, the page last."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from depth_estimation_ros.evaluation.frame_result import FrameResult
+from depth_estimation_ros.evaluation.metrics import METRICS
+from depth_estimation_ros.evaluation.report.picture import Picture
+
+RECORDINGS_OVER_TIME = 6
+"""Recordings whose error over time is drawn; the worst, where there are more."""
+
+_FLICKER = ("change", "common", "truth")
+COLUMNS = (
+    *("recording", "model", "index", "stamp", "delay_ms", "known", "invalid", *METRICS, "scale"),
+    *(f"scaled_{metric}" for metric in METRICS),
+    *(f"flicker_{name}" for name in _FLICKER),
+    *("inference_ms", "latency_ms"),
+)
+"""Of ``frames.csv``, as in `FrameResult`; empty where there is no figure."""
+
+
+def check_installed() -> None:
+    """
+    Check that a report can be written, before the work that it is to tell of.
+
+    Raises
+    ------
+    ValueError
+        If matplotlib is not installed.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise ValueError("the report needs matplotlib: pip install 'depth_estimation_ros[report]'") from None
+
+
+def write_report(
+    summary: Mapping[str, Any], results: Iterable[FrameResult], pictures: Sequence[Picture], output: Path
+) -> None:
+    """
+    Write ``report.html``, ``metrics.json``, ``frames.csv`` and ``figures/*.png``.
+
+    Parameters
+    ----------
+    summary : dict
+        As from `evaluation.summary.summarise`.
+    results : iterable of FrameResult
+        The same that were summarised.
+    pictures : sequence of Picture
+        Worst and best frames, of each model and kind in the order in which to show them.
+    output : pathlib.Path
+        Folder; made if it does not exist. An earlier report in it is replaced.
+
+    Raises
+    ------
+    ValueError
+        If matplotlib is not installed.
+    OSError
+        If the folder cannot be written to.
+    """
+    check_installed()
+    from depth_estimation_ros.evaluation.report.page import make_page
+
+    ordered = sorted(results, key=lambda r: (r.recording, r.index))
+    folder = output / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    images = _draw(summary, ordered)
+    shown = [(picture, f"{picture.kind}_{number:03d}.png") for number, picture in enumerate(pictures, 1)]
+    images.update(_draw_pictures(shown))
+    for name, (_, png) in images.items():
+        _write(folder / name, png)
+    for stale in set(folder.glob("*.png")) - {folder / name for name in images}:
+        stale.unlink()
+    _write(output / "frames.csv", _table(ordered, list(summary["models"])).encode())
+    _write(output / "metrics.json", (json.dumps(summary, indent=1, allow_nan=False) + "\n").encode())
+    _write(output / "report.html", make_page(summary, images, shown).encode())
+
+
+def _draw(summary: Mapping[str, Any], results: list[FrameResult]) -> dict[str, tuple[str, bytes]]:
+    """Draw the figures: caption and PNG by file name."""
+    from depth_estimation_ros.evaluation.report import figures
+
+    models = {name: found for name, found in summary["models"].items() if found["frames"]}
+    if not models:
+        return {}
+    caption = "Error, tendency and share of pixels by true distance; every frame counts the same."
+    drawn = {"distance.png": (caption, figures.draw_distances(models))}
+    worst, bias = (
+        max(np.nanmax(np.abs(np.array(found["by_region"][key], np.float64))) for found in models.values())
+        for key in ("abs_rel", "bias")
+    )
+    for number, (name, found) in enumerate(models.items(), 1):
+        drawn[f"region_{number:02d}.png"] = (name, figures.draw_regions(found, worst, max(bias, 0.01)))
+    by_recording: dict[str, dict[str, list[FrameResult]]] = {}
+    for result in filter(lambda r: r.raw, results):
+        by_recording.setdefault(result.recording, {name: [] for name in models})[result.model].append(result)
+    errors = {
+        recording: max(found["by_recording"].get(recording, {"abs_rel": 0})["abs_rel"] for found in models.values())
+        for recording in by_recording
+    }
+    chosen = sorted(errors, key=lambda recording: -errors[recording])[:RECORDINGS_OVER_TIME]
+    for number, recording in enumerate(sorted(chosen), 1):
+        caption = recording
+        if len(errors) > len(chosen):
+            caption += f", one of the {len(chosen)} with the largest error of {len(errors)} recordings"
+        groups = {name: group for name, group in by_recording[recording].items() if group}
+        drawn[f"time_{number:02d}.png"] = (caption, figures.draw_time(groups))
+    return drawn
+
+
+def _draw_pictures(shown: Sequence[tuple[Picture, str]]) -> dict[str, tuple[str, bytes]]:
+    from depth_estimation_ros.evaluation.report.figures import draw_picture
+
+    return {
+        name: (f"{p.recording}, frame {p.index}: AbsRel {100 * p.abs_rel:.1f} %", draw_picture(p)) for p, name in shown
+    }
+
+
+def _table(results: list[FrameResult], models: list[str]) -> str:
+    """Return the frames as CSV: a line for each frame and model, models in the report's order."""
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    order = {name: number for number, name in enumerate(models)}
+    for r in sorted(results, key=lambda r: (r.recording, r.index, order[r.model])):
+        flicker = r.flicker or {}
+        writer.writerow(
+            [
+                *(r.recording, r.model, r.index, r.stamp, r.delay_ms, r.known, r.invalid),
+                *(r.raw.get(metric) for metric in METRICS),
+                r.scale,
+                *(r.scaled.get(metric) for metric in METRICS),
+                *(flicker.get(name) for name in _FLICKER),
+                *(r.inference_ms, r.latency_ms),
+            ]
+        )
+    return file.getvalue()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    draft = path.with_name(path.name + ".tmp")
+    draft.write_bytes(content)
+    os.replace(draft, path)

@@ -1,0 +1,143 @@
+"""Pieces of the page: tables and lists as HTML. All text from outside goes through `text`."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from depth_estimation_ros.evaluation.metrics import METRICS
+from depth_estimation_ros.evaluation.report.words import decision, distance_range, percent
+
+# Title and decimals of the metrics; "up" where a higher value is better.
+_METRIC_TITLES = {
+    "abs_rel": ("AbsRel", 3),
+    "sq_rel": ("SqRel, m", 3),
+    "rmse": ("RMSE, m", 3),
+    "rmse_log": ("RMSE log", 3),
+    "log10": ("log10", 3),
+    "silog": ("SILog", 1),
+    "delta1": ("δ &lt; 1.25 ↑", 3),
+    "delta2": ("δ &lt; 1.25² ↑", 3),
+    "delta3": ("δ &lt; 1.25³ ↑", 3),
+}
+_FATES = {
+    "received": "images received",
+    "published": "depth published",
+    "superseded": "superseded by newer images",
+    "failed": "failed",
+}
+_NONE = "–"
+
+
+def text(value: Any) -> str:
+    """Write a value as text of HTML."""
+    return html.escape(str(value))
+
+
+def number(value: float | None, decimals: int, unit: str = "") -> str:
+    """Write a number, or a dash where there is none."""
+    return _NONE if value is None else f"{value:.{decimals}f}{unit}"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
+    """Make a table of HTML: cells are HTML, a cell that starts with ``<td`` is taken as it is."""
+    lines = []
+    for first, *rest in rows:
+        cells = "".join(cell if cell.startswith("<td") else f"<td>{cell}</td>" for cell in rest)
+        lines.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
+    top = f"<thead><tr>{''.join(f'<th>{cell}</th>' for cell in head)}</tr></thead>" if head else ""
+    return f'<div class="table"><table class="{kind}">{top}<tbody>{"".join(lines)}</tbody></table></div>'
+
+
+def facts(values: Mapping[str, Any]) -> str:
+    """Make a table of names and texts."""
+    return table((), ([text(name), text(value)] for name, value in values.items()), "words")
+
+
+def items(sentences: Iterable[str]) -> str:
+    """Make a list of sentences; nothing of none."""
+    lines = "".join(f"<li>{text(sentence)}</li>" for sentence in sentences)
+    return lines and f"<ul>{lines}</ul>"
+
+
+def metrics_table(models: Mapping[str, Mapping[str, Any]]) -> str:
+    """Make the table of metrics with their intervals, a column a model."""
+    rows = []
+    for metric in METRICS:
+        title, decimals = _METRIC_TITLES[metric]
+        cells = [_with_interval(figures, metric, decimals) for figures in models.values()]
+        rows.append([title, *cells])
+    return table(["", *map(text, models)], rows)
+
+
+def recordings_table(models: Mapping[str, Mapping[str, Any]]) -> str:
+    """Make the table of AbsRel, and frames, of every recording, a column a model."""
+    names = sorted({name for figures in models.values() for name in figures["by_recording"]})
+    rows = []
+    for name in names:
+        found = [figures["by_recording"].get(name) for figures in models.values()]
+        cells = [_NONE if f is None else f"{f['abs_rel']:.3f}<small>{f['frames']} frames</small>" for f in found]
+        rows.append([f'<span class="name">{text(name)}</span>', *cells])
+    return table(["AbsRel", *map(text, models)], rows)
+
+
+def distance_table(models: Mapping[str, Mapping[str, Any]]) -> str:
+    """Make the table of AbsRel, RMSE and share of pixels by distance, a column a model."""
+    found = {name: {row["from"]: row for row in figures["by_distance"]} for name, figures in models.items()}
+    ranges = {row["from"]: row for rows in found.values() for row in rows.values()}
+    rows = []
+    for start, row in sorted(ranges.items()):
+        cells = [
+            f"{row[start]['abs_rel']:.3f}<small>RMSE {row[start]['rmse']:.2f} m</small>" if start in row else _NONE
+            for row in found.values()
+        ]
+        rows.append([distance_range(row), percent(row["share"]), *cells])
+    return table(["AbsRel", "pixels", *map(text, models)], rows)
+
+
+def paired_table(pair: Mapping[str, Any]) -> str:
+    """Make the table of differences between two models, over the frames that both have."""
+    rows = []
+    for metric, found in pair["differences"].items():
+        title, decimals = _METRIC_TITLES[metric]
+        said = decision(found, higher_is_better=metric.startswith("delta"))
+        mean, low, high = (f"{found[key]:+.{decimals}f}".replace("-", "−") for key in ("mean", "low", "high"))
+        kind = {"better": "good", "worse": "bad"}.get(said, "open")
+        rows.append([title, f"{mean}<small>{low} to {high}</small>", f'<td class="{kind}">{said}</td>'])
+    return table(["", "difference", text(pair["model"])], rows)
+
+
+def flicker_table(models: Mapping[str, Mapping[str, Any]]) -> str:
+    """Make the table of the flicker, a column a model."""
+    titles = {"change": "estimate", "common": "of it, common", "truth": "truth", "share": "static pixels"}
+    found = [figures["flicker"] for figures in models.values()]
+    rows = [
+        [title, *(number(f and 100 * f[key], 0 if key == "share" else 2, " %") for f in found)]
+        for key, title in titles.items()
+    ]
+    rows.append(["pairs of frames", *(str(f["pairs"] if f else 0) for f in found)])
+    return table(["", *map(text, models)], rows)
+
+
+def speed_table(models: Mapping[str, Mapping[str, Any]]) -> str:
+    """Make the table of times, and of what became of the frames of a live run, a column a model."""
+    rows = []
+    for time in ("inference", "latency"):
+        found = [figures[f"{time}_ms"] for figures in models.values()]
+        for p, title in (("p50", "median"), ("p95", "95 % under")):
+            if any(found):
+                rows.append([f"{time}, {title}", *(number(f and f[p], 1, " ms") for f in found)])
+    live = [figures.get("live", {}) for figures in models.values()]
+    if any(live):
+        rows.append(["depth images a second", *(number(counts.get("rate_hz"), 1) for counts in live)])
+        for key, title in _FATES.items():
+            rows.append([title, *(text(counts.get(key, _NONE)) for counts in live)])
+    return table(["", *map(text, models)], rows)
+
+
+def _with_interval(figures: Mapping[str, Any], metric: str, decimals: int) -> str:
+    if figures[metric] is None:
+        return _NONE
+    low, high = figures["intervals"][metric]
+    return f"{figures[metric]:.{decimals}f}<small>{low:.{decimals}f} to {high:.{decimals}f}</small>"

@@ -1,0 +1,190 @@
+"""The verdict: what the figures say, in sentences. Plain text; nothing here but what the summary has."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+# Shares of pixels, and how many times worse than the whole, from which a range or a part of the image is named.
+_WORTH_NAMING = 0.01
+_WORSE = 1.15
+_PARTS = (
+    ("upper left", "upper centre", "upper right"),
+    ("left", "centre", "right"),
+    ("lower left", "lower centre", "lower right"),
+)
+
+
+def verdict(summary: dict[str, Any]) -> str:
+    """
+    Say how accurate the models are, on what, where they fail, and which is the better.
+
+    Parameters
+    ----------
+    summary : dict
+        As from `evaluation.summary.summarise`.
+
+    Returns
+    -------
+    str
+        One paragraph.
+    """
+    models = {name: figures for name, figures in summary["models"].items() if figures["frames"]}
+    if not models:
+        return "No frame could be compared with a true depth, so nothing is known of the accuracy." + _left(summary)
+    best = min(models, key=lambda name: models[name]["abs_rel"])
+    figures = models[best]
+    sentences = [
+        f"On {_frames(figures)} the depth of model {best} is off by {percent(figures['abs_rel'])} of the distance on "
+        f"average{_interval(figures)}, {figures['rmse']:.2f} m in root mean square; {percent(figures['delta1'])} of "
+        "the pixels lie within 25 % of the truth.",
+        _usual(figures),
+        _scale(figures),
+        _worst_place(figures),
+        _live(figures),
+        _against(summary, best, [name for name in models if name != best]),
+    ]
+    return " ".join(filter(None, sentences)) + _left(summary)
+
+
+def percent(share: float) -> str:
+    """Write a share as a percentage of two or three digits."""
+    return f"{100 * share:.1f} %" if abs(share) < 0.0995 else f"{100 * share:.0f} %"
+
+
+def distance_range(row: dict[str, Any]) -> str:
+    """Write a range of distances."""
+    return f"beyond {row['from']:g} m" if row["to"] is None else f"{row['from']:g} to {row['to']:g} m"
+
+
+def decision(difference: dict[str, Any], higher_is_better: bool = False) -> str:
+    """Say what a paired difference means for the model: better, worse, or not decided."""
+    if not difference["decided"]:
+        return "not decided"
+    return "better" if (difference["mean"] > 0) == higher_is_better else "worse"
+
+
+def _frames(figures: dict[str, Any]) -> str:
+    names = list(figures["by_recording"])
+    count = f"{figures['frames']} frame{'s' * (figures['frames'] > 1)}"
+    return f"{count} of {names[0]}" if len(names) == 1 else f"{count} of {len(names)} recordings"
+
+
+def _interval(figures: dict[str, Any]) -> str:
+    low, high = figures["intervals"]["abs_rel"]
+    return f" (95 % interval {percent(low)} to {percent(high)})"
+
+
+def _usual(figures: dict[str, Any]) -> str:
+    """Say what the error is at the commonest distance."""
+    row = max(figures["by_distance"], key=lambda row: row["share"])
+    where = f"At {distance_range(row)}".replace("At beyond", "Beyond")
+    return f"{where}, the commonest distance, that is {row['rmse']:.2f} m."
+
+
+def _scale(figures: dict[str, Any]) -> str:
+    """Say what is left once the scale of every frame is known, and so what part of the error the scale is."""
+    shape = figures["scaled"]["abs_rel"]
+    tendency = f"Depths are typically {percent(abs(figures['bias']))} too {'far' if figures['bias'] > 0 else 'near'}"
+    if abs(figures["bias"]) < 0.02:
+        tendency = "Depths are neither too far nor too near on the whole"
+    return f"{tendency}; with the right scale for every frame, which no robot knows, {percent(shape)} would be left."
+
+
+def _worst_place(figures: dict[str, Any]) -> str:
+    """Name where the error is largest: distance, part of the image, recording, frame."""
+    places = []
+    rows = [row for row in figures["by_distance"] if row["share"] >= _WORTH_NAMING]
+    row = max(rows, key=lambda row: row["abs_rel"])
+    if row["abs_rel"] > _WORSE * figures["abs_rel"]:
+        places.append(f"at {distance_range(row)} ({percent(row['abs_rel'])})".replace("at beyond", "beyond"))
+    name, error = _worst_part(figures["by_region"])
+    if error > _WORSE * figures["abs_rel"]:
+        places.append(f"in the {name} of the image ({percent(error)})")
+    recordings = figures["by_recording"]
+    recording = max(recordings, key=lambda name: recordings[name]["abs_rel"])
+    if recordings[recording]["abs_rel"] > _WORSE * figures["abs_rel"]:
+        places.append(f"in {recording} ({percent(recordings[recording]['abs_rel'])})")
+    frame = figures["worst"][0]
+    of = f" of {frame['recording']}" if len(recordings) > 1 else ""
+    worst = f"its worst frame is number {frame['index']}{of} ({percent(frame['abs_rel'])})"
+    if not places:
+        return f"No distance and no part of the image stands out; {worst}."
+    return f"It fails worst {_listed(places)}; {worst}."
+
+
+def _worst_part(by_region: dict[str, Any]) -> tuple[str, float]:
+    """Return the ninth of the image with the largest error, and its error."""
+    error, share = (np.array(by_region[key], np.float64) for key in ("abs_rel", "share"))
+    rows, columns = (np.array_split(np.arange(n), 3) for n in error.shape)
+    parts = {}
+    for i, j in product(range(3), range(3)):
+        part = np.ix_(rows[i], columns[j])
+        weights = np.nan_to_num(share[part])
+        if weights.sum() >= _WORTH_NAMING:
+            parts[_PARTS[i][j]] = float(np.average(np.nan_to_num(error[part]), weights=weights))
+    name = max(parts, key=lambda part: parts[part])
+    return name, parts[name]
+
+
+def _against(summary: dict[str, Any], best: str, others: list[str]) -> str:
+    """Compare the best model with the others, frame by frame."""
+    sentences, undecided = [], []
+    for other in others:
+        pair = next(p for p in summary["paired"] if {p["model"], p["reference"]} == {best, other})
+        if not pair["frames"]:
+            sentences.append(f"It has no frame in common with {other}.")
+            continue
+        found = pair["differences"]["abs_rel"]
+        if not found["decided"]:
+            undecided.append(other)
+            continue
+        # Over the common frames the order may be the other way round.
+        more = "more" if (found["mean"] > 0) == (pair["reference"] == best) else "less"
+        low, high = sorted(100 * abs(found[end]) for end in ("low", "high"))
+        sentences.append(
+            f"Frame by frame it is {more} accurate than {other}, by {100 * abs(found['mean']):.1f} percentage points "
+            f"(95 % interval {low:.1f} to {high:.1f}; {pair['frames']} frames)."
+        )
+    if undecided:
+        sentences.append(f"Whether it is more accurate than {_listed(undecided)} is not decided by these frames.")
+    return " ".join(sentences)
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _live(figures: dict[str, Any]) -> str:
+    """Say how the node kept up."""
+    counts, latency = figures.get("live"), figures["latency_ms"]
+    if not counts or not latency:
+        return ""
+    return (
+        f"Played live, depth came {latency['p50']:.0f} ms after the image ({latency['p95']:.0f} ms at the 95th "
+        f"percentile); {counts.get('superseded', 0)} of {counts.get('received', 0)} images were superseded by newer "
+        "ones."
+    )
+
+
+def _left(summary: dict[str, Any]) -> str:
+    """Say how much of the recordings the figures do not cover."""
+    sentences = [
+        f"{name} gave no valid depth in any of {figures['without_estimate']} frames."
+        for name, figures in summary["models"].items()
+        if figures["without_estimate"] and not figures["frames"]
+    ]
+    problems = sum(sum(r.get("problems", {}).values()) for r in summary["recordings"])
+    incomplete = sum(bool(r.get("error")) for r in summary["recordings"])
+    found = []
+    if problems:
+        found.append(f"{problems} image{'s' * (problems > 1)} could not be compared")
+    if incomplete:
+        found.append(f"{incomplete} recording{'s are' if incomplete > 1 else ' is'} incomplete")
+    if found:
+        sentences.append(f"{' and '.join(found)}: see what is missing.")
+    if summary["interrupted"]:
+        sentences.append("The run was broken off: this is what was done until then.")
+    return "".join(f" {sentence}" for sentence in sentences)

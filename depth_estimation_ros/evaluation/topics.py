@@ -1,0 +1,168 @@
+"""Which topics of a bag are the image, its intrinsics and the truth: as asked for, or guessed where that is certain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from depth_estimation_ros.sources.bag_messages import CLOUD, COMPRESSED, IMAGE, INFO, SCAN, frame_of, is_depth
+from depth_estimation_ros.sources.bag_reader import BagReader
+
+
+@dataclass(frozen=True)
+class Topics:
+    """
+    Topics of a recording; an empty one is guessed.
+
+    Parameters
+    ----------
+    image : str
+        Image or CompressedImage.
+    depth : str
+        The truth: Image or CompressedImage with depth, PointCloud2 or LaserScan.
+    camera_info : str
+        Of the image.
+    depth_camera_info : str
+        Of a depth camera that has its own.
+    """
+
+    image: str = ""
+    depth: str = ""
+    camera_info: str = ""
+    depth_camera_info: str = ""
+
+
+def choose_topics(reader: BagReader, wanted: Topics) -> tuple[Topics, list[str]]:
+    """
+    Choose the topics of a bag.
+
+    Parameters
+    ----------
+    reader : BagReader
+        The bag.
+    wanted : Topics
+        As asked for.
+
+    Returns
+    -------
+    topics : Topics
+        Those of camera_info may be empty.
+    notes : list of str
+        Choices that could have been others.
+
+    Raises
+    ------
+    ValueError
+        If one does not exist, is of another type, or several fit.
+    """
+    return _Choice(reader).all(wanted)
+
+
+class _Choice:
+    def __init__(self, reader: BagReader):
+        self._reader, self._notes = reader, []
+        firsts = {topic: reader.first(topic) for topic in reader.of_kind(IMAGE, COMPRESSED)}
+        self._firsts = {topic: message for topic, message in firsts.items() if message is not None}
+        self._depths = [topic for topic, message in self._firsts.items() if is_depth(message, topic)]
+        self._colours = [topic for topic in self._firsts if topic not in self._depths]
+        self._clouds, self._scans = reader.of_kind(CLOUD), reader.of_kind(SCAN)
+        self._infos = reader.of_kind(INFO)
+
+    def all(self, wanted: Topics) -> tuple[Topics, list[str]]:
+        image = self._take("--image", wanted.image, self._colours) or self._image()
+        depth = self._take("--depth", wanted.depth, self._depths + self._clouds + self._scans) or self._depth()
+        info = self._take("--camera-info", wanted.camera_info, self._infos) or self._info(image, depth)
+        own = self._take("--depth-camera-info", wanted.depth_camera_info, self._infos)
+        if not own and depth in self._depths:
+            own = self._depth_info(image, depth, info)
+        return Topics(image, depth, info, "" if own == info else own), self._notes
+
+    def _take(self, option: str, topic: str, fitting: list[str]) -> str:
+        if topic and topic not in self._reader.topics:
+            raise ValueError(
+                f"'{self._reader.path}' has no messages of {topic} ({option}); {option} can be "
+                f"{', '.join(fitting) or 'none of its topics: ' + self._reader.listing()}"
+            )
+        if topic and topic not in fitting:
+            raise ValueError(
+                f"{topic} of '{self._reader.path}' ({self._reader.topics[topic].kind}) cannot be {option}; "
+                f"there are {', '.join(fitting) or 'none'}"
+            )
+        return topic
+
+    def _image(self) -> str:
+        topics = _without_twins(self._colours)
+        coloured = [topic for topic in topics if not _is_grey(self._firsts[topic])]
+        if len(topics) > 1 and len(coloured) == 1:
+            self._notes.append(f"{coloured[0]} is the image; --image chooses among {', '.join(topics)}")
+            topics = coloured
+        if not topics:
+            raise ValueError(f"'{self._reader.path}' has no image topic; its topics are {self._reader.listing()}")
+        return self._only("--image", "images", topics)
+
+    def _depth(self) -> str:
+        topics = _without_twins(self._depths) or self._clouds or self._scans
+        named = [topic for topic in topics if "truth" in topic]
+        topics = named if len(named) == 1 else topics
+        if not topics:
+            raise ValueError(
+                f"'{self._reader.path}' has no depth images, point clouds or laser scans to compare with; its topics "
+                f"are {self._reader.listing()}"
+            )
+        depth = self._only("--depth", "topics with truth", topics)
+        others = _without_twins(self._depths) + self._clouds + self._scans
+        if len(others) > 1:
+            self._notes.append(f"{depth} is the truth; --depth chooses among {', '.join(others)}")
+        return depth
+
+    def _info(self, image: str, depth: str) -> str:
+        if (beside := _beside(image)) in self._infos:
+            return beside
+        others = [topic for topic in self._infos if topic != _beside(depth)]
+        frame = frame_of(self._firsts[image])
+        same_frame = [topic for topic in others if frame and self._frame(topic) == frame]
+        others = same_frame or others
+        if not others:
+            return ""
+        info = self._only("--camera-info", f"camera_info topics, none beside {image}", others)
+        self._notes.append(f"{info} is taken as the camera_info of {image}")
+        return info
+
+    def _depth_info(self, image: str, depth: str, info: str) -> str:
+        if (beside := _beside(depth)) in self._infos:
+            return beside
+        frame = frame_of(self._firsts[depth])
+        if frame == frame_of(self._firsts[image]):
+            return ""
+        same_frame = [topic for topic in self._infos if topic != info and self._frame(topic) == frame]
+        return same_frame[0] if len(same_frame) == 1 else ""
+
+    def _frame(self, info: str) -> str:
+        message = self._reader.first(info)
+        return "" if message is None else frame_of(message)
+
+    def _only(self, option: str, what: str, topics: list[str]) -> str:
+        if len(topics) > 1:
+            raise ValueError(
+                f"'{self._reader.path}' has {len(topics)} {what}; choose one with {option}: {', '.join(topics)}"
+            )
+        return topics[0]
+
+
+def _base(topic: str) -> str:
+    """Return the topic that image_transport was given."""
+    return topic.removesuffix("/compressed").removesuffix("/compressedDepth")
+
+
+def _beside(topic: str) -> str:
+    """Return the camera_info that belongs to an image topic by convention."""
+    return _base(topic).rpartition("/")[0] + "/camera_info"
+
+
+def _without_twins(topics: list[str]) -> list[str]:
+    """Leave out compressed topics whose images are there uncompressed."""
+    return [topic for topic in topics if _base(topic) == topic or _base(topic) not in topics]
+
+
+def _is_grey(message) -> bool:
+    name = message.format if hasattr(message, "format") else message.encoding
+    return name.startswith(("mono", "8UC1", "16UC1"))

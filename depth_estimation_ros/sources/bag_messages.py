@@ -1,0 +1,152 @@
+"""What the messages of a bag mean, as rosbags gives them: images, depth, intrinsics, stamps and points as arrays."""
+
+from __future__ import annotations
+
+import struct
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+
+from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.geometry.rectify import Lens
+
+IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED = "sensor_msgs/msg/CompressedImage"
+INFO = "sensor_msgs/msg/CameraInfo"
+CLOUD = "sensor_msgs/msg/PointCloud2"
+SCAN = "sensor_msgs/msg/LaserScan"
+
+_SATURATED = np.float32(65.535)  # metres: the largest number of a 16-bit image is no measurement
+
+
+def stamp_of(message) -> int:
+    """Return the stamp of the header, nanoseconds; 0 where nobody filled it."""
+    return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+
+
+def frame_of(message) -> str:
+    """Return the frame of the header; ROS 1 wrote some with a slash in front."""
+    return message.header.frame_id.lstrip("/")
+
+
+def is_depth(message, topic: str) -> bool:
+    """Whether an image, or compressed image, of this topic is depth."""
+    if hasattr(message, "format"):
+        return "compresseddepth" in message.format.lower()
+    return message.encoding in ("32FC1", "16UC1") or (message.encoding == "mono16" and "depth" in topic)
+
+
+def rgb_of(message) -> np.ndarray:
+    """
+    Decode an image or compressed image.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 [height, width, 3].
+
+    Raises
+    ------
+    ValueError
+        If it cannot be decoded.
+    """
+    from depth_estimation_ros.conversions import compressed_to_rgb, image_to_rgb
+
+    return compressed_to_rgb(message) if hasattr(message, "format") else image_to_rgb(message)
+
+
+def depth_of(message) -> np.ndarray:
+    """
+    Decode a depth image, or one of compressed_depth_image_transport.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 [height, width], metres, NaN invalid; in 16 bits, both 0 and 65535 are.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be decoded.
+    """
+    from depth_estimation_ros.conversions import image_to_depth
+
+    if not hasattr(message, "format"):
+        depth = image_to_depth(message)
+        return depth if message.encoding == "32FC1" else _without_saturation(depth)
+    # A header of 12 bytes (enum, two float32), then a 16-bit PNG. It holds millimetres, or for 32FC1 a quantised
+    # inverse depth: z = a / (value - b), 0 invalid.
+    data = bytes(message.data)
+    stored = cv2.imdecode(np.frombuffer(data, np.uint8, offset=12), cv2.IMREAD_UNCHANGED) if len(data) > 12 else None
+    if stored is None or stored.ndim != 2:
+        raise ValueError(f"a compressed depth image of format '{message.format}' cannot be read")
+    if message.format.startswith("32FC1"):
+        _, a, b = struct.unpack("<iff", data[:12])
+        with np.errstate(divide="ignore"):
+            depth = np.float32(a) / (stored - np.float32(b))
+    else:
+        depth = _without_saturation(stored / np.float32(1000.0))
+    return np.where(stored == 0, np.float32(np.nan), depth).astype(np.float32)
+
+
+def camera_of(message) -> PinholeCamera:
+    """
+    Return the intrinsics of a camera_info of either ROS, of the rectified image where the lens distorts.
+
+    Raises
+    ------
+    ValueError
+        If the camera is not calibrated.
+    """
+    from depth_estimation_ros.conversions import camera_from_info
+
+    return camera_from_info(_in_lower_case(message))
+
+
+def lens_of(message) -> Lens | None:
+    """
+    Return the lens of a camera_info of either ROS; None if it does not distort.
+
+    Raises
+    ------
+    ValueError
+        If the camera is not calibrated, or its distortion is of an unknown model.
+    """
+    from depth_estimation_ros.conversions import lens_from_info
+
+    info = _in_lower_case(message)
+    return lens_from_info(info) if any(info.d) else None
+
+
+def points_of(message) -> np.ndarray:
+    """
+    Read the points of a PointCloud2.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 [N, 3], metres in the cloud's frame; those that are not finite are left out.
+
+    Raises
+    ------
+    ValueError
+        If it has no floating-point x, y and z, or sizes and data length do not agree.
+    """
+    from depth_estimation_ros.conversions import message_to_points
+
+    points = message_to_points(message).reshape(-1, 3)
+    return points[np.isfinite(points).all(axis=1)]
+
+
+def _without_saturation(depth: np.ndarray) -> np.ndarray:
+    return np.where(depth >= _SATURATED, np.float32(np.nan), depth)
+
+
+def _in_lower_case(message):
+    """Return a camera_info with the names of ROS 2; ROS 1 wrote the matrices in capitals."""
+    if not hasattr(message, "K"):
+        return message
+    names = ("width", "height", "roi", "binning_x", "binning_y", "distortion_model")
+    fields = {name: getattr(message, name) for name in names}
+    return SimpleNamespace(k=message.K, d=message.D, r=message.R, p=message.P, **fields)
