@@ -6,13 +6,18 @@ SOURCE ?=
 HFOV ?= 60
 BIN := .venv/bin
 
-.PHONY: demo test lint bench bench-engines colcon tensorrt-api format clean
+.PHONY: demo test test-kilted lint bench bench-engines colcon tensorrt-api format clean
 
 demo: .venv/.runtime
 	$(BIN)/python -m depth_estimation_ros.demo --duration $(DURATION) $(if $(SOURCE),--source "$(SOURCE)" --horizontal-fov $(HFOV))
 
 test: .venv/.test
 	ROS_PYTHON_CHECK_FIELDS=1 $(BIN)/python -m pytest test
+
+# The node's tests on ROS 2 Kilted, in an environment of its own, which needs no PyTorch.
+KILTED := .venv-kilted/bin
+test-kilted: .venv-kilted/.test
+	ROS_PYTHON_CHECK_FIELDS=1 $(KILTED)/python -m pytest test --ignore=test/training
 
 bench: .venv/.runtime
 	$(BIN)/python -m depth_estimation_ros.bench
@@ -48,7 +53,7 @@ format: .venv/.lint
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv build install log demo_output bench_output
+	rm -rf .venv .venv-kilted build install log demo_output bench_output bag_report
 
 # Stamps: a second run starts at once, a changed requirement installs what is new.
 $(BIN)/python:
@@ -77,4 +82,9 @@ $(BIN)/python:
 
 .venv/.lint: requirements/lint.txt | $(BIN)/python
 	$(BIN)/pip install --quiet -r requirements/lint.txt
+	@touch $@
+
+.venv-kilted/.test: setup.py requirements/ros2-kilted.txt | $(BIN)/python
+	$(BIN)/python -m venv .venv-kilted
+	$(KILTED)/pip install --quiet -r requirements/ros2-kilted.txt -e '.[test,quantize]'
 	@touch $@

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -38,6 +39,14 @@ def share_path(relative: str) -> Path:
     raise FileNotFoundError(f"{relative} of {PACKAGE} was not found; install the package again")
 
 
+def profile_variable() -> str:
+    """Return the variable that names the profile to Fast DDS; from Kilted on it is another, and the old one warns."""
+    distribution = os.environ.get("ROS_DISTRO")
+    # The wheels of PyPI set no ROS_DISTRO, but hold Fast DDS 2 as a Python package.
+    old = distribution in ("humble", "iron", "jazzy") if distribution else importlib.util.find_spec("fastrtps")
+    return "FASTRTPS_DEFAULT_PROFILES_FILE" if old else "FASTDDS_DEFAULT_PROFILES_FILE"
+
+
 def transport_environment() -> dict[str, str]:
     """
     Return environment variables that let megabyte messages pass between processes without loss.
@@ -46,7 +55,7 @@ def transport_environment() -> dict[str, str]:
     instead of mapping and unmapping it for each one. Variables that are set already are left alone.
     """
     wanted = {
-        "FASTRTPS_DEFAULT_PROFILES_FILE": str(share_path("config/fastdds.xml")),
+        profile_variable(): str(share_path("config/fastdds.xml")),
         "MALLOC_MMAP_THRESHOLD_": "33554432",
         "MALLOC_TRIM_THRESHOLD_": "536870912",
     }
