@@ -9,8 +9,8 @@ from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
-from depth_estimation_ros.settings import DECLARATIONS, defaults
 from depth_estimation_ros.processes import transport_environment
+from depth_estimation_ros.settings import DECLARATIONS, defaults
 from launch import LaunchDescription
 
 CONFIG = os.path.join(get_package_share_directory("depth_estimation_ros"), "config")
