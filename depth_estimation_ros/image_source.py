@@ -45,9 +45,10 @@ class ImageSource(Node):
         self._loop = declare(self, "loop", False, "Start again at the end.")
         self._wait = declare(
             self,
-            "wait_for_subscriber",
-            True,
-            "Hold the first image until somebody subscribes; none is lost then.",
+            "wait_for_subscribers",
+            1,
+            "Hold the first image until so many subscribe; they lose none then.",
+            (0, 100),
         )
         self._restamp = declare(self, "restamp", True, "Stamp with the present time, not with a bag's own times.")
         depth_scale = declare(self, "depth_scale", 0.001, "Metres per unit of a folder's depth PNGs.", (1e-9, 1e3))
@@ -73,9 +74,9 @@ class ImageSource(Node):
     def work(self, metronome: Metronome) -> None:
         """Publish the source, once or for ever."""
         if self._wait and not self._source.live:
-            if not self._stream.has_subscriber:
-                self.get_logger().info(f"waiting for a subscriber of {self.resolve_topic_name('image')}")
-            while not self._stream.has_subscriber:
+            if self._stream.subscribers < self._wait:
+                self.get_logger().info(f"waiting for {self._wait} to subscribe to {self.resolve_topic_name('image')}")
+            while self._stream.subscribers < self._wait:
                 if not metronome.wait_until(time.monotonic() + 0.05):
                     return
             metronome.wait_until(time.monotonic() + 0.3)  # who subscribes the image often subscribes more

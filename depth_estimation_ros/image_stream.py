@@ -21,6 +21,7 @@ from std_msgs.msg import Header
 
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.conversions import camera_to_info, depth_to_image, rgb_to_image
+from depth_estimation_ros.start_errors import START_ERRORS, sentence
 
 
 def declare(node: Node, name: str, default, description: str, span=None, choices=()):
@@ -91,9 +92,9 @@ class ImageStream:
         self.published = 0
 
     @property
-    def has_subscriber(self) -> bool:
-        """Whether somebody takes the images."""
-        return self._image.get_subscription_count() > 0
+    def subscribers(self) -> int:
+        """How many take the images."""
+        return self._image.get_subscription_count()
 
     @property
     def wants_depth(self) -> bool:
@@ -169,7 +170,11 @@ def run(name: str, make_node: Callable[[], Node], args: list[str] | None) -> int
         Exit code: 0, or 1 after a mistake of the user's, which is named in one line on stderr.
     """
     # Signals set a flag here instead of tearing the context down under a publisher.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except START_ERRORS as error:
+        print(f"{name}: {sentence(error)}", file=sys.stderr)
+        return 1
     node = None
     try:
         node = make_node()
@@ -178,12 +183,15 @@ def run(name: str, make_node: Callable[[], Node], args: list[str] | None) -> int
             signal.signal(number, metronome.stop)
         node.work(metronome)
         return 0
-    except ValueError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+    except START_ERRORS as error:
+        print(f"{name}: {sentence(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 0
     finally:
+        # Already on its way out: a signal now would only spoil the exit code.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         if node is not None:
             node.destroy_node()
         rclpy.shutdown()

@@ -130,7 +130,7 @@ def test_a_video_starts_again_when_looped_and_ctrl_c_ends_it(tmp_path):
 def test_it_waits_for_a_subscriber_and_ctrl_c_ends_the_waiting(tmp_path):
     save(tmp_path / "a.png", picture(1))
     with ros_context() as node, running_node(SOURCE, parameters={"source": str(tmp_path)}) as source:
-        wait_for(node, lambda: "waiting for a subscriber of /image" in output(source), process=source)
+        wait_for(node, lambda: "waiting for 1 to subscribe to /image" in output(source), process=source)
         assert stop(source) == 0
 
 
@@ -164,7 +164,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_1(tmp_path, make, sentence):
 def test_a_broken_image_on_the_way_is_named_and_ends_with_exit_code_1(tmp_path):
     save(tmp_path / "1.png", picture(1))
     (tmp_path / "2.png").write_bytes(b"no image")
-    parameters = {"source": str(tmp_path), "wait_for_subscriber": False}
+    parameters = {"source": str(tmp_path), "wait_for_subscribers": 0}
     with running_node(SOURCE, parameters=parameters) as source:
         assert source.wait(30) == 1
         assert "2.png' is not a readable image" in output(source)

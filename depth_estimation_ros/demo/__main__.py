@@ -117,7 +117,11 @@ def _clean(output: Path) -> Path:
 def _start_camera(arguments: argparse.Namespace, log) -> subprocess.Popen:
     if arguments.source is None:
         return start_node("depth_estimation_ros.synthetic_camera", {}, log)
-    parameters = {"source": arguments.source, "horizontal_fov": math.radians(arguments.horizontal_fov)}
+    parameters = {
+        "source": arguments.source,
+        "horizontal_fov": math.radians(arguments.horizontal_fov),
+        "wait_for_subscribers": 2,  # the node and the recorder
+    }
     return start_node("depth_estimation_ros.image_source", parameters, log)
 
 
