@@ -34,6 +34,7 @@ from torch.utils.data import Subset
 from depth_estimation_ros.backends import BackendError, create_backend
 from depth_estimation_ros.backends.tensorrt.parity import calibration_frames
 from depth_estimation_ros.estimator import DepthEstimator
+from depth_estimation_ros.files import write_json
 from depth_estimation_ros.model import Model, ModelInfo, load_model
 from depth_estimation_ros.quantize import KEEP, quantize
 from depth_estimation_ros.resample import shrink
@@ -42,7 +43,6 @@ from training.checkpoint import Checkpoint
 from training.data.association import sample_evenly
 from training.evaluate import evaluate, open_frames
 from training.export import DECODERS, export
-from training.files import write_json
 from training.models.up_projection import naive
 from training.predictor import Predictor
 from training.protocols import PROTOCOLS

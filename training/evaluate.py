@@ -16,12 +16,13 @@ from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.estimator import DepthEstimator, DepthMap
 from depth_estimation_ros.evaluation.metrics import METRICS, DepthMetrics
+from depth_estimation_ros.files import write_json
 from depth_estimation_ros.model import load_model
 from training.breakdown import Calibration, ErrorByDistance
 from training.card import check_card, enter_figures
 from training.data.folder import PreparedFolder, split_names
 from training.data.kinect import COLOUR_CAMERA
-from training.files import refuse_missing_folder, write_csv, write_image, write_json
+from training.files import refuse_missing_folder, write_csv, write_image
 from training.pictures import calibration_picture, frame_picture
 from training.predictor import MedianPredictor, Predictor
 from training.protocols import PROTOCOLS, Protocol

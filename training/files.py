@@ -1,11 +1,10 @@
-"""Files and folders that are there as a whole or not at all."""
+"""Tables, images and folders that are there as a whole or not at all."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 import io
-import json
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,22 +13,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from depth_estimation_ros.files import write_whole
+
 _BLOCK = 1 << 18
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file beside its place and move it there once it is complete; an OSError leaves the file as it was."""
-    draft = path.with_name(path.name + ".part")
-    try:
-        draft.write_bytes(content.encode() if isinstance(content, str) else content)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write JSON, see `write_whole`."""
-    write_whole(path, json.dumps(content, indent=2) + "\n")
 
 
 def write_csv(path: Path, heads: Iterable[str], rows: Iterable[Iterable[object]]) -> None:

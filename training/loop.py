@@ -81,7 +81,7 @@ class DepthTask(lightning.LightningModule):
         """Return the weighted loss of a batch, at the size of its truth."""
         output = resized(self(batch["image"]), batch["depth"].shape[-2:])
         total, terms = self.loss(output, batch["depth"])
-        epoch_mean = {"on_step": False, "on_epoch": True, "sync_dist": True}
+        epoch_mean = {"on_step": False, "on_epoch": True, "sync_dist": True, "logger": False}
         self.log_dict({f"train/{name}": value for name, value in terms.items()}, **epoch_mean)
         self.log("train/loss", total, prog_bar=True, **epoch_mean)
         return total
@@ -100,6 +100,14 @@ class DepthTask(lightning.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Seed dropout by epoch and process: a resumed run draws as an uninterrupted one."""
         torch.manual_seed(self.seed + self.trainer.current_epoch * self.trainer.world_size + self.trainer.global_rank)
+
+    def on_train_epoch_end(self) -> None:
+        """Write the epoch's losses before its checkpoint: the curves of a killed run reach as far as it does."""
+        metrics = self.trainer.callback_metrics
+        losses = {name: value.item() for name, value in metrics.items() if name.startswith("train/")}
+        for logger in self.loggers:
+            logger.log_metrics({**losses, "epoch": self.current_epoch}, step=self.global_step)
+            logger.save()
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last validation's frames."""

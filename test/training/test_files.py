@@ -5,7 +5,8 @@ import resource
 import numpy as np
 import pytest
 
-from training.files import new_folder, write_image, write_json
+from depth_estimation_ros.files import write_json
+from training.files import new_folder, write_image
 
 
 def test_what_cannot_be_written_leaves_the_file_as_it_was(tmp_path):

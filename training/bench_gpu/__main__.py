@@ -22,6 +22,7 @@ import torch
 from rich.console import Console
 
 from depth_estimation_ros.estimator import DepthEstimator
+from depth_estimation_ros.files import write_json
 from depth_estimation_ros.model import load_model
 from training.bench import accuracy
 from training.bench_gpu.engines import MODES
@@ -30,7 +31,6 @@ from training.bench_gpu.networks import export_forms, open_forms, random_resnet5
 from training.bench_gpu.table import show
 from training.checkpoint import load_checkpoint
 from training.evaluate import open_frames
-from training.files import write_json
 from training.protocols import PROTOCOLS
 
 

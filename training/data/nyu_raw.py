@@ -26,10 +26,11 @@ import cv2
 import numpy as np
 from rich.progress import Progress
 
+from depth_estimation_ros.files import write_json, write_whole
 from training.data import kinect
 from training.data.association import RawPair, find_scenes, sample_evenly, scene_pairs
 from training.data.shards import INDEX_FIELDS, webdataset, write_shard
-from training.files import write_csv, write_json, write_whole
+from training.files import write_csv
 
 FRAMES_IN_PART = 64  # of one scene: about 20 MB in a shard; what a stopped run does again
 

@@ -11,13 +11,14 @@ from string import Template
 import numpy as np
 
 from depth_estimation_ros.estimator import DepthEstimator
+from depth_estimation_ros.files import write_whole
 from training.curves import draw_curves
 from training.evaluate import evaluate, frame_of, open_frames
 from training.experiments.results import Result, difference
 from training.experiments.runner import DEPTH_SCALE, Runner
 from training.experiments.spectra import draw_spectra
 from training.experiments.study import PUBLISHED, TRAININGS, Experiment
-from training.files import write_image, write_whole
+from training.files import write_image
 from training.pictures import comparison_picture
 from training.predictor import MedianPredictor, Predictor
 from training.protocols import PROTOCOLS

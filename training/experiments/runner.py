@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from depth_estimation_ros.estimator import DepthEstimator
+from depth_estimation_ros.files import write_json
 from training.data.folder import split_names
 from training.data.module import hold_out
 from training.evaluate import Evaluation, evaluate, frame_of, open_frames
 from training.experiments.grid import spectrum
 from training.experiments.study import RECIPES, TRAININGS, Scale, Training
-from training.files import write_json
 from training.predictor import Predictor
 from training.protocols import PROTOCOLS
 from training.weights import read_file

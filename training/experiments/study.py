@@ -20,7 +20,7 @@ RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 _CHECKPOINTS = [
     {
         "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
-        "init_args": {**kept, "enable_version_counter": False},
+        "init_args": {**kept, "enable_version_counter": False, "save_on_train_epoch_end": True},
     }
     for kept in ({"monitor": "val/abs_rel", "filename": "best"}, {"filename": "last"})
 ]
