@@ -7,7 +7,6 @@ Run as ``python -m depth_estimation_ros.bench [--output FILE] [--quick] [--model
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import sys
@@ -27,6 +26,7 @@ from std_msgs.msg import Header
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.conversions import camera_to_info, image_to_rgb, rgb_to_image
 from depth_estimation_ros.estimator import DepthEstimator, DepthMap
+from depth_estimation_ros.files import write_json
 from depth_estimation_ros.messages import OutputMessages
 from depth_estimation_ros.pipeline import DEPTH, DEPTH_INFO, POINTS, Frame, Pipeline, Surroundings
 from depth_estimation_ros.settings import Settings
@@ -220,9 +220,7 @@ def main(arguments: list[str] | None = None) -> int:
             for width, height in progress.track(SIZES, description="measuring"):
                 result = measure(estimator, width, height, 20 if options.quick else 200)
                 report["sizes"][f"{width}x{height}"] = result
-        partial = options.output.with_name(options.output.name + ".part")
-        partial.write_text(json.dumps(report, indent=2) + "\n")
-        partial.replace(options.output)
+        write_json(options.output, report)
     except (ValueError, RuntimeError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

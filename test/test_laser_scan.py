@@ -8,14 +8,9 @@ import pytest
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.geometry.laser_scan import LaserScanner
 from depth_estimation_ros.geometry.pose import camera_pose
-from depth_estimation_ros.synthetic.room import Room, look
+from depth_estimation_ros.synthetic.room import look
 
 CAMERA = PinholeCamera(80, 64, 64.9, 64.9, 39.5, 31.5)
-
-
-@pytest.fixture(scope="module")
-def room():
-    return Room(seed=0)
 
 
 def ray_angles(scan):

@@ -14,11 +14,6 @@ from depth_estimation_ros.synthetic.textures import paint
 CAMERA = PinholeCamera(160, 120, 129.7, 129.9, 80.2, 61.7)
 
 
-@pytest.fixture(scope="module")
-def room():
-    return Room(seed=0)
-
-
 def cast_rays(room, camera, pose):
     """Depth from every pixel's ray against every box and the walls: slow, and shares nothing with Quad."""
     u, v = np.meshgrid(np.arange(camera.width), np.arange(camera.height))

@@ -1,18 +1,16 @@
-"""Between ``sensor_msgs`` and numpy: the only place that touches the bytes of a message."""
+"""Images and depth images: ``sensor_msgs/Image``, ``CompressedImage``."""
 
 from __future__ import annotations
 
-import array
 import sys
 
 import cv2
 import numpy as np
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.conversions.memory import fill
 from depth_estimation_ros.encodings import COLOUR_LAYOUTS, DEPTH_LAYOUTS, Layout, find_layout
-from depth_estimation_ros.geometry.rectify import Lens
 
 _BIG_ENDIAN_HOST = sys.byteorder == "big"
 # How JPEG and PNG begin, and what they end with.
@@ -178,167 +176,6 @@ def depth_to_image(
     raise ValueError(f"cannot write depth as '{encoding}'; choose 32FC1 (metres) or 16UC1 (millimetres)")
 
 
-def camera_from_info(msg: CameraInfo) -> PinholeCamera:
-    """
-    Read the intrinsics of the image that a camera_info message accompanies, where that is rectified or needs not be.
-
-    They are taken from ``K``, or from ``P`` where the lens has distortion and the image is therefore a rectified one;
-    these describe the full sensor, and are cropped by ``roi`` and scaled by ``binning`` as the message says.
-
-    Raises
-    ------
-    ValueError
-        If the size is zero, or the intrinsics are zero or not finite (an uncalibrated camera).
-    """
-    rectified = any(msg.d) and msg.p[0] > 0
-    fx, cx, fy, cy = (float(msg.p[i]) for i in (0, 2, 5, 6)) if rectified else (float(msg.k[i]) for i in (0, 2, 4, 5))
-    try:
-        return _windowed(PinholeCamera(int(msg.width), int(msg.height), fx, fy, cx, cy), msg)
-    except ValueError as error:
-        raise ValueError(f"camera_info cannot be used: {error}") from None
-
-
-def lens_from_info(msg: CameraInfo) -> Lens:
-    """
-    Read the intrinsics and the distortion of the image that a camera_info message accompanies, as it comes.
-
-    Raises
-    ------
-    ValueError
-        As `camera_from_info`, and if the distortion model or its coefficients are not known.
-    """
-    try:
-        calibration = (msg.k, msg.d, msg.distortion_model, msg.r, msg.p)
-        return _windowed(Lens.from_calibration(int(msg.width), int(msg.height), *calibration), msg)
-    except ValueError as error:
-        raise ValueError(f"camera_info cannot be used: {error}") from None
-
-
-def _windowed(whole: PinholeCamera | Lens, msg: CameraInfo):
-    """Return what ``roi`` and ``binning`` of a message leave of the full sensor's camera or lens."""
-    roi, bins = msg.roi, (max(msg.binning_x, 1), max(msg.binning_y, 1))
-    width, height = int(msg.width), int(msg.height)
-    if roi.width and roi.height:
-        width, height = roi.width, roi.height
-        whole = whole.cropped(roi.x_offset, roi.y_offset, width, height)
-    return whole if bins == (1, 1) else whole.resized(width // bins[0], height // bins[1])
-
-
-def camera_to_info(camera: PinholeCamera, header: Header | None = None) -> CameraInfo:
-    """Make the camera_info message of an undistorted camera (``plumb_bob`` with zero coefficients)."""
-    c = camera
-    msg = CameraInfo(width=c.width, height=c.height, distortion_model="plumb_bob", d=[0.0] * 5)
-    msg.header = Header() if header is None else header
-    msg.k = [c.fx, 0.0, c.cx, 0.0, c.fy, c.cy, 0.0, 0.0, 1.0]
-    msg.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
-    msg.p = [c.fx, 0.0, c.cx, 0.0, 0.0, c.fy, c.cy, 0.0, 0.0, 0.0, 1.0, 0.0]
-    return msg
-
-
-def cloud_to_message(points: np.ndarray, header: Header | None = None) -> PointCloud2:
-    """
-    Make the message of an organised coloured cloud, in the layout of PCL, RViz and ``sensor_msgs_py``.
-
-    Parameters
-    ----------
-    points : numpy.ndarray
-        float32 [height, width, 4] as `geometry.point_cloud` makes it: x, y, z in metres (NaN invalid),
-        and colour as the bits 0x00RRGGBB.
-    header : std_msgs.msg.Header, optional
-        Stamp and frame id.
-
-    Raises
-    ------
-    ValueError
-        If the array is not such a cloud.
-    """
-    if points.dtype != np.float32 or points.ndim != 3 or points.shape[2] != 4 or points.size == 0:
-        raise ValueError(f"a cloud is float32 [height, width, 4], got {points.dtype} {list(points.shape)}")
-    msg = _empty_cloud(points.shape[1], points.shape[0])
-    msg.header = Header() if header is None else header
-    _fill(msg, points)
-    return msg
-
-
-def new_cloud(width: int, height: int) -> PointCloud2:
-    """Make a cloud message with room for width x height points, to be written through `points_of`."""
-    msg = _empty_cloud(width, height)
-    msg.data.frombytes(bytes(16 * width * height))
-    return msg
-
-
-def points_of(msg: PointCloud2) -> np.ndarray:
-    """
-    View the points of a message of `new_cloud` or `cloud_to_message`.
-
-    Returns
-    -------
-    numpy.ndarray
-        float32 [height, width, 4], writable: `geometry.point_cloud` can write straight into the message.
-    """
-    return np.frombuffer(msg.data, np.float32).reshape(msg.height, msg.width, 4)
-
-
-def message_to_cloud(msg: PointCloud2) -> tuple[np.ndarray, np.ndarray]:
-    """
-    Read a cloud with ``x``, ``y``, ``z`` and a packed ``rgb`` (or ``rgba``) field.
-
-    Returns
-    -------
-    xyz : numpy.ndarray
-        float32 [height, width, 3], metres.
-    rgb : numpy.ndarray
-        uint8 [height, width, 3].
-
-    Raises
-    ------
-    ValueError
-        If a field is missing, or sizes and data length do not agree.
-    """
-    fields = {field.name for field in msg.fields}
-    colour = "rgb" if "rgb" in fields else "rgba"
-    if not {"x", "y", "z", colour} <= fields:
-        raise ValueError(f"a coloured cloud has the fields x, y, z and rgb, got {', '.join(fields) or 'none'}")
-    packed = _plane(msg, colour, "u4")
-    rgb = np.stack([(packed >> shift).astype(np.uint8) for shift in (16, 8, 0)], axis=-1)
-    return message_to_points(msg), rgb
-
-
-def message_to_points(msg: PointCloud2) -> np.ndarray:
-    """
-    Read the places of any cloud's points.
-
-    Returns
-    -------
-    numpy.ndarray
-        float32 [height, width, 3], metres.
-
-    Raises
-    ------
-    ValueError
-        If ``x``, ``y`` or ``z`` is missing or no floating-point number, or sizes and data length do not agree.
-    """
-    kinds = {PointField.FLOAT32: "f4", PointField.FLOAT64: "f8"}
-    found = {field.name: kinds.get(field.datatype) for field in msg.fields}
-    if not all(found.get(name) for name in "xyz"):
-        names = ", ".join(found) or "none"
-        raise ValueError(f"a cloud has the fields x, y and z as FLOAT32 or FLOAT64, got the fields {names}")
-    return np.stack([_plane(msg, name, found[name]).astype(np.float32) for name in "xyz"], axis=-1)
-
-
-def _plane(msg: PointCloud2, name: str, kind: str) -> np.ndarray:
-    """View one field of a cloud, [height, width]."""
-    offset = next(field.offset for field in msg.fields if field.name == name)
-    fits = msg.row_step >= msg.width * msg.point_step and len(msg.data) == msg.height * msg.row_step
-    if not fits or offset + int(kind[1]) > msg.point_step:
-        raise ValueError(
-            f"cloud of {msg.width}x{msg.height} points of {msg.point_step} bytes, row_step {msg.row_step}, "
-            f"does not fit its {len(msg.data)} bytes of data"
-        )
-    order = ">" if msg.is_bigendian else "<"
-    return np.ndarray((msg.height, msg.width), order + kind, msg.data, offset, (msg.row_step, msg.point_step))
-
-
 def _pixels(msg: Image, layout: Layout) -> np.ndarray:
     """View the stored rows, [rows, width] or [rows, width, channels], once the message's numbers agree."""
     width, height, step, size = int(msg.width), int(msg.height), int(msg.step), len(msg.data)
@@ -370,25 +207,5 @@ def _image(pixels: np.ndarray, header: Header | None, encoding: str, out: Image 
     msg.header = Header() if header is None else header
     msg.height, msg.width = pixels.shape[:2]
     msg.encoding, msg.step, msg.is_bigendian = encoding, pixels[0].nbytes, int(_BIG_ENDIAN_HOST)
-    _fill(msg, pixels)
+    fill(msg, pixels)
     return msg
-
-
-def _empty_cloud(width: int, height: int) -> PointCloud2:
-    msg = PointCloud2(height=height, width=width, point_step=16, row_step=16 * width, is_dense=False)
-    msg.is_bigendian = _BIG_ENDIAN_HOST
-    msg.fields = [
-        PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
-        for index, name in enumerate(("x", "y", "z", "rgb"))
-    ]
-    return msg
-
-
-def _fill(msg: Image | PointCloud2, pixels: np.ndarray) -> None:
-    """Copy an array into a message in one memcpy; assigning to ``msg.data`` would copy element by element."""
-    stored = memoryview(np.ascontiguousarray(pixels)).cast("B")
-    if len(msg.data) == len(stored):
-        memoryview(msg.data)[:] = stored
-    else:
-        msg.data = array.array("B")
-        msg.data.frombytes(stored)

@@ -1,0 +1,66 @@
+"""Intrinsics: ``sensor_msgs/CameraInfo``."""
+
+from __future__ import annotations
+
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
+
+from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.geometry.rectify import Lens
+
+
+def camera_from_info(msg: CameraInfo) -> PinholeCamera:
+    """
+    Read the intrinsics of the image that a camera_info message accompanies, where that is rectified or needs not be.
+
+    They are taken from ``K``, or from ``P`` where the lens has distortion and the image is therefore a rectified one;
+    these describe the full sensor, and are cropped by ``roi`` and scaled by ``binning`` as the message says.
+
+    Raises
+    ------
+    ValueError
+        If the size is zero, or the intrinsics are zero or not finite (an uncalibrated camera).
+    """
+    rectified = any(msg.d) and msg.p[0] > 0
+    fx, cx, fy, cy = (float(msg.p[i]) for i in (0, 2, 5, 6)) if rectified else (float(msg.k[i]) for i in (0, 2, 4, 5))
+    try:
+        return _windowed(PinholeCamera(int(msg.width), int(msg.height), fx, fy, cx, cy), msg)
+    except ValueError as error:
+        raise ValueError(f"camera_info cannot be used: {error}") from None
+
+
+def lens_from_info(msg: CameraInfo) -> Lens:
+    """
+    Read the intrinsics and the distortion of the image that a camera_info message accompanies, as it comes.
+
+    Raises
+    ------
+    ValueError
+        As `camera_from_info`, and if the distortion model or its coefficients are not known.
+    """
+    try:
+        calibration = (msg.k, msg.d, msg.distortion_model, msg.r, msg.p)
+        return _windowed(Lens.from_calibration(int(msg.width), int(msg.height), *calibration), msg)
+    except ValueError as error:
+        raise ValueError(f"camera_info cannot be used: {error}") from None
+
+
+def _windowed(whole: PinholeCamera | Lens, msg: CameraInfo):
+    """Return what ``roi`` and ``binning`` of a message leave of the full sensor's camera or lens."""
+    roi, bins = msg.roi, (max(msg.binning_x, 1), max(msg.binning_y, 1))
+    width, height = int(msg.width), int(msg.height)
+    if roi.width and roi.height:
+        width, height = roi.width, roi.height
+        whole = whole.cropped(roi.x_offset, roi.y_offset, width, height)
+    return whole if bins == (1, 1) else whole.resized(width // bins[0], height // bins[1])
+
+
+def camera_to_info(camera: PinholeCamera, header: Header | None = None) -> CameraInfo:
+    """Make the camera_info message of an undistorted camera (``plumb_bob`` with zero coefficients)."""
+    c = camera
+    msg = CameraInfo(width=c.width, height=c.height, distortion_model="plumb_bob", d=[0.0] * 5)
+    msg.header = Header() if header is None else header
+    msg.k = [c.fx, 0.0, c.cx, 0.0, c.fy, c.cy, 0.0, 0.0, 1.0]
+    msg.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    msg.p = [c.fx, 0.0, c.cx, 0.0, 0.0, c.fy, c.cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return msg
