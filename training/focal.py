@@ -221,6 +221,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--depth-scale", type=float, default=10 / 255, help="metres per unit of the depth images")
     options = parser.parse_args(arguments)
     console = Console()
+    console.width = max(console.width, 110)  # its tables have nine columns
     try:
         if options.frames < 1:
             raise ValueError("--frames must be at least 1")
