@@ -24,7 +24,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--depth",
         default="",
         metavar="TOPIC",
-        help="the truth: depth image, PointCloud2 or LaserScan; guessed likewise",
+        help="the truth: depth image, PointCloud2, LaserScan, or the camera's poses (Odometry, PoseStamped, /tf), by "
+        "which it is triangulated; guessed likewise",
     )
     add("--camera-info", default="", metavar="TOPIC", help="the intrinsics of --image; guessed likewise")
     add(

@@ -10,6 +10,7 @@ pytest.importorskip("matplotlib", reason="the report draws with matplotlib")
 import bags
 import numpy as np
 from ros_processes import DOMAIN_ID, ros_environment
+from small_bags import storage
 from test_evaluate_bag import evaluate, figures, only_model, small_bag
 
 
@@ -23,7 +24,7 @@ def domain(monkeypatch):
 def test_a_node_with_time_enough_gives_the_figures_of_the_estimator(rgbd_data, tmp_path, kind):
     """Compressed images too, and a bag of ROS 1."""
     name = "kitchen.bag" if kind == "bag" else "kitchen"
-    bag = bags.red_kitchen(tmp_path / name, rgbd_data, kind, count=8, rate=5.0, compressed=kind == "mcap")
+    bag = bags.red_kitchen(tmp_path / name, rgbd_data, kind, count=8, rate=2.5, compressed=kind == "mcap")
     evaluate(tmp_path / "offline", bag, "--jobs", 1, "--no-bag-output")
     evaluate(tmp_path / "live", bag, "--live", "--threads", 2)
     offline, live = (figures(tmp_path / mode)["models"]["nyu_resnet18_small"] for mode in ("offline", "live"))
@@ -65,6 +66,18 @@ def test_a_lens_that_distorts_is_straightened_by_the_node_as_it_is_offline(rgbd_
     assert live["frames"] == offline["frames"] == 4
     # Taken as they are, the same images score 10 % better: the figures tell whether both straighten them.
     assert live["abs_rel"] == pytest.approx(offline["abs_rel"], rel=0.01)
+
+
+def test_what_is_left_of_a_damaged_bag_is_played_and_what_is_missing_is_said(rgbd_data, tmp_path):
+    bag = bags.red_kitchen(tmp_path / "kitchen", rgbd_data, count=10, rate=5.0)
+    with open(storage(bag), "r+b") as file:
+        file.truncate(int(0.75 * storage(bag).stat().st_size))
+    result = evaluate(tmp_path / "live", bag, "--live", "--threads", 2, "--no-bag-output", code=1)
+    model = only_model(tmp_path / "live")
+    assert 5 <= model["live"]["played"] < 10
+    (line,) = result.stderr.strip().splitlines()
+    assert "is damaged" in line and f"{model['frames']} of its images were compared" in line
+    assert "is damaged" in json.loads((tmp_path / "live" / "metrics.json").read_text())["recordings"][0]["error"]
 
 
 def test_without_camera_info_it_says_what_to_do(tmp_path):

@@ -25,8 +25,8 @@ HOSTILE = '<script>alert("$x")</script>&'
 def frame(index, error=0.2, recording="bag", model="net", depth=None, **options):
     truth = np.repeat(np.linspace(1, 4.99, 90)[:, None], 120, axis=1).astype(np.float32)
     depth = truth * (1 + error) if depth is None else depth(truth)
-    sample = SimpleNamespace(index=index, stamp=index * 33_000_000, truth=truth, delay=0)
-    before = SimpleNamespace(index=index - 1, stamp=(index - 1) * 33_000_000, truth=truth, delay=0)
+    sample = SimpleNamespace(index=index, stamp=index * 33_000_000, truth=truth, delay=0, deviation=None)
+    before = SimpleNamespace(index=index - 1, stamp=(index - 1) * 33_000_000, truth=truth, delay=0, deviation=None)
     return compare(sample, depth, recording, model, 10.0 + index, previous=(before, truth), **options)
 
 

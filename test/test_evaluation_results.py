@@ -12,7 +12,7 @@ import pytest
 from depth_estimation_ros.estimator import DepthMap
 from depth_estimation_ros.evaluation.bootstrap import block_length, mean_interval
 from depth_estimation_ros.evaluation.frame_result import DISTANCES, REGIONS, FrameResult, compare
-from depth_estimation_ros.evaluation.metrics import METRICS, depth_metrics, grouped_metrics
+from depth_estimation_ros.evaluation.metrics import METRICS, PixelErrors, depth_metrics
 from depth_estimation_ros.evaluation.summary import describe_machine, summarise
 
 SECOND = 10**9
@@ -21,7 +21,7 @@ SECOND = 10**9
 def sample(truth, index=0, stamp=None, delay=2_000_000):
     """Return what `compare` asks of a sample."""
     stamp = index * SECOND // 30 if stamp is None else stamp
-    return SimpleNamespace(index=index, stamp=stamp, truth=truth.astype(np.float32), delay=delay)
+    return SimpleNamespace(index=index, stamp=stamp, truth=truth.astype(np.float32), delay=delay, deviation=None)
 
 
 def room(shape=(90, 120)):
@@ -68,7 +68,7 @@ def test_median_scaling_is_kept_apart_from_the_metrics():
 def test_groups_add_up_to_the_whole():
     rng = np.random.default_rng(0)
     d, g = rng.uniform(1, 5, (2, 500))
-    sums = grouped_metrics(d, g, rng.integers(0, 7, 500), 8)
+    sums = PixelErrors(d, g).grouped(rng.integers(0, 7, 500), 8)
     whole = depth_metrics(d, g)
     assert sums["pixels"].sum() == 500 and sums["pixels"][7] == 0
     assert sums["abs_rel"].sum() / 500 == pytest.approx(whole["abs_rel"])

@@ -17,13 +17,18 @@ pytest.importorskip("rclpy", reason="needs ROS 2: requirements/ros2-jazzy.txt")
 pytest.importorskip("matplotlib", reason="the report draws with matplotlib")
 
 import bags
+from bag_writer import BagWriter
 from ros_processes import REPOSITORY
+from small_bags import depth, picture
 from test_evaluate_bag import command, evaluate, figures, small_bag
 
 from depth_estimation_ros.evaluation.checkpoint import Checkpoint
+from depth_estimation_ros.evaluation.frame_result import pooled
+from depth_estimation_ros.evaluation.outcome import RecordingResult
 from depth_estimation_ros.evaluation.pictures import KEPT, Gallery
 from depth_estimation_ros.evaluation.recording import Topics
 from depth_estimation_ros.evaluation.runner import slices
+from depth_estimation_ros.evaluation.summary import summarise
 from depth_estimation_ros.evaluation.work import ModelChoice, Options, evaluate_slice, survey
 from depth_estimation_ros.model import load_model
 
@@ -62,6 +67,35 @@ def test_results_do_not_depend_on_where_a_recording_is_cut(kitchen, options):
     for part in reversed(parts):
         gallery.merge(part.gallery)
     assert places(gallery) == places(whole.gallery)
+
+
+def test_damage_that_slices_come_upon_reaches_the_report_once(tmp_path, options):
+    with BagWriter(tmp_path / "run", "mcap") as bag:
+        for k in range(150):
+            bag.image("/image", 100 + k / 10, picture(k), "rgb8")
+            bag.image("/depth", 100 + k / 10, depth(2.0), "32FC1")
+            if k > 50 and k % 9 == 0:  # one too many, cut off, in some of the slices
+                bag.writer.write(bag.connections["/depth"], round((100.05 + k / 10) * 1e9), bytes(40))
+    seen = survey(str(tmp_path / "run"), "run", replace(options, clock_offset=0.0))
+    recording = RecordingResult(seen.path, "run")
+    recording.open(seen)
+    assert not recording.errors
+    for start, stop in slices(seen.images, 1):
+        recording.add(evaluate_slice(seen, start, stop, options, 1), stop - start)
+    assert len(slices(seen.images, 1)) == 3
+    assert recording.facts()["error"] == "messages of /depth cannot be decoded"
+    assert len(recording.frames) == 150
+
+
+def test_pooled_results_give_the_same_figures(kitchen, options):
+    seen = survey(str(kitchen), "kitchen", options)
+    frames = evaluate_slice(seen, 0, seen.images, options, 1).frames
+    light = pooled(frames[:5]) + pooled(frames[5:])
+    assert [bool(frame.by_region) for frame in light] == [k in (0, 5) for k in range(12)]
+    assert {frame.index: frame.raw for frame in light} == {frame.index: frame.raw for frame in frames}
+    whole, parts = (summarise(part)["models"]["net"].pop("by_region") for part in (frames, light))
+    for name in whole:
+        np.testing.assert_allclose(np.array(parts[name], float), np.array(whole[name], float), rtol=1e-12)
 
 
 def test_a_slice_is_read_back_as_it_was_kept(kitchen, options, tmp_path):
@@ -193,11 +227,16 @@ def cluster(tmp_path_factory):
 
 
 def test_a_cluster_gives_the_figures_of_one_process(cluster, kitchen, rgbd_data, tmp_path):
-    redwood = bags.redwood(tmp_path / "redwood", rgbd_data)
-    evaluate(tmp_path / "one", kitchen, redwood, "--jobs", 1, "--no-bag-output")
-    evaluate(tmp_path / "cluster", kitchen, redwood, "--cluster", cluster)
+    poses = bags.red_kitchen(tmp_path / "poses", rgbd_data, truth="pose")
+    evaluate(tmp_path / "one", kitchen, poses, "--jobs", 1, "--no-bag-output")
+    evaluate(tmp_path / "cluster", kitchen, poses, "--cluster", cluster)
     assert figures(tmp_path / "cluster") == figures(tmp_path / "one")
     assert not (tmp_path / "cluster" / "bags").exists()
+    # What is triangulated is said to be, and how well it is known.
+    (by_poses,) = (r["triangulated"] for r in figures(tmp_path / "one")["recordings"] if r["triangulated"])
+    assert by_poses["points"] > 100 and 0.03 < by_poses["deviation"] < 0.15
+    page = (tmp_path / "cluster" / "report.html").read_text()
+    assert "truth of 1 of the recordings is not measured but triangulated" in page
 
 
 def test_a_bag_that_workers_do_not_see_is_one_sentence(cluster, tmp_path, monkeypatch):

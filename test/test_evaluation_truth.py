@@ -8,7 +8,7 @@ import pytest
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.evaluation.transforms import Transforms
 from depth_estimation_ros.evaluation.truth import View, camera_truth, points_truth, registered_truth, view_of
-from depth_estimation_ros.geometry.pose import camera_pose
+from depth_estimation_ros.geometry.pose import camera_pose, quaternion
 from depth_estimation_ros.geometry.rectify import Lens
 
 IMAGE = PinholeCamera(320, 240, 265.0, 264.0, 158.0, 121.0)
@@ -190,7 +190,7 @@ def test_a_camera_info_of_another_size_is_scaled_if_it_has_the_same_shape():
 def tf(parent, child, matrix, seconds=0.0):
     from types import SimpleNamespace as N
 
-    x, y, z, w = bags.quaternion(matrix[:3, :3])
+    x, y, z, w = quaternion(matrix)
     stamp = N(sec=int(seconds), nanosec=round(seconds % 1 * 1e9))
     move = N(translation=N(**dict(zip("xyz", matrix[:3, 3], strict=True))), rotation=N(x=x, y=y, z=z, w=w))
     return N(transforms=[N(header=N(frame_id=parent, stamp=stamp), child_frame_id=child, transform=move)])

@@ -17,8 +17,9 @@ import numpy as np
 from depth_estimation_ros.evaluation.frame_result import FrameResult
 from depth_estimation_ros.evaluation.pictures import Gallery
 from depth_estimation_ros.evaluation.work import Options, SliceResult, Survey
+from depth_estimation_ros.files import write_whole
 
-_VERSION = 1  # of the files, and of what a slice's figures mean
+_VERSION = 2  # of the files, and of what a slice's figures mean
 
 
 def identity(path: str | Path) -> list:
@@ -78,10 +79,7 @@ class Checkpoint:
         if self._options.bag:
             shutil.rmtree(self.bag(key), ignore_errors=True)
             os.replace(self._folder / "drafts" / self.bag(key).name, self.bag(key))
-        path = self._folder / f"{key}.npz"
-        draft = path.with_suffix(".tmp")
-        draft.write_bytes(_pack(result))
-        os.replace(draft, path)
+        write_whole(self._folder / f"{key}.npz", _pack(result))
 
 
 def _pack(result: SliceResult) -> bytes:

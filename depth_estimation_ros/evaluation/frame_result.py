@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from depth_estimation_ros.estimator import DepthMap
-from depth_estimation_ros.evaluation.metrics import depth_metrics, grouped_metrics
+from depth_estimation_ros.evaluation.metrics import PixelErrors
 
 if TYPE_CHECKING:
-    from depth_estimation_ros.evaluation.recording import Sample
+    from depth_estimation_ros.evaluation.sample import Sample
 
 DISTANCES = (0, 0.5, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 80)
 """Edges in metres of true depth; the last range is open."""
@@ -58,14 +58,17 @@ class FrameResult:
     scaled : dict
         Metrics of the estimate times ``scale``: of its shape alone, a diagnostic.
     by_distance, by_region : dict of numpy.ndarray
-        Sums as from `metrics.grouped_metrics`, raw: over the ranges between `DISTANCES` (the last open) and over the
-        cells of `REGIONS`, row by row.
+        Sums as from `metrics.PixelErrors.grouped`, raw, over the number of all pixels compared: of the ranges between
+        `DISTANCES` (the last open), and of the cells of `REGIONS`, row by row. The latter are empty where another frame
+        has them too: see `pooled`.
     flicker : dict or None
         See `flicker`.
     inference_ms : float or None
         What the estimate took, where that is known.
     latency_ms : float or None
         From the image's stamp to the receipt of depth, live only.
+    truth_deviation : float or None
+        Relative standard deviation of the truth, where it is estimated itself.
     """
 
     recording: str
@@ -83,6 +86,7 @@ class FrameResult:
     flicker: dict[str, float] | None
     inference_ms: float | None
     latency_ms: float | None = None
+    truth_deviation: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the same as JSON has it."""
@@ -144,10 +148,10 @@ def compare(
     depth = _resized(depth, truth)
     estimated = known & _is_depth(depth)
     d, g = depth[estimated].astype(np.float64), truth[estimated].astype(np.float64)
-    scale, raw, scaled = None, {}, {}
+    errors, scale, raw, scaled = PixelErrors(d, g), None, {}, {}
     if g.size:
         scale = float(np.median(g) / np.median(d))
-        raw, scaled = depth_metrics(d, g), depth_metrics(d * scale, g)
+        raw, scaled = errors.metrics(), PixelErrors(d * scale, g).metrics()
     rows, columns = ((np.arange(n) * parts) // n for n, parts in zip(truth.shape, REGIONS, strict=True))
     cells = (rows[:, None] * REGIONS[1] + columns)[estimated]
     ranges = np.searchsorted(DISTANCES, g, side="right") - 1
@@ -163,12 +167,27 @@ def compare(
         raw=raw,
         scale=scale,
         scaled=scaled,
-        by_distance=grouped_metrics(d, g, ranges, len(DISTANCES)),
-        by_region=grouped_metrics(d, g, cells, REGIONS[0] * REGIONS[1]),
+        by_distance=_shares(errors.grouped(ranges, len(DISTANCES)), g.size),
+        by_region=_shares(errors.grouped(cells, REGIONS[0] * REGIONS[1]), g.size),
         flicker=None if previous is None else flicker(sample, depth, *previous),
         inference_ms=None if inference_ms is None or math.isnan(inference_ms) else inference_ms,
         latency_ms=latency_ms,
+        truth_deviation=sample.deviation,
     )
+
+
+def pooled(frames: list[FrameResult]) -> list[FrameResult]:
+    """
+    Leave the sums over the image's regions with the first frame of each model only, for all of them.
+
+    They are most of what a result takes, and nobody asks for those of a single frame.
+    """
+    sums: dict[str, dict[str, np.ndarray]] = {}
+    for frame in filter(lambda frame: frame.raw, frames):
+        for name, row in frame.by_region.items():
+            of_model = sums.setdefault(frame.model, {})
+            of_model[name] = of_model[name] + row if name in of_model else row
+    return [replace(frame, by_region=sums.pop(frame.model, {}) if frame.raw else {}) for frame in frames]
 
 
 def flicker(sample: Sample, depth: np.ndarray, before: Sample, depth_before: np.ndarray) -> dict[str, float] | None:
@@ -213,6 +232,10 @@ def flicker(sample: Sample, depth: np.ndarray, before: Sample, depth_before: np.
         "common": float(abs(change.mean())),
         "truth": float(moved[compared].mean()),
     }
+
+
+def _shares(sums: dict[str, np.ndarray], pixels: int) -> dict[str, np.ndarray]:
+    return {name: row / max(pixels, 1) for name, row in sums.items()}
 
 
 def _resized(depth: np.ndarray, truth: np.ndarray) -> np.ndarray:

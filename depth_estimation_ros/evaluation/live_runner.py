@@ -19,8 +19,8 @@ from depth_estimation_ros.evaluation.live import LiveError, Played, play
 from depth_estimation_ros.evaluation.outcome import Outcome, RecordingResult
 from depth_estimation_ros.evaluation.output_bag import OutputBag, merge
 from depth_estimation_ros.evaluation.pictures import Gallery
-from depth_estimation_ros.evaluation.recording import Sample
 from depth_estimation_ros.evaluation.runner import say_notes, show_progress
+from depth_estimation_ros.evaluation.sample import Sample
 from depth_estimation_ros.evaluation.summary import describe_model
 from depth_estimation_ros.evaluation.truth import is_rectified
 from depth_estimation_ros.evaluation.work import ModelChoice, Options, open_recording, survey
@@ -173,9 +173,10 @@ class LiveRunner:
                 if output is not None and estimates:
                     output.add(sample, estimates)
         except ValueError as error:
-            recording.errors.append(str(error))
+            recording.note_damage([str(error)])
         finally:
             recording.problems.update(reader.problems)
+            recording.note_damage(reader.damage)
             if output is not None:
                 output.close()
         progress.update(task, completed=recording.survey.images)

@@ -99,28 +99,47 @@ class DepthMetrics:
         return _metrics(self._pixels, self._totals) if self.per_image else {}
 
 
-def grouped_metrics(prediction: np.ndarray, truth: np.ndarray, groups: np.ndarray, count: int) -> dict[str, np.ndarray]:
+class PixelErrors:
     """
-    Compare the pixels of each group with the truth.
+    The errors of some pixels, of which every metric follows: for all of them, and for groups.
 
     Parameters
     ----------
     prediction, truth : numpy.ndarray
-        [n] metres, positive numbers.
-    groups : numpy.ndarray of int
-        [n], the group of each pixel, 0 <= group < count.
-    count : int
-        How many groups there are.
-
-    Returns
-    -------
-    dict
-        float64 [count] each: ``pixels``, and sums over the pixels, which add up over images: ``abs_rel``, ``sq``
-        (square metres; ``rmse`` is the root of its mean), ``log`` (of prediction / truth) and ``delta1``.
+        float64 [n] metres, positive numbers.
     """
-    terms = _terms(prediction.astype(np.float64), truth.astype(np.float64))
-    sums = {name: np.bincount(groups, terms[name], count) for name in ("abs_rel", "sq", "log", "delta1")}
-    return {"pixels": np.bincount(groups, minlength=count).astype(np.float64), **sums}
+
+    def __init__(self, prediction: np.ndarray, truth: np.ndarray):
+        self._terms = _terms(prediction, truth)
+        self._pixels = truth.size
+
+    def sums(self) -> dict[str, float]:
+        """Return the sums over all pixels, which add up over images."""
+        return {name: float(values.sum()) for name, values in self._terms.items()}
+
+    def metrics(self) -> dict[str, float]:
+        """Return the metrics of all pixels, as of `depth_metrics`."""
+        return _metrics(self._pixels, self.sums())
+
+    def grouped(self, groups: np.ndarray, count: int) -> dict[str, np.ndarray]:
+        """
+        Return the sums over the pixels of each group, which add up over images.
+
+        Parameters
+        ----------
+        groups : numpy.ndarray of int
+            [n], the group of each pixel, 0 <= group < count.
+        count : int
+            How many groups there are.
+
+        Returns
+        -------
+        dict
+            float64 [count] each: ``pixels``, ``abs_rel``, ``sq`` (square metres; ``rmse`` is the root of its mean),
+            ``log`` (of prediction / truth) and ``delta1``.
+        """
+        sums = {name: np.bincount(groups, self._terms[name], count) for name in ("abs_rel", "sq", "log", "delta1")}
+        return {"pixels": np.bincount(groups, minlength=count).astype(np.float64), **sums}
 
 
 def _sums(prediction: np.ndarray, truth: np.ndarray, mask: np.ndarray | None) -> tuple[int, dict[str, float]]:
@@ -136,7 +155,7 @@ def _sums(prediction: np.ndarray, truth: np.ndarray, mask: np.ndarray | None) ->
         raise ValueError("no pixel has a positive true depth inside the mask: there is nothing to compare")
     if not (np.isfinite(d).all() and (d > 0).all()):
         raise ValueError("predictions must be positive numbers where they are counted: clamp or mask them first")
-    return g.size, {name: float(values.sum()) for name, values in _terms(d, g).items()}
+    return g.size, PixelErrors(d, g).sums()
 
 
 def _terms(d: np.ndarray, g: np.ndarray) -> dict[str, np.ndarray]:

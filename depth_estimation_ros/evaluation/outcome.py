@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from depth_estimation_ros.evaluation.frame_result import FrameResult
 from depth_estimation_ros.evaluation.pictures import Gallery
@@ -52,13 +55,17 @@ class RecordingResult:
         """Add the next slice."""
         self.frames += result.frames
         self.problems.update(result.problems)
-        self.errors += [error for error in result.errors if error not in self.errors]
+        self.note_damage(result.errors)
         self.models.update(result.models)
         self.images += images
 
+    def note_damage(self, sentences: Iterable[str]) -> None:
+        """Take what was found to be missing while reading: each sentence once, however many slices say it."""
+        self.errors += [sentence for sentence in dict.fromkeys(sentences) if sentence not in self.errors]
+
     def facts(self) -> dict[str, Any]:
         """Return what the report says of it, for `summary.summarise`."""
-        facts = {"name": self.name, "problems": dict(self.problems), "error": " ".join(self.errors) or None}
+        facts = {"name": self.name, "problems": dict(self.problems), "error": "; ".join(self.errors) or None}
         if self.survey is None:
             return facts
         return facts | {
@@ -68,7 +75,19 @@ class RecordingResult:
             "topics": {use: topic for use, topic in vars(self.survey.topics).items() if topic},
             "clock_offset": self.survey.clock_offset,
             "notes": list(self.survey.notes),
+            "triangulated": self._triangulated(),
         }
+
+    def _triangulated(self) -> dict[str, float] | None:
+        """Return how many points of a frame have a truth, and how good that is, where it is triangulated."""
+        first = {frame.index: frame for frame in self.frames if frame.truth_deviation is not None}
+        if not first:
+            return None
+        figures = {
+            "points": [f.known for f in first.values()],
+            "deviation": [f.truth_deviation for f in first.values()],
+        }
+        return {name: float(np.median(values)) for name, values in figures.items()}
 
     def complaint(self) -> str:
         """Say in one line what is wrong with it; empty where nothing is."""

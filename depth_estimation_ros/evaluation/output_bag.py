@@ -18,7 +18,7 @@ from std_msgs.msg import Header
 
 from depth_estimation_ros.conversions import rgb_to_image
 from depth_estimation_ros.estimator import DepthMap
-from depth_estimation_ros.evaluation.recording import Sample
+from depth_estimation_ros.evaluation.sample import Sample
 from depth_estimation_ros.messages import OutputMessages
 
 FULL_COLOUR = 0.5
@@ -146,7 +146,7 @@ _TYPES = get_typestore(Stores.ROS2_JAZZY)
 
 def _open_writer(folder: Path) -> Writer:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    writer = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
+    writer = Writer(folder, version=8, storage_plugin=StoragePlugin.MCAP)
     writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
     writer.open()
     return writer

@@ -13,7 +13,7 @@ from depth_estimation_ros.evaluation.frame_result import FrameResult
 from depth_estimation_ros.evaluation.report import Picture
 
 if TYPE_CHECKING:
-    from depth_estimation_ros.evaluation.recording import Sample
+    from depth_estimation_ros.evaluation.sample import Sample
 
 KEPT = 3
 """Pictures of each model and each kind."""

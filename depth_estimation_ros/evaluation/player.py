@@ -54,6 +54,7 @@ class Player(Node):
         while not all(p.get_subscription_count() for p in everybody) or not self._images_are_heard:
             if not metronome.wait_until(time.monotonic() + 0.05):
                 return
+        metronome.wait_until(time.monotonic() + 0.5)  # the other side may know of it a little later
         begin = None
         with BagReader(Path(self._bag)) as reader:
             for topic, received, message in reader.messages(filter(None, self._topics.values())):

@@ -3,60 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from depth_estimation_ros.camera import PinholeCamera
-from depth_estimation_ros.evaluation.clocks import check_overlap, find_offset
+from depth_estimation_ros.evaluation.clocks import Clocks
 from depth_estimation_ros.evaluation.find import find_recordings
 from depth_estimation_ros.evaluation.matching import PATIENCE, Matcher, Received
+from depth_estimation_ros.evaluation.poses import AROUND, LONGEST_GAP, PoseReader, Poses, Shot, posed, surrounded
+from depth_estimation_ros.evaluation.sample import Sample
 from depth_estimation_ros.evaluation.topics import Topics, choose_topics
 from depth_estimation_ros.evaluation.transforms import Transforms
-from depth_estimation_ros.evaluation.truth import View, is_rectified, view_of
+from depth_estimation_ros.evaluation.triangulation import Posed, triangulate
+from depth_estimation_ros.evaluation.truth import is_rectified, view_of
 from depth_estimation_ros.evaluation.truth_reader import TruthReader
-from depth_estimation_ros.geometry.rectify import Lens, Rectifier
-from depth_estimation_ros.sources.bag_messages import frame_of, rgb_of, stamp_of
+from depth_estimation_ros.evaluation.views import Views
+from depth_estimation_ros.sources.bag_messages import COMPRESSED, POSES, TRANSFORMS, frame_of, stamp_of
 from depth_estimation_ros.sources.bag_reader import BagReader
 
 __all__ = ["Recording", "Sample", "Topics", "find_recordings"]
 
 _END = 2**62
-
-
-@dataclass(frozen=True)
-class Sample:
-    """
-    One image with its truth.
-
-    Parameters
-    ----------
-    index : int
-        Of the image among all images of the recording, from 0.
-    stamp : int
-        Of the image, nanoseconds.
-    rgb : numpy.ndarray
-        uint8 [H, W, 3]; rectified where the lens distorts.
-    camera : PinholeCamera or None
-        Intrinsics of this image.
-    truth : numpy.ndarray
-        float32 [h, w], metres along z in the view of the image, NaN unknown. Of the image's size, or of another size of
-        the same view where a depth camera measures more coarsely.
-    delay : int
-        Stamp of the truth, by the images' clock, less that of the image; nanoseconds.
-    frame_id : str
-        Of the image.
-    """
-
-    index: int
-    stamp: int
-    rgb: np.ndarray
-    camera: PinholeCamera | None
-    truth: np.ndarray
-    delay: int
-    frame_id: str
 
 
 class Recording:
@@ -85,11 +55,15 @@ class Recording:
     topics : Topics
         As chosen.
     kind : str
-        ``depth image``, ``unregistered depth image``, ``point cloud`` or ``laser scan``.
+        ``depth image``, ``unregistered depth image``, ``point cloud``, ``laser scan`` or ``poses (triangulated)``.
     clock_offset : float
         Seconds, as given or estimated.
+    compressed : bool
+        Whether its images are.
     notes : list of str
-        What the user should know, one sentence each: choices, damage, clocks.
+        What the user should know, one sentence each: choices, clocks.
+    damage : list of str
+        What is missing of it, one sentence each; reading may find more.
     problems : collections.Counter
         Images without a sample, by reason; of the latest `samples`.
 
@@ -113,13 +87,15 @@ class Recording:
         self.name = self.path.name
         self.problems: Counter = Counter()
         self._tolerance = round(tolerance * 1e9)
-        self._rectifiers: dict[Lens, Rectifier] = {}
-        self._views: dict[tuple, View | str] = {}
         with BagReader(self.path) as reader:
-            self.notes = reader.notes
-            self.topics, notes = choose_topics(reader, topics or Topics())
-            self.notes += notes
-            self._truth = TruthReader(reader, self.topics)
+            self.topics, self.notes = choose_topics(reader, topics or Topics())
+            self.compressed = reader.topics[self.topics.image].kind == COMPRESSED
+            self._by_poses = reader.topics[self.topics.depth].kind in (*POSES, *TRANSFORMS)
+            if self._by_poses:
+                self._truth = PoseReader(reader, self.topics, self._tolerance)
+            else:
+                self._truth = TruthReader(reader, self.topics)
+            self._views = Views(is_rectified(self.topics.image))
             self.notes += self._truth.notes
             self.kind = self._truth.kind
             self._image_times = reader.times(self.topics.image)
@@ -127,14 +103,18 @@ class Recording:
             self._info_times = reader.times(self.topics.camera_info)
             self._note_camera(reader)
             self._by_receipt = self._has_zero_stamps(reader)
+            clocks = Clocks(reader, self.topics.image, self.topics.depth)
             self._offset = round((clock_offset or 0.0) * 1e9)
             if clock_offset is None and not self._by_receipt:
-                self._offset, sentence = find_offset(reader, self.topics.image, self.topics.depth, self._tolerance)
+                # Poses are interpolated: their stamps need not be near those of images.
+                near = max(self._tolerance, LONGEST_GAP // 2) if self._by_poses else self._tolerance
+                self._offset, sentence = clocks.offset(near)
                 self.notes += [sentence] if sentence else []
             self.clock_offset = self._offset / 1e9
-            check_overlap(reader, self.topics.image, self.topics.depth, self._stamp, self._offset, self._tolerance)
+            clocks.check_overlap(self._stamp, self._offset, self._tolerance)
+            self.damage = reader.notes
 
-    def samples(self, start: int = 0, stop: int | None = None) -> Iterator[Sample]:
+    def samples(self, start: int = 0, stop: int | None = None, every: int = 1) -> Iterator[Sample]:
         """
         Read images with their truth; what an image gives does not depend on where reading begins.
 
@@ -142,6 +122,8 @@ class Recording:
         ----------
         start, stop : int
             Indices among all images, from and before; all without.
+        every : int
+            Take those images only whose index is a multiple of it.
 
         Yields
         ------
@@ -153,22 +135,40 @@ class Recording:
         if start >= stop:
             return
         with BagReader(self.path) as reader:
-            transforms = self._truth.transforms()
-            matcher = Matcher(self._tolerance, lambda stamp: self._truth.placed(transforms, stamp))
-            infos = self._infos_before(reader, int(self._image_times[start]) - PATIENCE)
             read = 0
-            for image, truth in self._pairs(reader, matcher, transforms, infos, start):
+            for image, make in self._ready(reader, start):
                 if image.index >= stop:
                     break
                 if image.index < start:
                     continue
                 read += 1
-                if sample := self._sample(image, truth, infos, transforms):
-                    yield sample
+                if image.index % every:
+                    continue
+                try:
+                    sample = make()
+                except ValueError as error:
+                    self.problems[str(error)] += 1
+                    continue
+                yield sample
             if read < stop - start:
                 self.problems["the recording is damaged where the image is"] += stop - start - read
-            notes = reader.notes + [f"{n} messages of {t} cannot be decoded" for t, n in reader.undecodable.items()]
-            self.notes += [note for note in notes if note not in self.notes]
+            # Without how many: every part of a recording would say another number.
+            found = reader.notes + [f"messages of {topic} cannot be decoded" for topic in sorted(reader.undecodable)]
+            self.damage += [sentence for sentence in found if sentence not in self.damage]
+
+    def _ready(self, reader: BagReader, start: int) -> Iterator[tuple[Received, Callable[[], Sample]]]:
+        """Give images, from some before one on, once all has come that makes a sample of them, with what makes it."""
+        transforms = self._truth.transforms()
+        matcher = Matcher(self._tolerance, lambda stamp: self._truth.placed(transforms, stamp))
+        first = max(0, start - AROUND) if self._by_poses else start
+        infos = self._infos_before(reader, int(self._image_times[first]) - PATIENCE)
+        pairs = self._pairs(reader, matcher, transforms, infos, first)
+        if not self._by_poses:
+            for image, truth in pairs:
+                yield image, partial(self._sample, image, truth, infos, transforms)
+            return
+        for shot, before, after in surrounded(self._shot(image, infos, transforms) for image, _ in pairs):
+            yield shot.image, partial(self._triangulated, shot, before, after)
 
     def _pairs(
         self, reader: BagReader, matcher: Matcher, transforms: Transforms, infos: deque, start: int
@@ -188,8 +188,8 @@ class Recording:
                 continue
             elif topic == t.depth:
                 matcher.add_truth(Received(self._stamp(message, received) - self._offset, received, message))
-            elif topic in self._truth.transform_topics:
-                transforms.add(message, static="static" in topic)
+            if topic in self._truth.transform_topics and message is not None:
+                self._truth.add_transforms(transforms, topic, message, self._offset)
             if topic == t.camera_info:
                 infos.append((received, message))
                 while len(infos) > 1 and infos[1][0] < received - 2 * PATIENCE:
@@ -199,50 +199,38 @@ class Recording:
             yield from matcher.pairs(received)
         yield from matcher.pairs(_END)
 
-    def _sample(self, image: Received, truth: Received | None, infos: deque, transforms: Transforms) -> Sample | None:
-        """Decode an image and its truth; None, and a problem counted, if there is something wrong with them."""
-        try:
-            if image.message is None:
-                raise ValueError("the image's message cannot be decoded")
-            if truth is None:
-                raise ValueError(f"no truth within {self._tolerance / 1e6:g} ms")
-            rgb = rgb_of(image.message)
-            view = self._view(image, infos, rgb.shape[1], rgb.shape[0])
-            depth = self._truth.read(truth.message, view, rgb.shape[1], rgb.shape[0], transforms, image.stamp)
-            if not (depth > 0).any():
-                raise ValueError("no valid truth")
-        except ValueError as error:
-            self.problems[str(error)] += 1
-            return None
-        if view is not None and view.lens is not None:
-            rgb = self._rectifier(view.lens)(rgb)
-        camera = view and view.camera
+    def _sample(self, image: Received, truth: Received | None, infos: deque, transforms: Transforms) -> Sample:
+        """Decode an image and its truth; raises ValueError if there is something wrong with them."""
+        if image.message is not None and truth is None:
+            raise ValueError(f"no truth within {self._tolerance / 1e6:g} ms")
+        rgb, view = self._views.picture(image, infos)
+        depth = self._truth.read(truth.message, view, rgb.shape[1], rgb.shape[0], transforms, image.stamp)
+        if not (depth > 0).any():
+            raise ValueError("no valid truth")
         delay = truth.stamp - image.stamp
-        return Sample(image.index, image.stamp, rgb, camera, depth, delay, frame_of(image.message))
+        return Sample(image.index, image.stamp, rgb, view and view.camera, depth, delay, frame_of(image.message))
 
-    def _view(self, image: Received, infos: deque, width: int, height: int) -> View | None:
-        """Return the view by the camera_info nearest in time, one of the image's size rather than another."""
-        if not infos:
-            return None
-        _, info = min(
-            infos, key=lambda item: ((item[1].width, item[1].height) != (width, height), abs(item[0] - image.received))
-        )
-        calibration = (info.k, info.d, info.r, info.p) if hasattr(info, "k") else (info.K, info.D, info.R, info.P)
-        key = (width, height, info.width, info.height, info.distortion_model, *(tuple(part) for part in calibration))
-        key += (info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height, info.binning_x, info.binning_y)
-        if key not in self._views:
-            try:
-                self._views[key] = view_of(info, width, height, is_rectified(self.topics.image))
-            except ValueError as error:
-                self._views[key] = str(error)
-        if isinstance(self._views[key], str):
-            raise ValueError(self._views[key])
-        return self._views[key]
+    def _shot(self, image: Received, infos: deque, poses: Poses) -> Shot:
+        """Prepare an image for triangulation."""
+        try:
+            pose = poses.at(image.stamp)
+            if image.message is not None and pose is None:
+                raise ValueError("no pose at the image's time")
+            rgb, view = self._views.picture(image, infos)
+            if view is None:
+                raise ValueError("no camera_info of the image can be read")
+        except ValueError as error:
+            return Shot(image, problem=str(error))
+        return Shot(image, view, posed(rgb, view, pose))
 
-    def _rectifier(self, lens: Lens) -> Rectifier:
-        if lens not in self._rectifiers:
-            self._rectifiers[lens] = Rectifier(lens, lens.rectified)
-        return self._rectifiers[lens]
+    def _triangulated(self, shot: Shot, before: list[Posed], after: list[Posed]) -> Sample:
+        """Triangulate what an image shows; raises ValueError if that cannot be."""
+        if shot.posed is None:
+            raise ValueError(shot.problem)
+        depth, deviation = triangulate(shot.posed, before, after)
+        # Decoded a second time: images that wait for others would take up the memory.
+        image, rgb = shot.image, self._views.seen(shot.image, shot.view)
+        return Sample(image.index, image.stamp, rgb, shot.view.camera, depth, 0, frame_of(image.message), deviation)
 
     def _stamp(self, message, received: int) -> int:
         return received if self._by_receipt else stamp_of(message) or received

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.evaluation import output_bag
 from depth_estimation_ros.evaluation.checkpoint import Checkpoint
+from depth_estimation_ros.evaluation.frame_result import pooled
 from depth_estimation_ros.evaluation.outcome import Outcome, RecordingResult
 from depth_estimation_ros.evaluation.pictures import Gallery
 from depth_estimation_ros.evaluation.pool import Pool
@@ -140,7 +141,7 @@ class Runner:
         for recording in (r for r in results if r.survey):
             for start, stop in slices(recording.survey.images, self._options.every):
                 key = self._checkpoint.key(recording.survey, start, stop)
-                pieces.append(_Piece(recording, start, stop, key, self._without_pictures(self._checkpoint.load(key))))
+                pieces.append(_Piece(recording, start, stop, key, self._lightened(self._checkpoint.load(key))))
         total, restored = sum(p.images for p in pieces), sum(p.images for p in pieces if p.result)
         finished = restored
         task = progress.add_task("evaluating images", total=total, completed=restored)
@@ -160,7 +161,7 @@ class Runner:
             if result.complete:
                 self._checkpoint.save(piece.key, result)
                 finished += piece.images
-            piece.result = self._without_pictures(result)
+            piece.result = self._lightened(result)
         watch()
         for piece in pieces:
             if (result := piece.result) is not None:
@@ -168,12 +169,12 @@ class Runner:
                 piece.recording.add(result, looked_at)
         return pieces
 
-    def _without_pictures(self, result: SliceResult | None) -> SliceResult | None:
-        """Take over a slice's pictures: those of all slices together would fill the memory."""
+    def _lightened(self, result: SliceResult | None) -> SliceResult | None:
+        """Take over a slice's pictures, and pool its maps: those of all slices together would fill the memory."""
         if result is None:
             return None
         self._gallery.merge(result.gallery)
-        return replace(result, gallery=Gallery())
+        return replace(result, gallery=Gallery(), frames=pooled(result.frames))
 
     def _completed(
         self, items: Iterable, submit: Callable[..., Future], watch: Callable[[], None] = lambda: None

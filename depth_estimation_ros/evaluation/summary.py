@@ -47,7 +47,8 @@ def summarise(
     recordings : sequence of mapping, optional
         Of each: ``name``, and what is known of ``images`` and ``images_done`` (numbers), ``kind`` (of the truth),
         ``topics`` (by use), ``clock_offset`` (seconds), ``notes`` (sentences), ``problems`` (images not compared, by
-        reason), ``error`` (why it ends early).
+        reason), ``error`` (why it ends early), ``triangulated`` (medians over frames where the truth is: its ``points``
+        and their relative standard ``deviation``).
     machine : mapping, optional
         Facts of the machine, as from `describe_machine`.
     interrupted : bool
@@ -125,7 +126,7 @@ def _model_figures(by_recording: dict[str, list[FrameResult]]) -> dict[str, Any]
         "invalid": _mean([f.invalid for f in every]),
         **_means(good, blocks, "raw"),
         "scaled": _means(good, blocks, "scaled"),
-        "bias": _mean([float(np.expm1(f.by_distance["log"].sum() / f.raw["pixels"])) for f in frames]),
+        "bias": _mean([float(np.expm1(f.by_distance["log"].sum())) for f in frames]),
         "scale": _percentiles([f.scale for f in frames], (5, 50, 95)),
         "delay_ms": _percentiles([f.delay_ms for f in every], (5, 50, 95)),
         "by_distance": _by_distance(frames),
@@ -211,10 +212,10 @@ def _groups(frames: list[FrameResult], name: str) -> list[dict[str, float]]:
     share by which depth is too far (negative: too near).
     """
     # One frame at a time: a stack of all would not fit into memory for long recordings.
-    sums = {key: np.zeros(len(row)) for key, row in getattr(frames[0], name).items()}
+    sums: dict[str, Any] = {}
     for frame in frames:
         for key, row in getattr(frame, name).items():
-            sums[key] += row / (frame.raw["pixels"] * len(frames))
+            sums[key] = sums.get(key, 0.0) + row / len(frames)
     return [
         {
             "share": float(n),

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from depth_estimation_ros.sources.bag_messages import CLOUD, COMPRESSED, IMAGE, INFO, SCAN, frame_of, is_depth
+from depth_estimation_ros.sources.bag_messages import (
+    CLOUD,
+    COMPRESSED,
+    IMAGE,
+    INFO,
+    POSES,
+    SCAN,
+    TRANSFORMS,
+    frame_of,
+    is_depth,
+)
 from depth_estimation_ros.sources.bag_reader import BagReader
 
 
@@ -18,7 +28,8 @@ class Topics:
     image : str
         Image or CompressedImage.
     depth : str
-        The truth: Image or CompressedImage with depth, PointCloud2 or LaserScan.
+        The truth: Image or CompressedImage with depth, PointCloud2 or LaserScan; or the poses of the camera: Odometry,
+        PoseStamped (also with covariance), or TFMessage.
     camera_info : str
         Of the image.
     depth_camera_info : str
@@ -65,11 +76,14 @@ class _Choice:
         self._depths = [topic for topic, message in self._firsts.items() if is_depth(message, topic)]
         self._colours = [topic for topic in self._firsts if topic not in self._depths]
         self._clouds, self._scans = reader.of_kind(CLOUD), reader.of_kind(SCAN)
+        self._poses = reader.of_kind(*POSES)
+        self._transforms = [topic for topic in reader.of_kind(*TRANSFORMS) if "static" not in topic]
         self._infos = reader.of_kind(INFO)
 
     def all(self, wanted: Topics) -> tuple[Topics, list[str]]:
         image = self._take("--image", wanted.image, self._colours) or self._image()
-        depth = self._take("--depth", wanted.depth, self._depths + self._clouds + self._scans) or self._depth()
+        truths = self._depths + self._clouds + self._scans + self._poses + self._transforms
+        depth = self._take("--depth", wanted.depth, truths) or self._depth()
         info = self._take("--camera-info", wanted.camera_info, self._infos) or self._info(image, depth)
         own = self._take("--depth-camera-info", wanted.depth_camera_info, self._infos)
         if not own and depth in self._depths:
@@ -100,13 +114,13 @@ class _Choice:
         return self._only("--image", "images", topics)
 
     def _depth(self) -> str:
-        topics = _without_twins(self._depths) or self._clouds or self._scans
+        topics = _without_twins(self._depths) or self._clouds or self._scans or self._poses or self._transforms
         named = [topic for topic in topics if "truth" in topic]
         topics = named if len(named) == 1 else topics
         if not topics:
             raise ValueError(
-                f"'{self._reader.path}' has no depth images, point clouds or laser scans to compare with; its topics "
-                f"are {self._reader.listing()}"
+                f"'{self._reader.path}' has no depth images, point clouds, laser scans or poses to compare with; its "
+                f"topics are {self._reader.listing()}"
             )
         depth = self._only("--depth", "topics with truth", topics)
         others = _without_twins(self._depths) + self._clouds + self._scans

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from depth_estimation_ros.geometry.pose import pose_from_transform
+from depth_estimation_ros.sources.bag_messages import stamp_of
 
 _BEYOND = 100_000_000  # ns by which a moment may lie outside of what /tf says, with the nearest pose taken
 _LONGEST = 20_000_000_000  # ns of /tf that are kept
@@ -22,14 +24,20 @@ class _Moving:
     poses: list[tuple[int, tuple[float, ...], tuple[float, ...]]] = field(default_factory=list)
 
     def at(self, moment: int) -> np.ndarray | None:
-        stamps = [pose[0] for pose in self.poses]
-        k = bisect_left(stamps, moment)
-        if k == len(stamps) or k == 0:
-            nearest = self.poses[min(k, len(stamps) - 1)]
+        k = bisect_left(self.poses, (moment,))
+        if k == len(self.poses) or k == 0:
+            nearest = self.poses[min(k, len(self.poses) - 1)]
             return pose_from_transform(*nearest[1:]) if abs(nearest[0] - moment) <= _BEYOND else None
         (t0, p0, q0), (t1, p1, q1) = self.poses[k - 1], self.poses[k]
         share = (moment - t0) / (t1 - t0)
         return pose_from_transform(tuple(np.array(p0) + share * np.subtract(p1, p0)), _slerp(q0, q1, share))
+
+    def gap(self, moment: int, near: int) -> float:
+        k = bisect_left(self.poses, (moment,))
+        around = [pose[0] for pose in self.poses[max(k - 1, 0) : k + 1]]
+        if min(abs(stamp - moment) for stamp in around) <= near:
+            return 0
+        return around[1] - around[0] if k and len(around) == 2 else math.inf
 
 
 class Transforms:
@@ -43,25 +51,51 @@ class Transforms:
         self._fixed: dict[str, tuple[str, np.ndarray]] = {}
         self._moving: dict[str, _Moving] = {}
 
-    def add(self, message, static: bool) -> None:
-        """Take in a message of ``/tf_static`` or ``/tf``; transforms that are none (zero quaternion) are left out."""
+    def add(self, message, static: bool, offset: int = 0) -> None:
+        """Take in a message of ``/tf_static`` or ``/tf``, by a clock that is `offset` ns ahead."""
         for transform in message.transforms:
             parent, child = (n.lstrip("/") for n in (transform.header.frame_id, transform.child_frame_id))
             t, q = transform.transform.translation, transform.transform.rotation
             translation, quaternion = (t.x, t.y, t.z), (q.x, q.y, q.z, q.w)
-            try:
-                pose = pose_from_transform(translation, quaternion)
-            except ValueError:
+            if not static:
+                self.move(stamp_of(transform) - offset, parent, child, translation, quaternion)
                 continue
-            if static:
-                self._fixed[child] = parent, pose
-                continue
-            stamp = transform.header.stamp.sec * 1_000_000_000 + transform.header.stamp.nanosec
-            moving = self._moving.setdefault(child, _Moving(parent))
-            moving.parent = parent
-            insort(moving.poses, (stamp, translation, quaternion))
-            while moving.poses[-1][0] - moving.poses[0][0] > _LONGEST:
-                moving.poses.pop(0)
+            with suppress(ValueError):
+                self._fixed[child] = parent, pose_from_transform(translation, quaternion)
+
+    def move(self, stamp: int, parent: str, child: str, translation: tuple, quaternion: tuple) -> None:
+        """Take in where a frame is at a moment (ns); nothing if that is none, as with a quaternion of zeros."""
+        try:
+            pose_from_transform(translation, quaternion)
+        except ValueError:
+            return
+        moving = self._moving.setdefault(child, _Moving(parent))
+        moving.parent = parent
+        insort(moving.poses, (stamp, translation, quaternion))
+        while moving.poses[-1][0] - moving.poses[0][0] > _LONGEST:
+            moving.poses.pop(0)
+
+    def above(self, frame: str) -> list[str]:
+        """Return a frame and those that it is under, the highest last."""
+        found = [frame]
+        while True:
+            over = self._fixed[frame][0] if frame in self._fixed else getattr(self._moving.get(frame), "parent", None)
+            if over is None or over in found:
+                return found
+            found.append(frame := over)
+
+    def gap(self, target: str, source: str, moment: int, near: int) -> float:
+        """
+        Return how far the poses are apart (ns) between which `between` interpolates at a moment.
+
+        0 where the frames are fixed, or have a pose within `near` of the moment; infinite where they are not connected,
+        or the moment is before the first pose or after the last.
+        """
+        path = self._path(target, source)
+        if path is None:
+            return math.inf
+        moving = [self._moving[child] for part in path for child in part if child not in self._fixed]
+        return max((m.gap(moment, near) for m in moving), default=0)
 
     def names(self) -> list[str]:
         """Return all frames, sorted."""
@@ -114,18 +148,9 @@ class Transforms:
 
     def _path(self, target: str, source: str) -> tuple[list[str], list[str]] | None:
         """Return the frames to climb from each up to the first that both are under."""
-        ups = [self._up(target), self._up(source)]
+        ups = [self.above(target), self.above(source)]
         common = next((frame for frame in ups[1] if frame in set(ups[0])), None)
         return None if common is None else tuple(up[: up.index(common)] for up in ups)
-
-    def _up(self, frame: str) -> list[str]:
-        """Return a frame and those above it."""
-        found = [frame]
-        while True:
-            above = self._fixed[frame][0] if frame in self._fixed else getattr(self._moving.get(frame), "parent", None)
-            if above is None or above in found:
-                return found
-            found.append(frame := above)
 
 
 def _slerp(q0: tuple[float, ...], q1: tuple[float, ...], share: float) -> tuple[float, ...]:

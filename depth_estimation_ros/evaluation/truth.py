@@ -187,7 +187,7 @@ def points_truth(
     reach = 1 if dense else max(1, min(round(spacing), camera.width // 40))
     around = cv2.erode(truth, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
     hidden = truth > (_SAME_SURFACE if dense else _SAME_SURFACE_SPARSE) * around
-    shown = _shown(view.lens, camera.width, camera.height) if view.lens else None
+    shown = shown_of(view.lens, camera.width, camera.height) if view.lens else None
     if shown is not None:
         hidden |= ~shown
     return np.where(hidden | (truth == _NOTHING), np.float32(np.nan), truth)
@@ -217,7 +217,7 @@ def _rectification(lens: Lens, width: int, height: int) -> tuple[np.ndarray, np.
 
 
 @lru_cache(maxsize=4)
-def _shown(lens: Lens, width: int, height: int) -> np.ndarray | None:
+def shown_of(lens: Lens, width: int, height: int) -> np.ndarray | None:
     """Return which pixels of the rectified image the camera saw; None if all."""
     return lens.resized(width, height).shows(lens.rectified.resized(width, height))
 

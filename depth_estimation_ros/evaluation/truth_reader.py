@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from depth_estimation_ros.anchor.references import scan_points
+from depth_estimation_ros.evaluation.frame_tree import FrameTree
 from depth_estimation_ros.evaluation.topics import Topics
 from depth_estimation_ros.evaluation.transforms import Transforms
 from depth_estimation_ros.evaluation.truth import (
@@ -19,8 +20,6 @@ from depth_estimation_ros.evaluation.truth import (
 from depth_estimation_ros.sources.bag_messages import CLOUD, SCAN, depth_of, frame_of, points_of, rgb_of
 from depth_estimation_ros.sources.bag_reader import BagReader
 
-_TRANSFORMS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
-_PROBE = 10_000_000_000  # ns of /tf in which two frames must become connected
 _SAME = 0.01  # share by which intrinsics of one view may differ
 
 
@@ -57,8 +56,9 @@ class TruthReader:
 
     def __init__(self, reader: BagReader, topics: Topics):
         self.notes, self.transform_topics, self._topics, self._path = [], (), topics, reader.path
-        self._static, self._moves, self._depth_info = [], False, None
+        self._moves, self._depth_info = False, None
         self._depth_views: dict[tuple[int, int], View] = {}
+        self._tree = FrameTree(reader, int(reader.times(topics.image)[0]))
         image, truth = reader.first(topics.image), reader.first(topics.depth)
         if image is None or truth is None:
             raise ValueError(f"no message of {topics.depth if image else topics.image} in '{reader.path}' can be read")
@@ -70,7 +70,7 @@ class TruthReader:
         is_image = kind not in (CLOUD, SCAN)
         if is_image:
             self._depth_info = reader.first(topics.depth_camera_info) if topics.depth_camera_info else None
-        self.projects = not is_image or not self._is_registered(reader, image, truth, info)
+        self.projects = not is_image or not self._is_registered(image, truth, info)
         if not self.projects:
             self.kind = "depth image"
         elif info is None:
@@ -79,14 +79,15 @@ class TruthReader:
                 "camera_info: name its topic with --camera-info, or record it"
             )
         else:
-            self._find_transform(reader)
+            self._find_transform()
 
     def transforms(self) -> Transforms:
         """Return a tree with the frames that do not move."""
-        tree = Transforms()
-        for message in self._static:
-            tree.add(message, static=True)
-        return tree
+        return self._tree.fixed()
+
+    def add_transforms(self, transforms: Transforms, topic: str, message, offset: int) -> None:
+        """Take in a message of `transform_topics`; the robot's clock is that of the images."""
+        transforms.add(message, static=False)
 
     def placed(self, transforms: Transforms, stamp: int) -> bool:
         """Whether all transforms for a moment have been read."""
@@ -157,9 +158,9 @@ class TruthReader:
                 raise ValueError(f"of the depth camera: {error}") from None
         return self._depth_views[width, height]
 
-    def _is_registered(self, reader: BagReader, image, truth, info) -> bool:
+    def _is_registered(self, image, truth, info) -> bool:
         same_frame = self._source == self._target or not self._source or not self._target
-        pose = None if same_frame else self._probe(reader)
+        pose = None if same_frame else self._probe()
         near = same_frame or (pose is not None and np.allclose(pose, np.eye(4), atol=1e-3))
         if self._depth_info is None or info is None:
             if not same_frame and pose is None:
@@ -185,35 +186,30 @@ class TruthReader:
                 return True
         return False
 
-    def _find_transform(self, reader: BagReader) -> None:
+    def _find_transform(self) -> None:
         unnamed = self.kind == "unregistered depth image" and not (self._source and self._target)
         if self._source == self._target or unnamed:
             self._source = self._target
             return
-        if self._probe(reader) is None:
+        if self._probe() is None:
             raise ValueError(
                 f"{self._topics.depth} of '{self._path}' is in frame '{self._source}', the image in '{self._target}', "
                 f"and no transform of the bag connects them (its frames: {', '.join(self._names) or 'none'}): "
                 "record /tf_static, and /tf if they move"
             )
 
-    def _probe(self, reader: BagReader) -> np.ndarray | None:
+    def _probe(self) -> np.ndarray | None:
         """Look whether the frames are connected, by /tf_static or with /tf too; return the first transform."""
-        topics = reader.of_kind(*_TRANSFORMS)
-        static = [topic for topic in topics if "static" in topic]
-        self._static = [message for _, _, message in reader.messages(static) if message is not None]
-        tree = self.transforms()
-        self._moves = tree.moves(self._target, self._source) is None
-        begin = int(reader.times(self._topics.image)[0])
+
+        def connected(tree: Transforms) -> bool:
+            return tree.moves(self._target, self._source) is not None
+
+        tree = self._tree.fixed()
+        self._moves = not connected(tree)
         if self._moves:
-            self.transform_topics = tuple(topic for topic in topics if topic not in static)
-            for _, _, message in reader.messages(self.transform_topics, None, begin + _PROBE):
-                if message is not None:
-                    tree.add(message, static=False)
-                    if tree.moves(self._target, self._source) is not None:
-                        break
+            tree, self.transform_topics = self._tree.probe(connected), self._tree.moving
         self._names = tree.names()
-        if tree.moves(self._target, self._source) is None:
+        if not connected(tree):
             return None
         moment = tree.known_until(self._target, self._source)
         return tree.between(self._target, self._source, 0 if moment == float("inf") else int(moment))

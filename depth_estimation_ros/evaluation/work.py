@@ -16,11 +16,10 @@ from depth_estimation_ros.estimator import DepthEstimator, DepthMap
 from depth_estimation_ros.evaluation.frame_result import FrameResult, compare
 from depth_estimation_ros.evaluation.output_bag import OutputBag
 from depth_estimation_ros.evaluation.pictures import Gallery
-from depth_estimation_ros.evaluation.recording import Recording, Sample, Topics
+from depth_estimation_ros.evaluation.recording import Recording, Topics
+from depth_estimation_ros.evaluation.sample import Sample
 from depth_estimation_ros.evaluation.summary import describe_model
 from depth_estimation_ros.model import ModelError
-from depth_estimation_ros.sources.bag_messages import COMPRESSED
-from depth_estimation_ros.sources.bag_reader import BagReader
 
 
 @dataclass(frozen=True)
@@ -144,8 +143,6 @@ def survey(path: str, name: str, options: Options) -> Survey:
     """
     _must_see(path)
     recording = Recording(path, options.topics, tolerance=options.tolerance, clock_offset=options.clock_offset)
-    with BagReader(Path(path)) as reader:
-        damage, compressed = tuple(reader.notes), reader.topics[recording.topics.image].kind == COMPRESSED
     return Survey(
         path=path,
         name=name,
@@ -153,9 +150,9 @@ def survey(path: str, name: str, options: Options) -> Survey:
         topics=recording.topics,
         clock_offset=recording.clock_offset,
         kind=recording.kind,
-        notes=tuple(note for note in recording.notes if note not in damage),
-        damage=damage,
-        compressed=compressed,
+        notes=tuple(recording.notes),
+        damage=tuple(recording.damage),
+        compressed=recording.compressed,
     )
 
 
@@ -202,8 +199,6 @@ def evaluate_slice(
     try:
         before = _frame_before(survey, start, options, estimators)
         for sample in _samples(survey, start, stop, options, result):
-            if sample.index % options.every:
-                continue
             estimates = {name: _estimate(estimator, sample) for name, estimator in estimators.items()}
             for name, (depth_map, inference_ms) in estimates.items():
                 previous = (before[0], before[1][name].depth) if _follows(before, sample, options.every) else None
@@ -225,14 +220,12 @@ def evaluate_slice(
 def _samples(survey: Survey, start: int, stop: int, options: Options, result: SliceResult) -> Iterator[Sample]:
     """Give the samples of a slice; what keeps one from being compared goes into the result."""
     recording = open_recording(survey, options)
-    known = len(recording.notes)
     try:
-        yield from recording.samples(start, stop)
+        yield from recording.samples(start, stop, options.every)
     except ValueError as error:
         result.errors.append(str(error))
     finally:
-        # What is noted while reading is damage.
-        result.errors += recording.notes[known:]
+        result.errors += recording.damage
         result.problems.update(recording.problems)
 
 

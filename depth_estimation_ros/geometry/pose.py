@@ -94,6 +94,34 @@ def pose_from_transform(
     return pose
 
 
+def quaternion(pose: np.ndarray) -> tuple[float, float, float, float]:
+    """
+    Return a pose's rotation as ROS writes it; the inverse of `pose_from_transform`.
+
+    Parameters
+    ----------
+    pose : numpy.ndarray
+        float [4, 4].
+
+    Returns
+    -------
+    tuple of float
+        x, y, z, w, of unit length; w is not negative.
+    """
+    R = pose[:3, :3]
+    # The eigenvector of the largest eigenvalue of Bar-Itzhack's matrix (2000), which is stable for every angle.
+    K = np.array(
+        [
+            [R[0, 0] - R[1, 1] - R[2, 2], R[1, 0] + R[0, 1], R[2, 0] + R[0, 2], R[2, 1] - R[1, 2]],
+            [R[1, 0] + R[0, 1], R[1, 1] - R[0, 0] - R[2, 2], R[2, 1] + R[1, 2], R[0, 2] - R[2, 0]],
+            [R[2, 0] + R[0, 2], R[2, 1] + R[1, 2], R[2, 2] - R[0, 0] - R[1, 1], R[1, 0] - R[0, 1]],
+            [R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1], R[0, 0] + R[1, 1] + R[2, 2]],
+        ]
+    )
+    found = np.linalg.eigh(K)[1][:, -1]
+    return tuple((found * (-1.0 if found[3] < 0 else 1.0)).tolist())
+
+
 def directions(camera: PinholeCamera, pose: np.ndarray) -> np.ndarray:
     """
     Return every pixel's viewing ray in the robot's frame.

@@ -16,12 +16,17 @@ COMPRESSED = "sensor_msgs/msg/CompressedImage"
 INFO = "sensor_msgs/msg/CameraInfo"
 CLOUD = "sensor_msgs/msg/PointCloud2"
 SCAN = "sensor_msgs/msg/LaserScan"
+ODOMETRY = "nav_msgs/msg/Odometry"
+POSES = (ODOMETRY, "geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/PoseWithCovarianceStamped")
+TRANSFORMS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 
 _SATURATED = np.float32(65.535)  # metres: the largest number of a 16-bit image is no measurement
 
 
 def stamp_of(message) -> int:
-    """Return the stamp of the header, nanoseconds; 0 where nobody filled it."""
+    """Return the stamp of the header, or of the first transform, in nanoseconds; 0 where nobody filled it."""
+    if hasattr(message, "transforms"):
+        return stamp_of(message.transforms[0]) if message.transforms else 0
     return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
 
 
@@ -38,19 +43,7 @@ def is_depth(message, topic: str) -> bool:
 
 
 def rgb_of(message) -> np.ndarray:
-    """
-    Decode an image or compressed image.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint8 [height, width, 3].
-
-    Raises
-    ------
-    ValueError
-        If it cannot be decoded.
-    """
+    """Decode an image or compressed image, as `image_to_rgb` and `compressed_to_rgb` of the conversions do."""
     from depth_estimation_ros.conversions import compressed_to_rgb, image_to_rgb
 
     return compressed_to_rgb(message) if hasattr(message, "format") else image_to_rgb(message)

@@ -74,7 +74,7 @@ def draw_regions(figures: dict[str, Any], worst: float, bias: float) -> bytes:
             figure.subplots(1, 2),
             ("abs_rel", "bias"),
             ("AbsRel", "too near (−) or too far (+)"),
-            ({"vmin": 0, "vmax": worst, "cmap": "YlOrBr"}, {"vmin": -bias, "vmax": bias, "cmap": "RdBu"}),
+            ({"vmin": 0, "vmax": worst, "cmap": "YlOrBr"}, {"vmin": -bias, "vmax": bias, "cmap": "RdBu_r"}),
             strict=True,
         ):
             cells = np.array(figures["by_region"][key], np.float64)
@@ -119,13 +119,13 @@ def draw_picture(picture: Picture) -> bytes:
         (image, estimate), (truth, wrong) = figure.subplots(2, 2)
         image.imshow(picture.rgb)
         depth_scale = {"cmap": "viridis_r", "vmin": near, "vmax": far}
-        error_scale = {"cmap": "RdBu", "vmin": -largest, "vmax": largest}
+        error_scale = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}
         drawn = estimate.imshow(picture.depth, **depth_scale)
         _draw_known(truth, picture.truth, sparse, **depth_scale)
         wrong_drawn = _draw_known(wrong, error, sparse, **error_scale)
         figure.colorbar(drawn, ax=[image, estimate], shrink=0.9, aspect=14, label="depth, m")
         figure.colorbar(wrong_drawn, ax=[truth, wrong], shrink=0.9, aspect=14, label="error, m")
-        titles = ("image", "estimate", "truth", "error (red: too near)")
+        titles = ("image", "estimate", "truth", "error (red: too far)")
         for axes, title in zip((image, estimate, truth, wrong), titles, strict=True):
             axes.set_facecolor("#d0d0d0")
             axes.set(xticks=[], yticks=[])

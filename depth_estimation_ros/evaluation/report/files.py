@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from depth_estimation_ros.evaluation.frame_result import FrameResult
 from depth_estimation_ros.evaluation.metrics import METRICS
 from depth_estimation_ros.evaluation.report.picture import Picture
+from depth_estimation_ros.files import write_whole
 
 RECORDINGS_OVER_TIME = 6
 """Recordings whose error over time is drawn; the worst, where there are more."""
@@ -24,7 +24,7 @@ COLUMNS = (
     *("recording", "model", "index", "stamp", "delay_ms", "known", "invalid", *METRICS, "scale"),
     *(f"scaled_{metric}" for metric in METRICS),
     *(f"flicker_{name}" for name in _FLICKER),
-    *("inference_ms", "latency_ms"),
+    *("inference_ms", "latency_ms", "truth_deviation"),
 )
 """Of ``frames.csv``, as in `FrameResult`; empty where there is no figure."""
 
@@ -78,12 +78,12 @@ def write_report(
     shown = [(picture, f"{picture.kind}_{number:03d}.png") for number, picture in enumerate(pictures, 1)]
     images.update(_draw_pictures(shown))
     for name, (_, png) in images.items():
-        _write(folder / name, png)
+        write_whole(folder / name, png)
     for stale in set(folder.glob("*.png")) - {folder / name for name in images}:
         stale.unlink()
-    _write(output / "frames.csv", _table(ordered, list(summary["models"])).encode())
-    _write(output / "metrics.json", (json.dumps(summary, indent=1, allow_nan=False) + "\n").encode())
-    _write(output / "report.html", make_page(summary, images, shown).encode())
+    write_whole(output / "frames.csv", _table(ordered, list(summary["models"])).encode())
+    write_whole(output / "metrics.json", (json.dumps(summary, indent=1, allow_nan=False) + "\n").encode())
+    write_whole(output / "report.html", make_page(summary, images, shown).encode())
 
 
 def _draw(summary: Mapping[str, Any], results: list[FrameResult]) -> dict[str, tuple[str, bytes]]:
@@ -141,14 +141,7 @@ def _table(results: list[FrameResult], models: list[str]) -> str:
                 r.scale,
                 *(r.scaled.get(metric) for metric in METRICS),
                 *(flicker.get(name) for name in _FLICKER),
-                *(r.inference_ms, r.latency_ms),
+                *(r.inference_ms, r.latency_ms, r.truth_deviation),
             ]
         )
     return file.getvalue()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    draft = path.with_name(path.name + ".tmp")
-    draft.write_bytes(content)
-    os.replace(draft, path)

@@ -205,6 +205,8 @@ def _about(summary: Mapping[str, Any]) -> str:
         if done is not None and done != images:
             images = f"{images}, of which {done} were looked at"
         shown = {"truth": recording.get("kind"), "images": images, "topics": topics}
+        if truth := recording.get("triangulated"):
+            shown["points"] = f"{truth['points']:.0f} a frame (median), each known to {percent(truth['deviation'])}"
         if recording.get("clock_offset") is not None:
             shown["clock offset"] = f"{1e3 * recording['clock_offset']:+.1f} ms, truth to image"
         shown = {key: value for key, value in shown.items() if value not in (None, "")}

@@ -35,6 +35,11 @@ def text(value: Any) -> str:
     return html.escape(str(value))
 
 
+def title(model: str) -> str:
+    """Write a model's name for the head of a column, which may be broken behind underscores."""
+    return text(model).replace("_", "_<wbr>")
+
+
 def number(value: float | None, decimals: int, unit: str = "") -> str:
     """Write a number, or a dash where there is none."""
     return _NONE if value is None else f"{value:.{decimals}f}{unit}"
@@ -65,10 +70,10 @@ def metrics_table(models: Mapping[str, Mapping[str, Any]]) -> str:
     """Make the table of metrics with their intervals, a column a model."""
     rows = []
     for metric in METRICS:
-        title, decimals = _METRIC_TITLES[metric]
+        label, decimals = _METRIC_TITLES[metric]
         cells = [_with_interval(figures, metric, decimals) for figures in models.values()]
-        rows.append([title, *cells])
-    return table(["", *map(text, models)], rows)
+        rows.append([label, *cells])
+    return table(["", *map(title, models)], rows)
 
 
 def recordings_table(models: Mapping[str, Mapping[str, Any]]) -> str:
@@ -79,7 +84,7 @@ def recordings_table(models: Mapping[str, Mapping[str, Any]]) -> str:
         found = [figures["by_recording"].get(name) for figures in models.values()]
         cells = [_NONE if f is None else f"{f['abs_rel']:.3f}<small>{f['frames']} frames</small>" for f in found]
         rows.append([f'<span class="name">{text(name)}</span>', *cells])
-    return table(["AbsRel", *map(text, models)], rows)
+    return table(["AbsRel", *map(title, models)], rows)
 
 
 def distance_table(models: Mapping[str, Mapping[str, Any]]) -> str:
@@ -93,31 +98,31 @@ def distance_table(models: Mapping[str, Mapping[str, Any]]) -> str:
             for row in found.values()
         ]
         rows.append([distance_range(row), percent(row["share"]), *cells])
-    return table(["AbsRel", "pixels", *map(text, models)], rows)
+    return table(["AbsRel", "pixels", *map(title, models)], rows)
 
 
 def paired_table(pair: Mapping[str, Any]) -> str:
     """Make the table of differences between two models, over the frames that both have."""
     rows = []
     for metric, found in pair["differences"].items():
-        title, decimals = _METRIC_TITLES[metric]
+        label, decimals = _METRIC_TITLES[metric]
         said = decision(found, higher_is_better=metric.startswith("delta"))
         mean, low, high = (f"{found[key]:+.{decimals}f}".replace("-", "−") for key in ("mean", "low", "high"))
         kind = {"better": "good", "worse": "bad"}.get(said, "open")
-        rows.append([title, f"{mean}<small>{low} to {high}</small>", f'<td class="{kind}">{said}</td>'])
-    return table(["", "difference", text(pair["model"])], rows)
+        rows.append([label, f"{mean}<small>{low} to {high}</small>", f'<td class="{kind}">{said}</td>'])
+    return table(["", "difference", title(pair["model"])], rows)
 
 
 def flicker_table(models: Mapping[str, Mapping[str, Any]]) -> str:
     """Make the table of the flicker, a column a model."""
-    titles = {"change": "estimate", "common": "of it, common", "truth": "truth", "share": "static pixels"}
+    labels = {"change": "estimate", "common": "of it, common", "truth": "truth", "share": "static pixels"}
     found = [figures["flicker"] for figures in models.values()]
     rows = [
-        [title, *(number(f and 100 * f[key], 0 if key == "share" else 2, " %") for f in found)]
-        for key, title in titles.items()
+        [label, *(number(f and 100 * f[key], 0 if key == "share" else 2, " %") for f in found)]
+        for key, label in labels.items()
     ]
     rows.append(["pairs of frames", *(str(f["pairs"] if f else 0) for f in found)])
-    return table(["", *map(text, models)], rows)
+    return table(["", *map(title, models)], rows)
 
 
 def speed_table(models: Mapping[str, Mapping[str, Any]]) -> str:
@@ -125,15 +130,15 @@ def speed_table(models: Mapping[str, Mapping[str, Any]]) -> str:
     rows = []
     for time in ("inference", "latency"):
         found = [figures[f"{time}_ms"] for figures in models.values()]
-        for p, title in (("p50", "median"), ("p95", "95 % under")):
+        for p, label in (("p50", "median"), ("p95", "95 % under")):
             if any(found):
-                rows.append([f"{time}, {title}", *(number(f and f[p], 1, " ms") for f in found)])
+                rows.append([f"{time}, {label}", *(number(f and f[p], 1, " ms") for f in found)])
     live = [figures.get("live", {}) for figures in models.values()]
     if any(live):
         rows.append(["depth images a second", *(number(counts.get("rate_hz"), 1) for counts in live)])
-        for key, title in _FATES.items():
-            rows.append([title, *(text(counts.get(key, _NONE)) for counts in live)])
-    return table(["", *map(text, models)], rows)
+        for key, label in _FATES.items():
+            rows.append([label, *(text(counts.get(key, _NONE)) for counts in live)])
+    return table(["", *map(title, models)], rows)
 
 
 def _with_interval(figures: Mapping[str, Any], metric: str, decimals: int) -> str:

@@ -40,6 +40,7 @@ def verdict(summary: dict[str, Any]) -> str:
         f"On {_frames(figures)} the depth of model {best} is off by {percent(figures['abs_rel'])} of the distance on "
         f"average{_interval(figures)}, {figures['rmse']:.2f} m in root mean square; {percent(figures['delta1'])} of "
         "the pixels lie within 25 % of the truth.",
+        _truth(summary),
         _usual(figures),
         _scale(figures),
         _worst_place(figures),
@@ -75,6 +76,21 @@ def _frames(figures: dict[str, Any]) -> str:
 def _interval(figures: dict[str, Any]) -> str:
     low, high = figures["intervals"]["abs_rel"]
     return f" (95 % interval {percent(low)} to {percent(high)})"
+
+
+def _truth(summary: dict[str, Any]) -> str:
+    """Say how good the truth is where it is triangulated."""
+    found = [r["triangulated"] for r in summary["recordings"] if r.get("triangulated")]
+    if not found:
+        return ""
+    points = " to ".join(f"{n:.0f}" for n in sorted({min(r["points"] for r in found), max(r["points"] for r in found)}))
+    worst = max(r["deviation"] for r in found)
+    part = "" if len(found) == len(summary["recordings"]) else f" of {len(found)} of the recordings"
+    return (
+        f"The truth{part} is not measured but triangulated from the images by the camera's poses: {points} points a "
+        f"frame, at corners only, each known to {percent(worst)} or so (one standard deviation), so that errors "
+        "under that say nothing of a model; a wrong scale of the poses would come on top."
+    )
 
 
 def _usual(figures: dict[str, Any]) -> str:
