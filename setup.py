@@ -67,6 +67,7 @@ setup(
     entry_points={
         "console_scripts": [
             f"depth_estimation_node = {package}.node:main",
+            f"multi_camera_node = {package}.multi_camera:main",
             f"synthetic_camera = {package}.synthetic_camera:main",
             f"image_source = {package}.image_source:main",
             f"depth_estimation_demo = {package}.demo.__main__:main",

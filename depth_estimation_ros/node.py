@@ -2,76 +2,37 @@
 
 from __future__ import annotations
 
-import functools
-import os
-import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
-from concurrent.futures import CancelledError
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.impl.implementation_singleton import rclpy_implementation
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.signals import SignalHandlerOptions
+from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 
-from depth_estimation_ros.backends import BackendError, EngineLostError
+from depth_estimation_ros.backends import EngineLostError
 from depth_estimation_ros.diagnostics import diagnose
 from depth_estimation_ros.pace import Pace
 from depth_estimation_ros.parameters import declare
+from depth_estimation_ros.program import run_program
 from depth_estimation_ros.services import Services
-from depth_estimation_ros.session import Loading, Session, engine_is_busy
-from depth_estimation_ros.settings import DECLARATIONS, Effect, Settings
+from depth_estimation_ros.session import Load, Loading, Session, load_estimator
+from depth_estimation_ros.settings import DECLARATIONS, Effect
+from depth_estimation_ros.start_errors import START_ERRORS, sentence
 from depth_estimation_ros.states import Active, Configuring, Empty, Faulted, Inactive
 from depth_estimation_ros.statistics import Statistics
 from depth_estimation_ros.stream import Stream
-
-RCLError = rclpy_implementation.RCLError
+from depth_estimation_ros.transitions import answer_impossible_transitions, transition
 
 SHUTDOWN_PATIENCE = 1.0
 """Seconds that a program told to end waits for the frame in work: a call of the engine cannot be broken off."""
 
 PROGRESS_SECONDS = 10.0
 """The log says so often how far the building of an engine is."""
-
-
-def _check(settings: Settings, session: Session) -> None:
-    """Raise ValueError if a setting asks of the model what it does not do."""
-    model = session.estimator.model
-    if settings.max_relative_deviation and "log_variance" not in model.outputs:
-        raise ValueError(
-            f"max_relative_deviation needs a model that says how sure it is (output log_variance); {model.info.name} "
-            "does not: set it to 0"
-        )
-
-
-def _transition(change: Callable[[DepthEstimationNode], None]):
-    """Make a transition callback of a method: a mistake is FAILURE with one sentence; a fault, a lost GPU are ERROR."""
-
-    @functools.wraps(change)
-    def callback(self: DepthEstimationNode, _: LifecycleState) -> TransitionCallbackReturn:
-        try:
-            change(self)
-        except EngineLostError as error:
-            self.get_logger().error(str(error))
-            return TransitionCallbackReturn.ERROR
-        except (ValueError, BackendError, RCLError) as error:
-            self.get_logger().error(str(error))
-            return TransitionCallbackReturn.FAILURE
-        except CancelledError:
-            return TransitionCallbackReturn.FAILURE
-        except Exception:  # rclpy would swallow it without a word
-            self.get_logger().error(traceback.format_exc())
-            return TransitionCallbackReturn.ERROR
-        return TransitionCallbackReturn.SUCCESS
-
-    return callback
 
 
 class DepthEstimationNode(LifecycleNode):
@@ -126,6 +87,8 @@ class DepthEstimationNode(LifecycleNode):
     ----------
     stopping : threading.Event
         Set from outside when the program is to end; long waits look at it.
+    load : callable
+        Makes the estimator (`session.Load`).
     **kwargs
         Passed on to rclpy's node.
 
@@ -135,11 +98,12 @@ class DepthEstimationNode(LifecycleNode):
         If a parameter it is started with is not allowed.
     """
 
-    def __init__(self, stopping: threading.Event, **kwargs):
+    def __init__(self, stopping: threading.Event, load: Load = load_estimator, **kwargs):
         super().__init__("depth_estimation", **kwargs)
         self.settings = declare(self)
         self.statistics = Statistics()
-        self._stopping = stopping
+        self._stopping, self._load_estimator = stopping, load
+        self._reports, self._meanwhile = Pace(), self._report_each_second
         self._state = Empty("unconfigured")
         self._reported = self.statistics.snapshot()
         self.add_on_set_parameters_callback(self._on_set_parameters)
@@ -147,13 +111,29 @@ class DepthEstimationNode(LifecycleNode):
         # A steady clock: silence must be noticed while simulated time stands still as well.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1.0, self._report, clock=steady)
-        self._answer_impossible_transitions()
+        answer_impossible_transitions(self, lambda: self._state.label)
         Services(self)
 
-    def start(self) -> bool:
-        """Configure and activate; returns whether both succeeded."""
+    def start(self, spin: Callable[[], None]) -> bool:
+        """
+        Configure and activate.
+
+        Parameters
+        ----------
+        spin : callable
+            Called a few times a second meanwhile, so that timer and services answer.
+
+        Returns
+        -------
+        bool
+            Whether both succeeded.
+        """
         success = TransitionCallbackReturn.SUCCESS
-        return self.trigger_configure() == success and self.trigger_activate() == success
+        self._meanwhile = spin
+        try:
+            return self.trigger_configure() == success and self.trigger_activate() == success
+        finally:
+            self._meanwhile = self._report_each_second
 
     def finish(self) -> None:
         """Shut down from whatever state the node is in."""
@@ -183,7 +163,7 @@ class DepthEstimationNode(LifecycleNode):
             raise ValueError("no model is loaded: configure the node first")
         session, before = self._load(Loading(self.get_logger().info)), self._state
         try:
-            _check(self.settings, session)
+            session.check(self.settings)
         except ValueError:
             session.close()
             raise
@@ -195,7 +175,7 @@ class DepthEstimationNode(LifecycleNode):
         before.session.close()
         return str(session)
 
-    @_transition
+    @transition
     def on_configure(self) -> None:
         """Load the model and warm it up; an engine is built before, which may take minutes the first time."""
         self._state = Configuring("configuring", Loading(self.get_logger().info))
@@ -206,14 +186,14 @@ class DepthEstimationNode(LifecycleNode):
             raise
         self._state = Inactive("inactive", session)
 
-    @_transition
+    @transition
     def on_activate(self) -> None:
         """Create the topics and begin to process frames."""
         session = self._state.session
-        _check(self.settings, session)
+        session.check(self.settings)
         self._state = Active("active", session, Stream(self, session))
 
-    @_transition
+    @transition
     def on_deactivate(self) -> None:
         """Finish the frame in work and remove the topics."""
         session = self._state.session
@@ -222,12 +202,12 @@ class DepthEstimationNode(LifecycleNode):
         if session.lost:
             raise EngineLostError(session.lost)
 
-    @_transition
+    @transition
     def on_cleanup(self) -> None:
         """Drop the model."""
         self._release("unconfigured")
 
-    @_transition
+    @transition
     def on_shutdown(self) -> None:
         """Give everything back and say what became of all frames."""
         configured = isinstance(self._state, Inactive)
@@ -235,7 +215,7 @@ class DepthEstimationNode(LifecycleNode):
         if configured:
             self.get_logger().info(str(self.statistics.snapshot()))
 
-    @_transition
+    @transition
     def on_error(self) -> None:
         """Give everything back, to start anew."""
         fault = self._state.session.lost if isinstance(self._state, Inactive) else ""
@@ -244,17 +224,16 @@ class DepthEstimationNode(LifecycleNode):
             self._state = Faulted("unconfigured", fault)
 
     def _load(self, loading: Loading) -> Session:
-        """Load a model, and say meanwhile how far that is: nobody else calls the timer."""
-        reports, lines, logger = Pace(), Pace(), self.get_logger()
+        """Load a model, and say meanwhile how far that is."""
+        lines, logger = Pace(), self.get_logger()
         lines.take(time.monotonic(), 1 / PROGRESS_SECONDS)
 
         def waiting() -> None:
-            if reports.take(time.monotonic(), 1.0):
-                self._report()
+            self._meanwhile()
             if lines.take(time.monotonic(), 1 / PROGRESS_SECONDS):
                 logger.info(f"configuring: {loading}")
 
-        session = Session(self.settings, self._stopping, loading, waiting, logger.warning)
+        session = Session(self.settings, self._stopping, loading, waiting, logger.warning, self._load_estimator)
         logger.info(str(session))
         return session
 
@@ -268,7 +247,7 @@ class DepthEstimationNode(LifecycleNode):
         try:
             settings = self.settings.changed({p.name: p.value for p in parameters}, effects)
             if active:
-                _check(settings, self.session)
+                self.session.check(settings)
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         for parameter in parameters:
@@ -277,6 +256,11 @@ class DepthEstimationNode(LifecycleNode):
                 self.get_logger().info(f"{parameter.name} takes effect at the {declaration.effect.value}")
         self.settings = settings
         return SetParametersResult(successful=True)
+
+    def _report_each_second(self) -> None:
+        """Do what the timer would, while the executor waits for a callback that loads a model."""
+        if self._reports.take(time.monotonic(), 1.0):
+            self._report()
 
     def _report(self) -> None:
         """Publish the diagnostics, and leave the active state when its engine is lost."""
@@ -291,22 +275,6 @@ class DepthEstimationNode(LifecycleNode):
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
 
-    def _answer_impossible_transitions(self) -> None:
-        """Let the change_state service say no, where rclpy would end the program with an exception."""
-        service = self._service_change_state
-        change_state = service.callback
-
-        def answer(request, response):
-            try:
-                return change_state(request, response)
-            except RCLError:
-                wanted = request.transition.label or request.transition.id
-                self.get_logger().warning(f"no transition {wanted} leads out of the state {self._state.label}")
-                response.success = False
-                return response
-
-        service.callback = answer
-
 
 def main(args: list[str] | None = None) -> int:
     """
@@ -317,38 +285,41 @@ def main(args: list[str] | None = None) -> int:
     int
         Exit code: 0 after a signal, 1 if the node could not start.
     """
-    stopping = threading.Event()
-    # rclpy's own handlers would take the context away from under the frame in work.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
-    try:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    except RCLError as error:
-        print(f"depth_estimation_node: {str(error).splitlines()[0]}", file=sys.stderr)
-        return 1
-    try:
-        code = _run(stopping)
-    finally:
-        rclpy.shutdown()
-    if engine_is_busy():
-        # An engine's call that does not end would keep the interpreter from ending.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    return code
+    return run_program("depth_estimation_node", run_node, args)
 
 
-def _run(stopping: threading.Event) -> int:
+def run_node(stopping: threading.Event, started: Callable[[], None] = lambda: None, **kwargs) -> int:
+    """
+    Make a node, and run it in this thread until the program is to end.
+
+    Parameters
+    ----------
+    stopping : threading.Event
+        Set from outside when the program is to end.
+    started : callable
+        Called once the node is active, or waits for its lifecycle services.
+    **kwargs
+        Passed on to `DepthEstimationNode`.
+
+    Returns
+    -------
+    int
+        0, or 1 if the node could not start.
+    """
     try:
-        node = DepthEstimationNode(stopping)
-    except ValueError as error:
-        rclpy.logging.get_logger("depth_estimation").fatal(str(error))
+        node = DepthEstimationNode(stopping, **kwargs)
+    except START_ERRORS as error:
+        name = f"{kwargs.get('namespace', '')}/depth_estimation".strip("/").replace("/", ".")
+        rclpy.logging.get_logger(name).fatal(sentence(error))
         return 1
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        if node.settings.autostart and not node.start():
+        if not node.settings.autostart:
+            node.get_logger().info("autostart is false: waiting for the transitions configure and activate")
+        if node.settings.autostart and not node.start(lambda: executor.spin_once(timeout_sec=0.0)):
             return 0 if stopping.is_set() else 1
+        started()
         while not stopping.is_set():
             executor.spin_once(timeout_sec=0.1)
         return 0

@@ -10,13 +10,17 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 
 import numpy as np
 
-from depth_estimation_ros.backends import EngineOptions, create_backend
+from depth_estimation_ros.backends import Backend, EngineOptions, create_backend
 from depth_estimation_ros.estimator import DepthEstimator
-from depth_estimation_ros.model import load_model
+from depth_estimation_ros.model import Model, load_model
 from depth_estimation_ros.pipeline import Pipeline
 from depth_estimation_ros.settings import Settings
 
-_THREAD_NAME = "depth_engine"
+THREAD_NAME = "depth_engine"
+"""With which the names of all threads begin that call an engine."""
+
+LOADING_MODEL = "loading the model"
+"""What is done first, in `Loading`."""
 
 
 class Loading:
@@ -31,7 +35,7 @@ class Loading:
 
     def __init__(self, log: Callable[[str], None] = lambda _: None):
         self.log = log
-        self._started, self._step = time.monotonic(), ("loading the model", 0.0)
+        self._started, self._step = time.monotonic(), (LOADING_MODEL, 0.0)
 
     def report(self, doing: str, fraction: float) -> None:
         """Tell what is being done, and the fraction of it that is done."""
@@ -41,6 +45,40 @@ class Loading:
         """Return it in words."""
         doing, fraction = self._step
         return f"{doing}, {f'{fraction:.0%} of it, ' if fraction else ''}{time.monotonic() - self._started:.0f} s"
+
+
+Load = Callable[[Settings, threading.Event, Loading], DepthEstimator]
+"""Makes an estimator as settings say; an event breaks that off, and how far it is is told."""
+
+
+def load_estimator(settings: Settings, cancelled: threading.Event, loading: Loading) -> DepthEstimator:
+    """
+    Load the model that the settings name, for one camera.
+
+    Raises
+    ------
+    ModelError, BackendError, CancelledError
+        As `Session`.
+    """
+    model = load_model(settings.model)
+    return DepthEstimator(model, load_backend(model, settings, cancelled, loading))
+
+
+def load_backend(
+    model: Model, settings: Settings, cancelled: threading.Event, loading: Loading, callers: int = 1
+) -> Backend:
+    """Make the engine that the settings ask for; so many cameras are to share it."""
+    options = EngineOptions(
+        settings.engine_precision,
+        settings.engine_cache,
+        settings.engine_calibration,
+        settings.engine_file,
+        loading.report,
+        cancelled,
+        loading.log,
+        callers,
+    )
+    return create_backend(model, settings.backend, settings.threads, options)
 
 
 class Session:
@@ -61,6 +99,8 @@ class Session:
         Called a few times a second meanwhile, in the caller's thread.
     warn : callable
         Takes a sentence for the user, in any thread.
+    load : callable
+        Makes the estimator, of settings, `cancelled` and `loading`, in the session's thread.
 
     Raises
     ------
@@ -77,9 +117,10 @@ class Session:
         loading: Loading | None = None,
         waiting: Callable[[], None] = lambda: None,
         warn: Callable[[str], None] = lambda _: None,
+        load: Load = load_estimator,
     ):
-        self._thread = ThreadPoolExecutor(1, _THREAD_NAME)
-        loaded = self._thread.submit(_load, settings, cancelled, loading or Loading())
+        self._thread = ThreadPoolExecutor(1, THREAD_NAME)
+        loaded = self._thread.submit(_warmed_up, load, settings, cancelled, loading or Loading())
         try:
             while not finished(loaded, 0.1):
                 if cancelled.is_set():
@@ -107,6 +148,15 @@ class Session:
         """Why the engine's device cannot be used any more; empty while it can, or where there is none to lose."""
         return getattr(self.estimator.backend, "lost", "")
 
+    def check(self, settings: Settings) -> None:
+        """Raise ValueError if a setting asks of the model what it does not do."""
+        model = self.estimator.model
+        if settings.max_relative_deviation and "log_variance" not in model.outputs:
+            raise ValueError(
+                "max_relative_deviation needs a model that says how sure it is (output log_variance); "
+                f"{model.info.name} does not: set it to 0"
+            )
+
     def submit(self, work: Callable[[], None]) -> Future:
         """Run work in the engine's thread, after what it has to do already."""
         return self._thread.submit(work)
@@ -132,23 +182,15 @@ def finished(work: Future, timeout: float | None) -> bool:
 
 def engine_is_busy() -> bool:
     """Whether the thread of a session that was closed without waiting is still in a call of its engine."""
-    return any(thread.name.startswith(_THREAD_NAME) for thread in threading.enumerate())
+    return any(thread.name.startswith(THREAD_NAME) for thread in threading.enumerate())
 
 
-def _load(settings: Settings, cancelled: threading.Event, loading: Loading) -> tuple[DepthEstimator, float]:
+def _warmed_up(
+    load: Load, settings: Settings, cancelled: threading.Event, loading: Loading
+) -> tuple[DepthEstimator, float]:
     """Load a model and run it twice, since the first inference pays for allocations; milliseconds of the second."""
-    model = load_model(settings.model)
-    engine = EngineOptions(
-        settings.engine_precision,
-        settings.engine_cache,
-        settings.engine_calibration,
-        settings.engine_file,
-        loading.report,
-        cancelled,
-        loading.log,
-    )
-    estimator = DepthEstimator(model, create_backend(model, settings.backend, settings.threads, engine))
-    info = model.info
+    estimator = load(settings, cancelled, loading)
+    info = estimator.model.info
     black = np.zeros((1, info.input_height, info.input_width, 3), np.uint8)
     estimator.backend.infer(black)
     start = time.perf_counter()

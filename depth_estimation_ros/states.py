@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from depth_estimation_ros.backends import facts
 from depth_estimation_ros.session import Loading, Session
 from depth_estimation_ros.stream import Stream
 
@@ -57,11 +58,8 @@ class Inactive(Empty):
     def describe(self) -> dict[str, str]:
         """Return the model and its engine as well."""
         model, backend = self.session.estimator.model, self.session.estimator.backend
-        return super().describe() | {
-            "model": model.info.name,
-            "model_sha256": model.sha256,
-            "backend": backend.name,
-        }
+        found = {"model": model.info.name, "model_sha256": model.sha256, **facts(backend)}
+        return super().describe() | found
 
     def close(self, patience: float | None = None) -> None:
         """Drop the model."""

@@ -1,6 +1,7 @@
 """The depth estimation node, with the transport settings that large messages need, and RViz on request."""
 
 import os
+import re
 
 import yaml
 from ament_index_python.packages import get_package_share_directory
@@ -8,6 +9,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
+from launch_ros.parameter_descriptions import ParameterValue
 
 from depth_estimation_ros.processes import transport_environment
 from depth_estimation_ros.settings import DECLARATIONS, defaults
@@ -20,6 +22,12 @@ def generate_launch_description():
     """Declare an argument for everything that can be set, each parameter of the node included."""
     arguments = [
         DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node."),
+        DeclareLaunchArgument(
+            "cameras",
+            default_value="",
+            description="Namespaces of several cameras, such as 'front left right', within `namespace`: a node "
+            "for each, in one process. Empty: one camera.",
+        ),
         DeclareLaunchArgument(
             "params_file",
             default_value=os.path.join(CONFIG, "depth_estimation.yaml"),
@@ -58,22 +66,27 @@ def _nodes(context):
     given = {name: _typed(name, text) for name in DECLARATIONS if (text := value(name))}
     environment = transport_environment() if is_true("large_messages") else {}
     use_sim_time = {"use_sim_time": is_true("use_sim_time")}
-    yield LifecycleNode(
-        package="depth_estimation_ros",
-        executable="depth_estimation_node",
-        name="depth_estimation",
-        namespace=value("namespace"),
-        parameters=[value("params_file"), given, use_sim_time],
-        remappings=[("image", value("image")), ("camera_info", value("camera_info"))],
-        arguments=["--ros-args", "--log-level", value("log_level")],
-        additional_env=environment,
-        output="screen",
-    )
-    if is_true("rviz"):
+    common = {
+        "package": "depth_estimation_ros",
+        "namespace": value("namespace"),
+        "remappings": [("image", value("image")), ("camera_info", value("camera_info"))],
+        "arguments": ["--ros-args", "--log-level", value("log_level")],
+        "additional_env": environment,
+        "output": "screen",
+    }
+    parameters = [value("params_file"), given, use_sim_time]
+    if cameras := value("cameras"):
+        parameters.append({"cameras": ParameterValue(cameras, value_type=str)})
+        yield Node(executable="multi_camera_node", parameters=parameters, **common)
+    else:
+        yield LifecycleNode(
+            executable="depth_estimation_node", name="depth_estimation", parameters=parameters, **common
+        )
+    for camera in re.split(r"[\s,]+", cameras.strip()) if is_true("rviz") else ():
         yield Node(
             package="rviz2",
             executable="rviz2",
-            namespace=value("namespace"),
+            namespace="/".join(filter(None, (value("namespace"), camera))),
             arguments=["-d", os.path.join(CONFIG, "depth_estimation.rviz"), "-f", value("fixed_frame")],
             parameters=[use_sim_time],
             remappings=[("image", value("image"))],

@@ -1,33 +1,35 @@
 """
 The depth node on a GPU that is not there (`tensorrt_on_host`), for tests that run it in a process of its own.
 
-``STEP_SECONDS`` slows every step of a build down; ``DISTORTION`` is what depths are multiplied by; after ``LOST_AFTER``
-frames, those of the comparison and the warm-up among them, the GPU is lost.
+``PROGRAM`` is the module to run, ``node`` or ``multi_camera`` for two cameras; ``STEP_SECONDS`` slows every step of a
+build down; ``DISTORTION`` is what depths are multiplied by; after ``LOST_AFTER`` calls, those of the comparison and the
+warm-up among them, the GPU is lost.
 """
 
 import os
 import sys
 import time
+from importlib import import_module
 
 import tensorrt_rtx
 from tensorrt_on_host import HostCuda, library_on_host
 
-from depth_estimation_ros import node
 from depth_estimation_ros.backends.tensorrt import engine
 from depth_estimation_ros.model import load_model
 
+PROGRAM = os.environ.get("PROGRAM", "node")
 STEP_SECONDS = float(os.environ.get("STEP_SECONDS", "0"))
 DISTORTION = float(os.environ.get("DISTORTION", "1"))
 LOST_AFTER = int(os.environ.get("LOST_AFTER", "0"))
 
 
 class Gpu(HostCuda):
-    """Is lost after so many frames, if it is told to be."""
+    """Is lost after so many calls, if it is told to be."""
 
-    def launch(self, graph, stream):
-        super().launch(graph, stream)
-        if LOST_AFTER and self.journal.count("launch") == LOST_AFTER:
+    def synchronize(self, stream):
+        if LOST_AFTER and self.journal.count("synchronize") == LOST_AFTER:
             self.failing["synchronize"] = 719
+        super().synchronize(stream)
 
 
 def build_slowly(*args, progress, **kwargs):
@@ -46,6 +48,6 @@ if __name__ == "__main__":
     engine.build = build_slowly
     engine.open_cuda = lambda: gpu
     engine.find_library = lambda _: library_on_host(
-        tensorrt_rtx, gpu, onnx, max_batch=1, distort=lambda depth: depth * DISTORTION
+        tensorrt_rtx, gpu, onnx, max_batch=1 + (PROGRAM == "multi_camera"), distort=lambda depth: depth * DISTORTION
     )
-    sys.exit(node.main())
+    sys.exit(import_module(f"depth_estimation_ros.{PROGRAM}").main())

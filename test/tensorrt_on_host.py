@@ -47,8 +47,10 @@ class HostCuda:
     def device(self):
         return self._device
 
-    def free_memory(self):
-        return 1 << 30
+    def memory_info(self):
+        if code := self.failing.get("memory"):
+            raise CudaError(code, "memory failed: told to")
+        return 1 << 30, 4 << 30
 
     def malloc(self, size):
         self._note("malloc")

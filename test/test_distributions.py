@@ -26,7 +26,11 @@ WITH_RCLPY = {"builtin_interfaces", "lifecycle_msgs", "rcl_interfaces", "rosgrap
 HUMBLE = {
     "rclpy.clock": {"Clock", "ClockType", "JumpThreshold"},
     "rclpy.duration": {"Duration"},
-    "rclpy.exceptions": {"InvalidParameterTypeException", "InvalidParameterValueException"},
+    "rclpy.exceptions": {
+        "InvalidNamespaceException",
+        "InvalidParameterTypeException",
+        "InvalidParameterValueException",
+    },
     "rclpy.executors": {"ExternalShutdownException", "SingleThreadedExecutor"},
     "rclpy.impl.implementation_singleton": {"rclpy_implementation"},
     "rclpy.lifecycle": {"LifecycleNode", "LifecycleState", "TransitionCallbackReturn"},
@@ -46,6 +50,7 @@ HUMBLE = {
     "rclpy.signals": {"SignalHandlerOptions"},
     "rclpy.subscription": {"Subscription"},
     "rclpy.time": {"Time"},
+    "rclpy.validate_namespace": {"validate_namespace"},
 }
 
 

@@ -61,7 +61,14 @@ def test_rviz_comes_only_when_it_is_asked_for(asked):
     assert [node.node_package for node in started] == ["depth_estimation_ros", *["rviz2"] * asked]
 
 
-@pytest.mark.parametrize("name", ("demo.launch.py", "bag_replay.launch.py"))
+def test_cameras_are_one_process_and_each_has_an_rviz():
+    (one,) = nodes()
+    several, *views = nodes(cameras="front, left", rviz="true")
+    assert (one.node_executable, several.node_executable) == ("depth_estimation_node", "multi_camera_node")
+    assert [view.node_package for view in views] == ["rviz2", "rviz2"]
+
+
+@pytest.mark.parametrize("name", ("demo.launch.py", "bag_replay.launch.py", "multi_camera.launch.py"))
 def test_the_others_start_the_node_through_the_first(name):
     included = [e for e in described(name).entities if isinstance(e, IncludeLaunchDescription)]
     assert len(included) == 1

@@ -1,5 +1,6 @@
 """The node while an engine is built for it, when that fails, and when the GPU goes away (`depth_node_on_host`)."""
 
+import json
 import os
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -75,6 +76,18 @@ def test_while_an_engine_is_built_the_node_is_configuring_and_says_how_far_it_is
     assert {path.name for path in (tmp_path / "engines").iterdir()} == {"lock"}
 
 
+def test_while_an_engine_is_built_the_nodes_services_answer(start):
+    depth = start("/asked", variables={"STEP_SECONDS": "0.2"})
+    depth.wait(lambda: depth.figures.get("state") == "configuring")
+    assert depth.set(max_depth=4.0).successful
+    assert not depth.change_state("activate")
+    depth.figures = {}
+    depth.wait(lambda: depth.figures)
+    assert depth.figures["state"] == "configuring", "answered before the engine was there"
+    assert stop(depth.process, timeout=5.0) == 0
+    assert "Traceback" not in output(depth.process)
+
+
 def test_an_engine_that_does_not_compute_its_model_ends_the_node_with_one_error(start, tmp_path):
     depth = start("/wrong", variables={"DISTORTION": "1.5"})
     assert depth.process.wait(30) == 1
@@ -107,6 +120,32 @@ def test_a_lost_gpu_takes_the_node_to_unconfigured_and_every_frame_is_accounted_
     assert figures["failed: engine failed"] != "0"
     assert stop(depth.process) == 0
     assert "Traceback" not in output(depth.process)
+
+
+def test_two_cameras_share_one_engine_and_lose_it_together(start, tmp_path):
+    both = start("/robot", variables={"PROGRAM": "multi_camera", "LOST_AFTER": "60"}, cameras="left right")
+    cameras = [DepthClient(both.node, both.process, f"/robot/{name}") for name in ("left", "right")]
+    for camera in cameras:
+        camera.subscribe("depth/image")
+        camera.send_until_published()
+        camera.wait(lambda camera=camera: camera.figures.get("engine_cameras") == "2")
+        assert camera.figures["engine"].startswith("nyu_resnet18_small-fp16-")
+        assert camera.figures["gpu_memory_mib"] == "3072 of 4096 in use"
+    (sidecar,) = (tmp_path / "engines").glob("*.json")
+    assert json.loads(sidecar.read_text())["key"]["max_batch"] == "2", "of both cameras in one call"
+    assert output(both.process).count(" built in ") == 1
+
+    def lost():
+        for camera in cameras:
+            camera.send()
+        return all(camera.figures.get("state") == "unconfigured" for camera in cameras)
+
+    cameras[0].wait(lost)
+    for camera in cameras:
+        assert "the GPU is lost to this program; start it anew" in camera.figures["fault"]
+        camera.settled()
+    assert stop(both.process) == 0
+    assert "Traceback" not in output(both.process)
 
 
 @pytest.mark.skipif(os.path.exists("/proc/driver/nvidia"), reason="this machine has a GPU")

@@ -43,7 +43,7 @@ def cuda(request) -> Cuda:
 
 
 CALLS = {
-    "cudaMemGetInfo": lambda cuda: cuda.free_memory(),
+    "cudaMemGetInfo": lambda cuda: cuda.memory_info(),
     "cudaMalloc": lambda cuda: cuda.malloc(64),
     "cudaHostAlloc": lambda cuda: cuda.host_alloc(64),
     "cudaStreamCreateWithFlags": lambda cuda: cuda.stream(),

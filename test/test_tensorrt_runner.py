@@ -65,22 +65,34 @@ def test_a_result_stays_what_it_was_when_the_next_frame_comes(model, wanted):
 def test_frames_are_one_launch_each_of_a_graph_recorded_once(model):
     cuda = HostCuda()
     backend = runner(model, cuda)
-    backend.infer(IMAGES[:1])
+    for i in range(2):  # as it comes, and recorded
+        backend.infer(IMAGES[i : i + 1])
     cuda.journal.clear()
     for i in range(3):
         backend.infer(IMAGES[i : i + 1])
     assert cuda.journal == ["launch", "synchronize"] * 3
 
 
-def test_another_size_of_batch_is_recorded_anew_and_the_old_recording_destroyed(model, wanted):
+def test_a_size_of_batch_that_comes_twice_running_is_recorded_and_the_old_recording_destroyed(model, wanted):
     cuda = HostCuda()
     backend = runner(model, cuda)
-    backend.infer(IMAGES[:1])
-    cuda.journal.clear()
-    outputs = backend.infer(IMAGES[:2])
-    assert cuda.journal.index("destroy_graph") < cuda.journal.index("begin_capture")
-    assert len(cuda.graphs) == 1
-    np.testing.assert_array_equal(outputs["depth"], wanted["depth"][:2])
+    for count in (1, 2, 1, 2):
+        cuda.journal.clear()
+        outputs = backend.infer(IMAGES[:count])
+        assert not {"begin_capture", "launch"} & set(cuda.journal) and not cuda.graphs
+        np.testing.assert_array_equal(outputs["depth"], wanted["depth"][:count])
+    for _ in range(2):
+        outputs = backend.infer(IMAGES[:2])
+        assert cuda.journal.count("begin_capture") == len(cuda.graphs) == 1
+        np.testing.assert_array_equal(outputs["depth"], wanted["depth"][:2])
+
+
+def test_the_engine_says_its_name_and_the_memory_of_its_gpu_until_that_is_lost(model):
+    cuda = HostCuda()
+    backend = TensorRTBackend(library_on_host(trt, cuda, model), MAGIC, 4, cuda, OUTPUTS, engine="tiny-fp16-0123")
+    assert backend.facts() == {"engine": "tiny-fp16-0123", "gpu_memory_mib": "3072 of 4096 in use"}
+    cuda.failing["memory"] = 719
+    assert backend.facts() == {"engine": "tiny-fp16-0123"}
 
 
 @pytest.mark.parametrize("call", ["begin_capture", "end_capture"])

@@ -27,7 +27,7 @@ class EngineLostError(BackendError):
 @dataclass(frozen=True)
 class EngineOptions:
     """
-    What backends ask for that build an engine of their own: ``tensorrt`` and ``tensorrt_rtx``.
+    What there is to choose of an engine besides its threads; all but ``callers`` is for those that TensorRT builds.
 
     Parameters
     ----------
@@ -45,6 +45,8 @@ class EngineOptions:
         Breaks a build off once it is set.
     log : callable
         Takes a sentence.
+    callers : int
+        Cameras that are to share the engine.
     """
 
     precision: str = "fp16"
@@ -54,12 +56,29 @@ class EngineOptions:
     progress: Callable[[str, float], None] = lambda *_: None
     cancelled: threading.Event = field(default_factory=threading.Event)
     log: Callable[[str], None] = lambda _: None
+    callers: int = 1
 
 
 class Backend(Protocol):
-    """What the estimator asks of an engine. One thread uses it: the one that made it."""
+    """
+    What the estimator asks of an engine. One thread uses it, the one that made it, unless it is ``concurrent``.
+
+    An engine whose device can be lost has an attribute ``lost`` as well, which says why it is and is empty while it is
+    not; one with more to say of itself than its name has a method ``facts``.
+
+    Attributes
+    ----------
+    name : str
+        For logs and diagnostics.
+    concurrent : bool
+        Whether calls of several threads run side by side, in less time than one after the other.
+    max_batch : int
+        Images that one call takes in less time than as many calls; 1 where that is not so, or not possible.
+    """
 
     name: str
+    concurrent: bool
+    max_batch: int
 
     def infer(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """
@@ -85,6 +104,11 @@ class Backend(Protocol):
         ...
 
 
+def facts(backend: Backend) -> dict[str, str]:
+    """Return what there is to say of an engine, by name: for diagnostics."""
+    return {"backend": backend.name, **getattr(backend, "facts", dict)()}
+
+
 def create_backend(
     model: Model, backend: str = "auto", threads: int = 0, engine: EngineOptions | None = None
 ) -> Backend:
@@ -101,7 +125,7 @@ def create_backend(
     threads : int
         CPU threads of the engine, 0 for all cores.
     engine : EngineOptions, optional
-        For TensorRT, which may build for minutes.
+        What else there is to choose. TensorRT may build for minutes.
 
     Raises
     ------
@@ -114,17 +138,18 @@ def create_backend(
         raise BackendError(f"backend {backend!r} is unknown; choose one of: {', '.join(BACKENDS)}")
     if backend == "auto":
         backend = _best()
+    engine = engine or EngineOptions()
     if backend == "openvino":
         from depth_estimation_ros.backends.openvino import OpenVinoBackend
 
-        return OpenVinoBackend(model, threads)
+        return OpenVinoBackend(model, threads, engine.callers)
     if backend in ("tensorrt", "tensorrt_rtx"):
         from depth_estimation_ros.backends.tensorrt.engine import open_engine
 
-        return open_engine(model, backend, engine or EngineOptions())
+        return open_engine(model, backend, engine)
     from depth_estimation_ros.backends.onnxruntime import OnnxRuntimeBackend
 
-    return OnnxRuntimeBackend(model, backend, threads)
+    return OnnxRuntimeBackend(model, backend, threads, engine.callers)
 
 
 def _best() -> str:

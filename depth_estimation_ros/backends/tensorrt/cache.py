@@ -236,9 +236,13 @@ class EngineCache:
         """Return where the builder's timing cache of a TensorRT on a GPU is."""
         return self.folder / f"timing-{_digest({name: key[name] for name in TIMING_FIELDS})}.cache"
 
-    def _path(self, key: Key) -> Path:
+    def name(self, key: Key) -> str:
+        """Return the name of the engine of a key, which its files have: model, precision, digest of the key."""
         name = "".join(c if c.isalnum() or c in "-_" else "_" for c in key.get("model", "engine"))
-        return self.folder / f"{name}-{key.get('precision', '')}-{_digest(key)}.plan"
+        return f"{name}-{key.get('precision', '')}-{_digest(key)}"
+
+    def _path(self, key: Key) -> Path:
+        return self.folder / f"{self.name(key)}.plan"
 
     def _read(self, path: Path) -> Entry | None:
         """Read a sidecar; None if there is none, or it is not one of these."""

@@ -126,9 +126,9 @@ class Cuda:
             raise CudaError(error, f"cudaGetDeviceProperties failed: {self._calls.describe(error)}")
         return name
 
-    def free_memory(self) -> int:
-        """Return the bytes of the device's memory that nobody uses."""
-        return self._call("cudaMemGetInfo")[0]
+    def memory_info(self) -> tuple[int, int]:
+        """Return the bytes of the device's memory that nobody uses, and of all of it."""
+        return self._call("cudaMemGetInfo")
 
     def malloc(self, size: int) -> int:
         """Allocate device memory, bytes."""

@@ -102,7 +102,7 @@ class Workshop:
         except OSError as error:
             raise BackendError(f"engine {plan} cannot be read: {error.strerror}") from None
         compare = self._comparison(model)
-        backend = self._run(model, content, max_batch, plan.name)
+        backend = self._run(model, content, max_batch, plan.name, str(plan))
         compare(backend, "int8")  # the widest tolerance: nobody knows what the plan was built as
         return backend
 
@@ -112,7 +112,8 @@ class Workshop:
             return None
         plan, facts = found
         try:
-            return self._run(model, plan, options.max_batch, str(facts.get("precision", options.precision)))
+            precision = str(facts.get("precision", options.precision))
+            return self._run(model, plan, options.max_batch, precision, self.cache.name(key))
         except PlanError as error:
             self.log(f"{error}; it is built anew")
             return None
@@ -131,7 +132,7 @@ class Workshop:
     def _checked(self, model: Model, options: BuildOptions, key: dict[str, str], compare: Comparison) -> Checked:
         """Build an engine and compare it with its model."""
         plan = self.build(model, options, key).plan
-        backend = self._run(model, plan, options.max_batch, options.precision)
+        backend = self._run(model, plan, options.max_batch, options.precision, self.cache.name(key))
         figures = compare(backend, options.precision)
         return plan, {"precision": options.precision, "parity": figures.facts()}, backend
 
@@ -170,7 +171,7 @@ class Workshop:
             self.library,
             model.path.read_bytes(),
             options,
-            free_memory=self.cuda.free_memory() if key else 1 << 30,
+            free_memory=self.cuda.memory_info()[0] if key else 1 << 30,
             timing_cache=timings.read_bytes() if timings and timings.is_file() else b"",
             progress=self.progress,
             cancelled=self.cancelled,
@@ -179,9 +180,9 @@ class Workshop:
             write_privately(timings, made.timing_cache)
         return made
 
-    def _run(self, model: Model, plan: bytes, max_batch: int, precision: str) -> TensorRTBackend:
+    def _run(self, model: Model, plan: bytes, max_batch: int, precision: str, engine: str) -> TensorRTBackend:
         name = f"{self.library.name}/{precision}"
-        return TensorRTBackend(self.library, plan, max_batch, self.cuda, model.outputs, name, self.log)
+        return TensorRTBackend(self.library, plan, max_batch, self.cuda, model.outputs, name, self.log, engine)
 
     def _begin(self, doing: str) -> None:
         if self.cancelled.is_set():
@@ -205,7 +206,7 @@ class Workshop:
 
 def open_engine(model: Model, library: str, options: EngineOptions) -> TensorRTBackend:
     """
-    Get a model's engine for one image at a time.
+    Get a model's engine.
 
     Parameters
     ----------
@@ -235,7 +236,7 @@ def open_engine(model: Model, library: str, options: EngineOptions) -> TensorRTB
     )
     if options.plan:
         return workshop.open_plan(model, Path(options.plan).expanduser(), max_batch=1)
-    return workshop.open(model, BuildOptions(options.precision))
+    return workshop.open(model, BuildOptions(options.precision, options.callers))
 
 
 def engine_key(model: Model, options: BuildOptions, library: Library, device: Device) -> dict[str, str]:

@@ -25,7 +25,8 @@ class TensorRTBackend:
 
     Images are copied to pinned memory, from there to the GPU, and the outputs the same way back. The copies and the
     engine are recorded as one CUDA graph, which starts them all at once; where the engine cannot be recorded they are
-    enqueued one by one. A recording holds for one size of batch and is made anew when that changes.
+    enqueued one by one. A recording holds for one size of batch. It is made when a size comes twice running: cameras
+    that share the engine change it often, and a recording takes longer than the launches that it saves.
 
     Parameters
     ----------
@@ -43,9 +44,13 @@ class TensorRTBackend:
         For logs and diagnostics.
     log : callable
         Takes a sentence.
+    engine : str
+        Name or path of the engine, for diagnostics.
 
     Attributes
     ----------
+    max_batch : int
+        As given.
     lost : str
         Why the GPU cannot be used any more by this program; empty while it can.
 
@@ -57,6 +62,8 @@ class TensorRTBackend:
         If the engine does not keep the model contract, or the GPU's memory does not suffice.
     """
 
+    concurrent = False
+
     def __init__(
         self,
         library: Library,
@@ -66,9 +73,10 @@ class TensorRTBackend:
         outputs: tuple[str, ...] = ("depth",),
         name: str = "tensorrt",
         log: Callable[[str], None] = lambda _: None,
+        engine: str = "",
     ):
-        self.name, self._trt, self._cuda, self._log = name, library.module, cuda, log
-        self._max_batch, self._outputs = max_batch, outputs
+        self.name, self._trt, self._cuda, self._log, self._engine_name = name, library.module, cuda, log, engine
+        self.max_batch, self._outputs = max_batch, outputs
         self._logger = library.logger()
         self._runtime = library.start("Runtime", self._logger)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
@@ -93,7 +101,16 @@ class TensorRTBackend:
             given_back = resources.pop_all()
         # Given back with the last reference, in the thread that drops it: a session does that in the engine's own.
         weakref.finalize(self, given_back.close).atexit = False
-        self.infer(np.zeros(self._host["image"].shape, np.uint8))
+        for _ in range(2):  # as it comes, and recorded
+            self.infer(np.zeros(self._host["image"].shape, np.uint8))
+
+    def facts(self) -> dict[str, str]:
+        """Return the engine's name and the device's memory, as far as it tells; any thread may ask."""
+        found = {"engine": self._engine_name}
+        with suppress(CudaError):  # a lost device tells nothing any more
+            free, total = (size >> 20 for size in self._cuda.memory_info())
+            found["gpu_memory_mib"] = f"{total - free} of {total} in use"
+        return found
 
     def infer(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Run the network: uint8 [N, H, W, 3] RGB to every output, float32 [N, 1, h, w] each."""
@@ -102,7 +119,7 @@ class TensorRTBackend:
             raise BackendError(
                 f"{self.name} takes uint8 [N, {', '.join(map(str, size))}], got {images.dtype} {list(images.shape)}"
             )
-        parts = [self._run(images[i : i + self._max_batch]) for i in range(0, len(images), self._max_batch)]
+        parts = [self._run(images[i : i + self.max_batch]) for i in range(0, len(images), self.max_batch)]
         if len(parts) == 1:
             return parts[0]
         return {name: np.concatenate([part[name] for part in parts]) for name in self._outputs}
@@ -112,27 +129,25 @@ class TensorRTBackend:
         np.copyto(self._host["image"][:count], images)
         try:
             if count != self._batch:
-                self._prepare(count)
+                self._change_batch(count)
+            elif not self._graphs and self._recordable:
+                self._record(count)
             if self._graphs:
                 self._cuda.launch(self._graphs[0], self._stream)
             else:
                 self._enqueue(count)
             self._cuda.synchronize(self._stream)
+            self._batch = count
         except CudaError as error:
             raise self._explained(error) from error
         # Copies: the next frame is written over the pinned memory.
         return {name: self._host[name][:count].copy() for name in self._outputs}
 
-    def _prepare(self, count: int) -> None:
-        """Make ready for another size of batch: run it once, so that everything is allocated, and record it."""
+    def _change_batch(self, count: int) -> None:
+        """Make ready for another size of batch, whose first run allocates and cannot be recorded."""
         _drop(self._graphs, self._cuda)
         self._batch = 0
         self._set_shape(count)
-        self._enqueue(count)
-        self._cuda.synchronize(self._stream)
-        if self._recordable:
-            self._record(count)
-        self._batch = count
 
     def _record(self, count: int) -> None:
         try:
