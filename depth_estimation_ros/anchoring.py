@@ -70,18 +70,23 @@ class Anchoring:
             self.result, self.trouble = None, ""
             return depth_map
         anchor = self._anchor(_options(settings), lambda: _scale_anchor(settings))
-        found = None
+        found, trouble = None, ""
         try:
             if settings.anchor == "floor":
                 found = floor_reference(depth_map, pose(), anchor.scale)
             elif (message := reference()) is not None:
                 found = _sparse_depth(message, depth_map, pose_of(message.header.frame_id))
-            self.trouble = ""
         except ValueError as error:
-            self.trouble = f"depth is not anchored: {error}"
+            trouble = f"depth is not anchored: {error}"
         stamp = header.stamp.sec + 1e-9 * header.stamp.nanosec
-        self.result = anchor.update(depth_map, found, stamp or time.monotonic())
-        return self.result.depth_map
+        self.result = result = anchor.update(depth_map, found, stamp or time.monotonic())
+        if settings.anchor in ("scan", "points") and found is not None and result.state != "anchored":
+            trouble = (
+                f"depth is not anchored: {result.points} points of anchor/{settings.anchor} lie where there is depth, "
+                f"and {result.inliers} of them agree; is their frame '{message.header.frame_id}'?"
+            )
+        self.trouble = trouble
+        return result.depth_map
 
     def describe(self) -> dict[str, str]:
         """Return the figures for the diagnostics, by name."""

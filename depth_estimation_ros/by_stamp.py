@@ -31,9 +31,9 @@ class CameraInfos:
             self._changed.notify_all()
 
     def clear(self) -> None:
-        """Forget all."""
+        """Forget all but the newest: some cameras send theirs once."""
         with self._changed:
-            self._latest.clear()
+            self._latest = deque(list(self._latest)[-1:], maxlen=self._latest.maxlen)
 
     def of(self, stamp: Time, size: tuple[int, int], patience: float) -> CameraInfo | None:
         """
@@ -56,20 +56,31 @@ class References:
     """The latest messages of true distances."""
 
     def __init__(self):
-        self._latest: deque[Reference] = deque(maxlen=64)
+        self._latest: deque[tuple[int, Reference]] = deque(maxlen=64)
 
-    def add(self, msg: Reference) -> None:
-        """Keep a message."""
-        self._latest.append(msg)
+    def add(self, moment: int, msg: Reference) -> None:
+        """Keep a message of a time in nanoseconds."""
+        self._latest.append((moment, msg))
 
     def clear(self) -> None:
         """Forget all."""
         self._latest.clear()
 
-    def near(self, stamp: Time, max_age: float) -> Reference | None:
-        """Return the message nearest to a stamp, if no more than so many seconds lie between; the newest of stamp 0."""
-        messages, moment = list(self._latest), nanoseconds(stamp)
-        if not messages or not moment:
-            return messages[-1] if messages else None
-        nearest = min(messages, key=lambda msg: abs(nanoseconds(msg.header.stamp) - moment))
-        return nearest if abs(nanoseconds(nearest.header.stamp) - moment) <= 1e9 * max_age else None
+    def near(self, moment: int, max_age: float) -> Reference | None:
+        """
+        Return the message nearest to a time in nanoseconds; None if none came.
+
+        Raises
+        ------
+        ValueError
+            If more than `max_age` seconds lie between.
+        """
+        found = min(self._latest.copy(), key=lambda entry: abs(entry[0] - moment), default=None)
+        if found is None:
+            return None
+        if abs(age := 1e-9 * (moment - found[0])) > max_age:
+            raise ValueError(
+                f"the nearest message of the anchor is {abs(age):.1f} s {'before' if age > 0 else 'after'} the image: "
+                "does the sensor still send, do its stamps come from the same clock, or is anchor_max_age too short?"
+            )
+        return found[1]

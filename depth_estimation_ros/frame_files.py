@@ -69,7 +69,9 @@ def save_frame(folder: str | Path, name: str, rgb: np.ndarray, depth_map: DepthM
             shutil.rmtree(half, ignore_errors=True)
             raise
     except OSError as error:
-        raise ValueError(f"the frame cannot be saved to '{place}': {error.strerror}; set save_folder") from None
+        raise ValueError(
+            f"the frame cannot be saved to '{place}': {error.strerror or error}; set save_folder"
+        ) from None
     return place
 
 

@@ -8,6 +8,8 @@ from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, qos_check_compatible
 from rclpy.subscription import Subscription
 
+_IMAGES = {"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"}
+
 REPEAT_SECONDS = 30.0
 """A warning that still holds is repeated so often."""
 
@@ -26,11 +28,16 @@ class InputWatch:
         Its message type, e.g. ``sensor_msgs/msg/Image``.
     advice : str
         What to do where nobody publishes the topic.
+    other, remedy : str
+        Topic on which the same may come in another form, and what to do if it does.
     """
 
-    def __init__(self, node: Node, subscription: Subscription, type_name: str, advice: str):
+    def __init__(
+        self, node: Node, subscription: Subscription, type_name: str, advice: str, other: str = "", remedy: str = ""
+    ):
         self._node, self._subscription = node, subscription
         self._type_name, self._advice = type_name, advice
+        self._other, self._remedy = other, remedy
         self.heard()
 
     def heard(self) -> None:
@@ -58,10 +65,13 @@ class InputWatch:
     def _cause(self) -> str:
         publishers = self._node.get_publishers_info_by_topic(self._subscription.topic_name)
         if not publishers:
+            if self._other and self._node.count_publishers(self._other):
+                return f"nobody publishes it, but {self._other} is published: {self._remedy}"
             return f"nobody publishes it; {self._advice}"
         types = {p.topic_type for p in publishers}
         if self._type_name not in types:
-            return f"it is published as {', '.join(sorted(types))}, but this node wants {self._type_name}"
+            remedy = f": {self._remedy}" if self._remedy and types & _IMAGES else ""
+            return f"it is published as {', '.join(sorted(types))}, but this node wants {self._type_name}{remedy}"
         verdicts = [qos_check_compatible(p.qos_profile, self._subscription.qos_profile) for p in publishers]
         if all(compatibility == QoSCompatibility.ERROR for compatibility, _ in verdicts):
             reason = verdicts[0][1].removeprefix("ERROR: ").rstrip("; ")

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from builtin_interfaces.msg import Time
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from depth_estimation_ros.anchoring import REFERENCE_TYPES, Reference
 from depth_estimation_ros.by_stamp import CameraInfos, References, nanoseconds
-from depth_estimation_ros.input_watch import InputWatch
+from depth_estimation_ros.input_watch import REPEAT_SECONDS, InputWatch
 from depth_estimation_ros.navigation import Navigation
 from depth_estimation_ros.pipeline import POINTS, SCAN, FrameError, Surroundings
 from depth_estimation_ros.settings import FROM_POSE, Settings
@@ -46,14 +47,18 @@ class Inputs:
     def __init__(self, node: DepthEstimationNode, take: Callable[[Image | CompressedImage], None]):
         self._node, self._take = node, take
         self._infos, self._references, self._transforms = CameraInfos(), References(), Transforms(node)
+        self._asked_for_latched = False
         self._newest = 0
         self._age = 0.0
         settings, image_topic = node.settings, node.resolve_topic_name("image")
         self._rectified = re.search(r"(^|_)rect", image_topic.rsplit("/", 1)[-1]) is not None
+        # As image_transport does: behind the name that image is remapped to.
+        packed_topic = f"{image_topic}/compressed"
         kind, topic = Image, "image"
+        other, remedy = packed_topic, "set image_transport to compressed, and remap image/compressed if need be"
         if settings.image_transport == "compressed":
-            # As image_transport does: behind the name that image is remapped to.
-            kind, topic = CompressedImage, f"{image_topic}/compressed"
+            kind, topic = CompressedImage, packed_topic
+            other, remedy = image_topic, "set image_transport to raw, and remap image if need be"
         with ExitStack() as undo:
             undo.callback(self._transforms.close)
             self._undo = undo
@@ -64,6 +69,7 @@ class Inputs:
                 2 * settings.queue_depth,
                 "is camera_info remapped to the camera's topic? Without one, set horizontal_fov",
             )
+            self._subscribe_latched()
             self._reference_watch = None
             if reference_type := REFERENCE_TYPES.get(settings.anchor):
                 self._reference_watch = self._subscribe(
@@ -78,7 +84,9 @@ class Inputs:
                 topic,
                 self._on_image,
                 settings.queue_depth,
-                "is the camera running, image remapped to its topic, and image_transport what it publishes?",
+                "is the camera running, and image remapped to its topic?",
+                other,
+                remedy,
             )
             self._undo = undo.pop_all()
 
@@ -88,6 +96,7 @@ class Inputs:
 
     def complaints(self) -> list[str]:
         """Say what is wrong, one sentence each, and log it at a sensible pace."""
+        self._subscribe_latched()
         settings = self._node.settings
         watches = [self._image_watch]
         watches += [self._info_watch] if settings.horizontal_fov == 0.0 else []
@@ -95,10 +104,12 @@ class Inputs:
         found = [sentence for watch in watches if (sentence := watch.check(settings.input_timeout))]
         if abs(self._age) > LARGEST_AGE:
             order = "before" if self._age > 0 else "after"
-            found.append(
+            sentence = (
                 f"images are stamped {abs(self._age):.0f} s {order} the node's time: set use_sim_time and play the bag "
                 "with --clock, or synchronise the clocks"
             )
+            self._node.get_logger().warning(sentence, throttle_duration_sec=REPEAT_SECONDS)
+            found.append(sentence)
         return found
 
     def prepare(self, wanted: set[str]) -> None:
@@ -120,15 +131,30 @@ class Inputs:
         return Surroundings(
             camera_info,
             self._transforms.pose,
-            lambda stamp: self._references.near(stamp, settings.anchor_max_age),
+            lambda stamp: self._references.near(self._moment(stamp), settings.anchor_max_age),
             self._rectified,
         )
 
-    def _subscribe(self, kind: type, topic: str, callback: Callable, depth: int, advice: str) -> InputWatch:
+    def _subscribe(
+        self, kind: type, topic: str, callback: Callable, depth: int, advice: str, other: str = "", remedy: str = ""
+    ) -> InputWatch:
         qos = qos_profile(self._node.settings.image_reliability, depth)
         subscription = self._node.create_subscription(kind, topic, callback, qos)
         self._undo.callback(self._node.destroy_subscription, subscription)
-        return InputWatch(self._node, subscription, f"sensor_msgs/msg/{kind.__name__}", advice)
+        return InputWatch(self._node, subscription, f"sensor_msgs/msg/{kind.__name__}", advice, other, remedy)
+
+    def _subscribe_latched(self) -> None:
+        """Ask for the camera_info that was sent before, of a publisher that keeps it; any other would warn of that."""
+        latched = DurabilityPolicy.TRANSIENT_LOCAL
+        topic = self._node.resolve_topic_name("camera_info")
+        publishers = self._node.get_publishers_info_by_topic(topic)
+        if self._asked_for_latched or all(p.qos_profile.durability != latched for p in publishers):
+            return
+        self._asked_for_latched = True
+        qos = qos_profile("reliable", 1)
+        qos.durability = latched
+        subscription = self._node.create_subscription(CameraInfo, "camera_info", self._on_camera_info, qos)
+        self._undo.callback(self._node.destroy_subscription, subscription)
 
     def _on_camera_info(self, msg: CameraInfo) -> None:
         self._info_watch.heard()
@@ -141,7 +167,7 @@ class Inputs:
 
     def _on_reference(self, msg: Reference) -> None:
         self._reference_watch.heard()
-        self._references.add(msg)
+        self._references.add(self._moment(msg.header.stamp), msg)
 
     def _on_image(self, msg: Image | CompressedImage) -> None:
         self._image_watch.heard()
@@ -150,6 +176,10 @@ class Inputs:
         else:
             self._node.statistics.received()
             self._node.statistics.superseded()
+
+    def _moment(self, stamp: Time) -> int:
+        """Return a stamp in nanoseconds; now, where there is none."""
+        return nanoseconds(stamp) or self._node.get_clock().now().nanoseconds
 
     def _in_order(self, moment: int) -> bool:
         """Whether an image is to be taken; forgets what belongs to another time when time has jumped back."""
@@ -168,6 +198,7 @@ class Inputs:
         self._newest = moment
         self._infos.clear()
         self._references.clear()
+        self._transforms.clear()
         return True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import textwrap
 from typing import TYPE_CHECKING
@@ -39,7 +40,17 @@ def declare(node: Node) -> Settings:
             ) from None
         except InvalidParameterValueException:
             raise ValueError(f"parameter {name} must be in the range {DECLARATIONS[name].allowed}") from None
+    _name_unknown(node)
     return Settings(**values)
+
+
+def _name_unknown(node: Node) -> None:
+    """Warn of parameters that the node was given and does not have, such as misspelt ones: ROS passes over them."""
+    for name in node._parameter_overrides:
+        if not node.has_parameter(name) and not name.startswith("qos_overrides."):
+            close = difflib.get_close_matches(name, DECLARATIONS, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            node.get_logger().warning(f"{name} is no parameter of this node and does nothing{hint}")
 
 
 def _descriptor(name: str):

@@ -224,7 +224,7 @@ class FrameWork:
                 self.header,
                 settings,
                 lambda: self._surroundings.reference(self.header.stamp),
-                lambda frame_id: self._surroundings.pose(self.header.frame_id, frame_id, self.header.stamp),
+                self._from_frame,
                 lambda: self.pose,
             )
         with stage("postprocess"):
@@ -252,6 +252,12 @@ class FrameWork:
             return self._surroundings.pose(s.base_frame, self.header.frame_id, self.header.stamp)
         except ValueError as error:
             raise ValueError(f"{error}; or set camera_height and camera_pitch") from None
+
+    def _from_frame(self, frame_id: str) -> np.ndarray:
+        """Return the transform from a frame to the image's, float [4, 4]; raises ValueError where nothing tells it."""
+        if self._settings.camera_height > 0.0 and frame_id == self._settings.base_frame:
+            return np.linalg.inv(self.pose)
+        return self._surroundings.pose(self.header.frame_id, frame_id, self.header.stamp)
 
     @cached_property
     def picture(self) -> np.ndarray:

@@ -11,6 +11,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float32MultiArray, MultiArrayDimension
 
 from depth_estimation_ros.by_stamp import nanoseconds
+from depth_estimation_ros.input_watch import REPEAT_SECONDS
 from depth_estimation_ros.inputs import Inputs, qos_profile
 from depth_estimation_ros.mailbox import Mailbox
 from depth_estimation_ros.pace import Pace
@@ -89,6 +90,8 @@ class Stream:
     def complaints(self) -> list[str]:
         """Say what is wrong with the inputs, one sentence each, and log it at a sensible pace."""
         trouble = self._session.pipeline.anchoring.trouble
+        if trouble:
+            self._node.get_logger().warning(trouble, throttle_duration_sec=REPEAT_SECONDS)
         return self._inputs.complaints() + [trouble] * bool(trouble)
 
     def stuck(self) -> str:

@@ -33,6 +33,11 @@ class Transforms:
         self._buffer = tf2_ros.Buffer(node=None)
         self._listener = tf2_ros.TransformListener(self._buffer, self._node, spin_thread=False)
 
+    def clear(self) -> None:
+        """Forget what moves: TF takes nothing older than it knows, and what it knows is of another time."""
+        if self._buffer is not None:
+            self._buffer.clear()
+
     def close(self) -> None:
         """Stop listening."""
         if self._listener is not None:

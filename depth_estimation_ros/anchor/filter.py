@@ -96,7 +96,7 @@ class GainFilter:
 
     def advance(self, stamp: float) -> None:
         """
-        Let time pass.
+        Go to the time of the next image; `follow` or `release` comes next.
 
         Parameters
         ----------
@@ -107,9 +107,12 @@ class GainFilter:
         if stamp < self._stamp - OUT_OF_ORDER:
             self.reset()
         before, self._stamp = self._stamp, max(stamp, self._stamp)
+        self._step = self._stamp - before if self.started else 0.0
+
+    def release(self) -> None:
+        """Let the time pass that was advanced by, without an estimate."""
         if not self.started:
             return
-        self._step = self._stamp - before
         # The part of this step that lies beyond the hold.
         lost = min(self._step, self._stamp - self._measured - self._timing.hold)
         if lost > 0.0:

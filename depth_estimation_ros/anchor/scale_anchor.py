@@ -131,6 +131,8 @@ class ScaleAnchor:
             if believed:
                 sureness = max(1.0 - estimate.deviation / self.prior, 0.0)
                 state.follow(estimate, sureness * inliers / points)
+        if not believed:
+            state.release()
         if believed:
             label = "anchored"
         elif not state.started:

@@ -157,10 +157,15 @@ class LaserScanner:
         return np.clip(index, 0, self._bins - 1, out=index)
 
     def _pixel_angle(self, seen: np.ndarray) -> float:
-        """Return the largest angle between neighbours of a row, so that no direction falls between two columns."""
+        """Return the largest angle between neighbours of a row or, of a camera on its side, of a column."""
         angles = np.arctan2(self._y, self._x)
-        steps = np.abs(np.diff(angles, axis=1))[seen[:, 1:] & seen[:, :-1]]
-        return float(steps.max()) if steps.size else math.radians(1.0)
+        largest = 0.0
+        for a, s in ((angles, seen), (angles.T, seen.T)):
+            steps = np.abs(np.diff(a, axis=1))[s[:, 1:] & s[:, :-1]]
+            # Of a camera that looks down, two neighbours may be on either side of the seam behind it.
+            largest = max(largest, float(np.minimum(steps, 2 * math.pi - steps).max(initial=0.0)))
+        # So that no direction falls between two pixels; a view of a single pixel has no steps.
+        return largest or math.radians(1.0)
 
     def _resample(self, increment: float) -> None:
         """Rays closer together than pixels: each takes what the pixels about it saw."""
