@@ -6,7 +6,7 @@ SOURCE ?=
 HFOV ?= 60
 BIN := .venv/bin
 
-.PHONY: demo test test-kilted lint bench bench-engines colcon tensorrt-api format clean
+.PHONY: demo test test-kilted lint bench bench-node bench-engines soak colcon tensorrt-api format clean
 
 demo: .venv/.runtime
 	$(BIN)/python -m depth_estimation_ros.demo --duration $(DURATION) $(if $(SOURCE),--source "$(SOURCE)" --horizontal-fov $(HFOV))
@@ -21,7 +21,18 @@ test-kilted: .venv-kilted/.test
 	ROS_PYTHON_CHECK_FIELDS=1 $(KILTED)/python -m pytest $(filter-out $(WITHOUT_ROS),$(wildcard test/test_*.py))
 
 bench: .venv/.runtime
-	$(BIN)/python -m depth_estimation_ros.bench
+	$(BIN)/python -m depth_estimation_ros.bench.pipeline
+
+# Processor time of the node besides inference.
+bench-node: .venv/.runtime
+	$(BIN)/pip install --quiet -e '.[quantize]'
+	$(BIN)/python -m depth_estimation_ros.bench.node
+
+# Camera and node for an hour: whether memory, handles or latency grow.
+SOAK_SECONDS ?= 3600
+soak: .venv/.runtime
+	$(BIN)/pip install --quiet -e '.[report]'
+	$(BIN)/python -m depth_estimation_ros.bench.soak --duration $(SOAK_SECONDS)
 
 # The same networks on PyTorch, ONNX Runtime and OpenVINO, float and int8; DATA=FOLDER adds accuracy on NYU frames.
 bench-engines: .venv/.training
@@ -54,7 +65,7 @@ format: .venv/.lint
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-kilted build install log demo_output bench_output bag_report
+	rm -rf .venv .venv-kilted build install log demo_output bench_output soak_output bag_report
 
 # Stamps: a second run starts at once, a changed requirement installs what is new.
 $(BIN)/python:

@@ -31,15 +31,19 @@ def diagnose(
     -------
     DiagnosticStatus
         ERROR if every frame since the last report failed, or the model could not be loaded or went lost; WARN if some
-        frames failed or an input is silent; else OK.
+        frames failed or lack an output, or an input is silent; else OK.
     """
     failed, published = now.failed - before.failed, now.published - before.published
+    lacking = _new(now.lacking, before.lacking)
     if "fault" in state:
         level, message = DiagnosticStatus.ERROR, state["fault"]
     elif failed:
         level = DiagnosticStatus.WARN if published else DiagnosticStatus.ERROR
-        new = [reason for reason, count in now.failures.items() if count > before.failures.get(reason, 0)]
-        message = f"{failed} of {failed + published} frames failed: {', '.join(new)}"
+        reasons = ", ".join(_new(now.failures, before.failures))
+        message = f"{failed} of {failed + published} frames failed: {reasons}"
+    elif lacking:
+        level = DiagnosticStatus.WARN
+        message = f"{sum(lacking.values())} of {published} frames published in part: {', '.join(lacking)}"
     elif complaints:
         level, message = DiagnosticStatus.WARN, "; ".join(complaints)
     elif state["state"] != "active":
@@ -57,10 +61,16 @@ def diagnose(
     )
 
 
+def _new(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
+    """Return what has been added to counts."""
+    return {reason: more for reason, count in now.items() if (more := count - before.get(reason, 0))}
+
+
 def _figures(snapshot: Snapshot) -> dict[str, str]:
     counts = ("received", "published", "superseded", "failed", "pending", "idle")
     figures = {name: str(getattr(snapshot, name)) for name in counts}
     figures |= {f"failed: {reason}": str(count) for reason, count in snapshot.failures.items()}
+    figures |= {f"published in part: {reason}": str(count) for reason, count in snapshot.lacking.items()}
     figures["rate_hz"] = f"{snapshot.rate_hz:.2f}"
     for stage, percentiles in snapshot.milliseconds.items():
         for percent, value in zip((50, 95), percentiles, strict=True):

@@ -8,7 +8,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
 PACKAGE = "depth_estimation_ros"
@@ -62,7 +64,24 @@ def transport_environment() -> dict[str, str]:
     return {name: value for name, value in wanted.items() if name not in os.environ}
 
 
-def start_node(module: str, parameters: dict, log: IO) -> subprocess.Popen:
+def keep_to_this_machine() -> None:
+    """
+    Set for this process, and those that it starts, what a measurement needs, unless the user has set it.
+
+    A domain of its own and nothing beyond this machine: another robot's camera must not end up in the figures. And
+    `transport_environment`.
+    """
+    os.environ.update(transport_environment())
+    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    # Humble's name for it; newer distributions warn of that.
+    humble = os.environ.get("ROS_DISTRO") == "humble"
+    name, value = ("ROS_LOCALHOST_ONLY", "1") if humble else ("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    os.environ.setdefault(name, value)
+
+
+def start_node(
+    module: str, parameters: dict, log: IO, remappings: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.Popen:
     """
     Start a node of this package.
 
@@ -74,6 +93,8 @@ def start_node(module: str, parameters: dict, log: IO) -> subprocess.Popen:
         ROS parameters by name.
     log : file
         Takes what the node prints.
+    remappings : mapping of str to str
+        Names as the node has them, and what to call them instead.
 
     Returns
     -------
@@ -82,6 +103,8 @@ def start_node(module: str, parameters: dict, log: IO) -> subprocess.Popen:
     arguments = [sys.executable, "-m", module, "--ros-args"]
     for name, value in parameters.items():
         arguments += ["-p", f"{name}:={json.dumps(value)}"]
+    for name, value in remappings.items():
+        arguments += ["-r", f"{name}:={value}"]
     return subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
 
 

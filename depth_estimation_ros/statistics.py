@@ -84,11 +84,13 @@ class Snapshot:
     received : int
         Frames that came while somebody subscribed to an output.
     published : int
-        Frames whose every wanted output was sent.
+        Frames of which outputs were sent.
     superseded : int
         Frames passed over: a newer one came first, ``max_rate`` left them out, or the node was deactivated.
     failures : mapping of str to int
-        Frames that could not be processed, by reason.
+        Frames of which nothing could be sent, by reason.
+    lacking : mapping of str to int
+        Published frames of which an output that is wanted could not be made, by reason.
     pending : int
         Frames that wait or are in work.
     idle : int
@@ -107,10 +109,11 @@ class Snapshot:
     idle: int
     rate_hz: float
     milliseconds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    lacking: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def failed(self) -> int:
-        """Number of frames that could not be processed."""
+        """Number of frames of which nothing could be sent."""
         return sum(self.failures.values())
 
     def __str__(self):
@@ -136,6 +139,7 @@ class Statistics:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
+        self._lacking: Counter[str] = Counter()
         self._times: dict[str, deque[float]] = {}
         self._published_at: deque[float] = deque(maxlen=4096)
 
@@ -155,13 +159,19 @@ class Statistics:
             self._counts["superseded"] += 1
 
     def failed(self, reason: str) -> int:
-        """Count a received frame that cannot be processed; returns how many there are for this reason."""
+        """Count a received frame of which nothing is sent; returns how many there are for this reason."""
         with self._lock:
             self._failures[reason] += 1
             return self._failures[reason]
 
+    def lacking(self, reason: str) -> int:
+        """Count a published frame that lacks an output; returns how many there are for this reason."""
+        with self._lock:
+            self._lacking[reason] += 1
+            return self._lacking[reason]
+
     def published(self, milliseconds: Mapping[str, float]) -> None:
-        """Count a received frame whose outputs are sent, with its times in milliseconds."""
+        """Count a received frame of which outputs are sent, with its times in milliseconds."""
         with self._lock:
             self._counts["published"] += 1
             self._published_at.append(time.monotonic())
@@ -171,7 +181,7 @@ class Statistics:
     def snapshot(self) -> Snapshot:
         """Return the figures of this moment."""
         with self._lock:
-            counts, failures = self._counts.copy(), dict(self._failures)
+            counts, failures, lacking = self._counts.copy(), dict(self._failures), dict(self._lacking)
             times = {name: list(values) for name, values in self._times.items()}
             published_at = list(self._published_at)
         done = counts["published"] + counts["superseded"] + sum(failures.values())
@@ -184,6 +194,7 @@ class Statistics:
             counts["idle"],
             _rate(published_at, time.monotonic()),
             {name: tuple(np.percentile(values, (50, 95)).tolist()) for name, values in times.items()},
+            lacking,
         )
 
 

@@ -131,16 +131,20 @@ class Stream:
         if PREVIEW in frame.wanted:
             self._previews.take(time.monotonic(), settings.preview_rate)
         surroundings = self._inputs.surroundings(frame.image, settings)
+        sent, trouble = [], None
         try:
             for topic, message in self._session.pipeline.outputs(frame, surroundings, settings, stage):
                 with stage("publish"):
                     self._publishers[topic].publish(message)
+                sent.append(topic)
         except FrameError as error:
-            self._fail(error.reason, str(error))
+            trouble = error.reason, str(error)
         except Exception:  # a fault of this program; the next frame may do better
-            self._fail("internal error", traceback.format_exc())
-        else:
+            trouble = "internal error", traceback.format_exc()
+        if sent:
             self._count(frame.image, stage.elapsed)
+        if trouble:
+            self._complain(*trouble, bool(sent))
 
     def _count(self, image: Image | CompressedImage, elapsed: dict[str, float]) -> None:
         if moment := nanoseconds(image.header.stamp):
@@ -151,9 +155,11 @@ class Stream:
             message.layout.dim = [MultiArrayDimension(label=",".join(STAGES), size=len(STAGES), stride=len(STAGES))]
             self._latency.publish(message)
 
-    def _fail(self, reason: str, sentence: str) -> None:
-        count = self._node.statistics.failed(reason)
+    def _complain(self, reason: str, sentence: str, sent: bool) -> None:
+        """Count, and say at a sensible pace, what of a frame could not be made: all of it, or what is not sent."""
+        statistics, what = self._node.statistics, "frame published in part" if sent else "frame not published"
+        count = statistics.lacking(reason) if sent else statistics.failed(reason)
         now = time.monotonic()
         if now - self._warned.get(reason, -WARNING_SECONDS) >= WARNING_SECONDS:
             self._warned[reason] = now
-            self._node.get_logger().warning(f"frame not published: {sentence} (number {count} of this kind)")
+            self._node.get_logger().warning(f"{what}: {sentence} (number {count} of this kind)")

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-from depth_estimation_ros import bench
+from depth_estimation_ros.bench import pipeline as bench
 
 STAGES = {"decode", "preprocess", "inference", "postprocess", "cloud", "message_fill"}
 
@@ -14,7 +14,7 @@ def test_report_has_every_stage_at_both_sizes_and_for_both_clouds(tmp_path):
     output = tmp_path / "new_folder" / "bench.json"
     # Without rclpy's field checks, which look at each byte of the messages filled in the usual way.
     environment = {k: v for k, v in os.environ.items() if k != "ROS_PYTHON_CHECK_FIELDS"}
-    command = [sys.executable, "-m", "depth_estimation_ros.bench", "--quick", "--output", str(output)]
+    command = [sys.executable, "-m", "depth_estimation_ros.bench.pipeline", "--quick", "--output", str(output)]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     report = json.loads(output.read_text())

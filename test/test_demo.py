@@ -57,13 +57,23 @@ def test_a_table_tells_a_person_how_it_went(synthetic):
         assert words in synthetic[1]
 
 
-def test_the_picture_shows_four_views(synthetic):
+def test_the_picture_shows_image_depth_truth_cloud_and_scan(synthetic):
     picture = cv2.imread(str(synthetic[0] / "preview.png"))
-    assert picture.shape[0] == 960 and picture.shape[1] > 1280
-    # No quarter is of one colour.
-    for rows in np.array_split(picture, 2):
-        for part in np.array_split(rows, 2, axis=1):
+    assert picture.shape[0] == 960 and picture.shape[1] > 1920
+    # No part is of one colour.
+    for rows, parts in zip(np.array_split(picture, 2), (3, 2), strict=True):
+        for part in np.array_split(rows, parts, axis=1):
             assert part.std() > 10
+
+
+def test_the_scan_is_held_against_the_walls_of_the_room(synthetic):
+    summary = json.loads((synthetic[0] / "summary.json").read_text())
+    assert summary["topics"]["depth/scan"]["type"] == "sensor_msgs/msg/LaserScan"
+    scan = summary["scan"]
+    assert scan["scans"] > 5 and scan["beams"] > 50 * scan["scans"]
+    assert 0 < scan["median_m"] < 1.0
+    assert 0 < scan["within_10_percent"] < scan["within_25_percent"] <= 1
+    assert "scan against the walls" in synthetic[1]
 
 
 def test_the_bag_holds_what_the_node_published(synthetic):
@@ -87,7 +97,8 @@ def test_pictures_of_the_users_own_are_shown_without_accuracy(tmp_path):
     result = demo(tmp_path / "out", "--duration", 3, "--source", folder, "--horizontal-fov", 60)
     assert result.returncode == 0, result.stderr
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert summary["accuracy"] is None
+    assert summary["accuracy"] is None and summary["scan"] is None
+    assert "depth/scan" not in summary["topics"]  # nothing tells how the camera is mounted
     assert summary["frames_published"] > 0
     assert (tmp_path / "out" / "preview.png").is_file()
 
@@ -136,6 +147,9 @@ def test_a_bag_of_real_frames_is_measured_against_its_true_depth(nyu_bag, tmp_pa
         (("--source", "/nowhere/video.mp4"), "demo: the camera failed: "),
         (("--model", "/nowhere/model.onnx"), "demo: the node failed: model '/nowhere/model.onnx' not found"),
         (("--duration", "0"), "demo: --duration must be positive"),
+        (("--source", ".", "--anchor", "points"), "demo: --anchor points needs the synthetic room"),
+        (("--source", ".", "--anchor", "floor"), "demo: --anchor floor needs --camera-height"),
+        (("--camera-pitch", "80"), "demo: --camera-height must be from 0 to 2 metres"),
     ],
 )
 def test_a_mistake_is_one_sentence(tmp_path, arguments, sentence):

@@ -90,7 +90,7 @@ def robot(shared):
 def test_a_frame_that_tf_does_not_know_is_named_and_depth_is_published_all_the_same(robot):
     assert robot.see("depth/scan") is None
     assert robot.see("depth/image") is not None
-    robot.client.wait(lambda: robot.client.figure("failed: no transform"))
+    robot.client.wait(lambda: robot.client.figure("published in part: no transform"))
     printed = output(robot.client.process)
     assert f"TF has no transform from '{FRAME}' to 'base_link'" in printed
     assert "or set camera_height and camera_pitch" in printed
@@ -175,10 +175,10 @@ def test_without_tf2_ros_what_needs_it_says_so_and_the_rest_is_published(tmp_pat
     with painted_node(tmp_path, "/lonely", image_reliability="reliable") as client:
         client.subscribe("depth/image", "depth/scan")
         client.send_until_published(image=painting(2.0), camera=CAMERA)
-        client.wait(lambda: client.figure("failed: no transform"))
+        client.wait(lambda: client.figure("published in part: no transform"))
         assert (
-            f"frame not published: the transform from '{FRAME}' to 'base_link' comes from TF, which needs tf2_ros of a "
-            "ROS installation; or set camera_height and camera_pitch"
+            f"frame published in part: the transform from '{FRAME}' to 'base_link' comes from TF, which needs tf2_ros "
+            "of a ROS installation; or set camera_height and camera_pitch"
         ) in output(client.process)
         assert client.set(camera_height=0.5).successful
         client.send_until_published("depth/scan", image=painting(2.0), camera=CAMERA)

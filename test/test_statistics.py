@@ -81,3 +81,20 @@ def test_diagnostics_judge_what_happened_since_the_last_report(published, failed
     values = {entry.key: entry.value for entry in status.values}
     assert values["failed"] == str(failed)
     assert ("failed: engine failed" in values) == (failed > 0)
+
+
+def test_a_frame_published_in_part_is_published_and_a_warning():
+    statistics = Statistics()
+    before = statistics.snapshot()
+    for _ in range(3):
+        statistics.received()
+        statistics.published({})
+    for _ in range(2):
+        statistics.lacking("no transform")
+    now = statistics.snapshot()
+    assert (now.published, now.failed, now.pending) == (3, 0, 0)
+    status = diagnose("depth", {"state": "active"}, now, before, [])
+    assert status.level == DiagnosticStatus.WARN
+    assert status.message == "2 of 3 frames published in part: no transform"
+    assert {entry.key: entry.value for entry in status.values}["published in part: no transform"] == "2"
+    assert diagnose("depth", {"state": "active"}, now, now, []).level == DiagnosticStatus.OK

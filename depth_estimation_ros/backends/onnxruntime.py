@@ -28,7 +28,7 @@ class OnnxRuntimeBackend:
         CPU threads, 0 for all cores.
     callers : int
         Cameras that share it. On the CPU their calls run side by side (four of them on four cores: 1.7 times as many
-        as one by one, 1.5 times as many as in batches, by `python -m depth_estimation_ros.bench_cameras`).
+        as one by one, 1.5 times as many as in batches, by `python -m depth_estimation_ros.bench.cameras`).
 
     Raises
     ------

@@ -27,7 +27,7 @@ class OpenVinoBackend:
         CPU threads, 0 for as many as OpenVINO finds good.
     callers : int
         Cameras that share it. Their calls run side by side with two threads or more each (four of them on four
-        cores: 1.2 times as many as one by one or in batches, by `python -m depth_estimation_ros.bench_cameras`).
+        cores: 1.2 times as many as one by one or in batches, by `python -m depth_estimation_ros.bench.cameras`).
 
     Raises
     ------

@@ -15,7 +15,11 @@ import cv2
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from depth_estimation_ros.processes import start_node, stop, transport_environment
+from depth_estimation_ros.files import write_json
+from depth_estimation_ros.processes import keep_to_this_machine, start_node, stop
+from depth_estimation_ros.synthetic import Room
+
+ROOM_CAMERA_HEIGHT = 1.3
 
 OURS = ("bag", "summary.json", "preview.png", "node.log", "camera.log")
 
@@ -36,16 +40,33 @@ def main() -> None:
         help="degrees, for a source without camera_info (default 60, a common webcam)",
     )
     parser.add_argument("--model", default="default", help="name or path of the model")
+    parser.add_argument(
+        "--anchor",
+        default="none",
+        choices=("none", "floor", "points"),
+        help="what keeps the metric scale: the floor, or (in the synthetic room) 50 true distances a frame",
+    )
+    parser.add_argument(
+        "--camera-height",
+        type=float,
+        help="metres over the floor, for the laser scan (default 1.3 in the room, unknown for a source)",
+    )
+    parser.add_argument("--camera-pitch", type=float, default=9.0, help="degrees that it looks down (default 9)")
     parser.add_argument("--output", type=Path, default=Path("demo_output"), help="folder for what it writes")
     arguments = parser.parse_args()
     console = Console()
     try:
         if arguments.duration <= 0:
             raise DemoError("--duration must be positive")
-        os.environ.update(transport_environment())
-        # A domain of its own, unless the user has one: another robot's camera must not end up in the figures.
-        os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
-        os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        if arguments.camera_height is None:
+            arguments.camera_height = 0.0 if arguments.source else ROOM_CAMERA_HEIGHT
+        if arguments.anchor == "points" and arguments.source:
+            raise DemoError("--anchor points needs the synthetic room: a source has no true distances to send")
+        if arguments.anchor == "floor" and not arguments.camera_height:
+            raise DemoError("--anchor floor needs --camera-height: the scale comes from it")
+        if not 0 <= arguments.camera_height <= 2 or not -60 <= arguments.camera_pitch <= 60:
+            raise DemoError("--camera-height must be from 0 to 2 metres, --camera-pitch from -60 to 60 degrees")
+        keep_to_this_machine()
         console.print(f"Running with ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}: set it elsewhere to look on.")
         run(arguments, console)
     except DemoError as error:
@@ -63,17 +84,20 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     import rclpy
 
     from depth_estimation_ros.demo import report
+    from depth_estimation_ros.demo.picture import draw_picture
     from depth_estimation_ros.demo.recorder import Recorder
 
     output = _clean(arguments.output)
     rclpy.init()
-    recorder = Recorder(output / "bag")
+    recorder = Recorder(output / "bag", scan=arguments.camera_height > 0)
     processes: dict[str, subprocess.Popen] = {}
     try:
         with open(output / "node.log", "wb") as node_log, open(output / "camera.log", "wb") as camera_log:
             # Reliable, so that on a busy machine every frame is accounted for.
-            parameters = {"model": arguments.model, "image_reliability": "reliable"}
-            processes["node"] = start_node("depth_estimation_ros.node", parameters, node_log)
+            parameters = {"model": arguments.model, "image_reliability": "reliable", "anchor": arguments.anchor}
+            parameters |= _mount(arguments)
+            names = {"anchor/points": "ground_truth/points"}
+            processes["node"] = start_node("depth_estimation_ros.node", parameters, node_log, names)
             _spin(recorder, processes, output, until=lambda: recorder.diagnostics, limit=60.0, what="the node's start")
             processes["camera"] = _start_camera(arguments, camera_log)
             image = recorder.topics["depth/image"]
@@ -88,16 +112,17 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
         for process in processes.values():
             stop(process)
         recorder.close()
-        summary = report.summarise(recorder) if recorder.latencies else None
+        room = None if arguments.source else Room()
+        summary = report.summarise(recorder, room) if recorder.latencies else None
         pictured = recorder.pictured
         recorder.destroy_node()
         rclpy.shutdown()
-    report.write_json(summary, output / "summary.json")
+    write_json(output / "summary.json", summary)
     report.print_table(summary, console)
     size = sum(file.stat().st_size for file in (output / "bag").iterdir()) / 1e6
     written = ["summary.json", f"bag ({size:.0f} MB)"]
     if pictured is not None:
-        cv2.imwrite(str(output / "preview.png"), cv2.cvtColor(report.draw_picture(pictured), cv2.COLOR_RGB2BGR))
+        cv2.imwrite(str(output / "preview.png"), cv2.cvtColor(draw_picture(pictured, room), cv2.COLOR_RGB2BGR))
         written.insert(0, "preview.png")
     console.print("Written: " + ", ".join(str(output / name) for name in written))
 
@@ -114,9 +139,14 @@ def _clean(output: Path) -> Path:
     return output
 
 
+def _mount(arguments: argparse.Namespace) -> dict[str, float]:
+    """Return how the camera is mounted, as both nodes call it."""
+    return {"camera_height": arguments.camera_height, "camera_pitch": math.radians(arguments.camera_pitch)}
+
+
 def _start_camera(arguments: argparse.Namespace, log) -> subprocess.Popen:
     if arguments.source is None:
-        return start_node("depth_estimation_ros.synthetic_camera", {}, log)
+        return start_node("depth_estimation_ros.synthetic_camera", _mount(arguments), log)
     parameters = {
         "source": arguments.source,
         "horizontal_fov": math.radians(arguments.horizontal_fov),

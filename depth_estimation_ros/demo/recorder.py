@@ -11,29 +11,43 @@ from pathlib import Path
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
 
-from depth_estimation_ros.conversions import image_to_depth
+from depth_estimation_ros.conversions import camera_from_info, image_to_depth
+from depth_estimation_ros.demo.scan_accuracy import RoomScan, pose_of
 from depth_estimation_ros.estimator import DepthMap
 from depth_estimation_ros.evaluation.metrics import DepthMetrics
+from depth_estimation_ros.serialized import stamp_of
 
 # Topics of the camera are measured, topics of the node also recorded.
-CAMERA_TOPICS = {"image": Image, "camera_info": CameraInfo, "ground_truth/depth": Image}
+CAMERA_TOPICS = {
+    "image": Image,
+    "camera_info": CameraInfo,
+    "ground_truth/depth": Image,
+    "ground_truth/pose": PoseStamped,
+}
 NODE_TOPICS = {
     "depth/image": Image,
     "depth/camera_info": CameraInfo,
     "depth/points": PointCloud2,
     "depth/preview": Image,
 }
+SCAN_TOPICS = {"depth/scan": LaserScan}  # where the node knows how its camera is mounted
 # What a frame of the picture consists of; truth is added where there is some.
 PICTURED = ("image", "depth/image", "depth/points")
+# What the comparison of the scan with the room consists of.
+SCANNED = ("depth/scan", "ground_truth/pose", "camera_info")
+STAMPED = (*PICTURED, *SCANNED, "ground_truth/depth")
 # Every fourth pixel of every fourth row is enough for a mean, for a sixteenth of the work.
 STRIDE = 4
+# Casting the rays of a scan through the room takes 0.05 s.
+MOST_SCANS = 32
 
 
 @dataclass
@@ -62,6 +76,14 @@ class Frame:
         """Tell whether all these topics have come."""
         return all(topic in self.messages for topic in topics)
 
+    def room_scan(self) -> RoomScan:
+        """Return the scan, its pose and its camera."""
+        return RoomScan(
+            deserialize_message(self.messages["depth/scan"], LaserScan),
+            pose_of(deserialize_message(self.messages["ground_truth/pose"], PoseStamped)),
+            camera_from_info(deserialize_message(self.messages["camera_info"], CameraInfo)),
+        )
+
 
 class Recorder(Node):
     """
@@ -73,9 +95,20 @@ class Recorder(Node):
     ----------
     bag : pathlib.Path
         Folder of the mcap bag; must not exist.
+    scan : bool
+        Listen to the scan as well, which a node that does not know the camera's pose cannot make.
+
+    Attributes
+    ----------
+    topics : dict of str to TopicStatistics
+        What came.
+    pictured : Frame or None
+        The frame of the picture.
+    scans : list of RoomScan
+        Of those whose pose in the room is known, at most `MOST_SCANS`, evenly spread.
     """
 
-    def __init__(self, bag: Path):
+    def __init__(self, bag: Path, scan: bool = False):
         super().__init__("demo_recorder")
         self.topics: dict[str, TopicStatistics] = {}
         self.latencies: list[float] = []
@@ -83,20 +116,24 @@ class Recorder(Node):
         self.diagnostics: dict[str, str] = {}
         self.has_truth = False
         self.pictured: Frame | None = None
+        self.scans: list[RoomScan] = []
+        self._scanned, self._every = 0, 1
         self.picture_until = float("inf")
         self._frames: OrderedDict[int, Frame] = OrderedDict()
         self._queue: queue.SimpleQueue = queue.SimpleQueue()
         typestore = get_typestore(Stores.ROS2_JAZZY)
-        self._writer = Writer(bag, version=9, storage_plugin=StoragePlugin.MCAP)
+        self._writer = Writer(bag, version=8, storage_plugin=StoragePlugin.MCAP)
         self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         self._writer.open()
+        recorded = {**NODE_TOPICS, **(SCAN_TOPICS if scan else {})}
         self._connections = {
             topic: self._writer.add_connection(self.resolve_topic_name(topic), _type_name(kind), typestore=typestore)
-            for topic, kind in NODE_TOPICS.items()
+            for topic, kind in recorded.items()
         }
         # Best effort listens to reliable and best-effort publishers alike.
         qos = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)
-        for topic, kind in {**CAMERA_TOPICS, **NODE_TOPICS}.items():
+        self._kinds = {**CAMERA_TOPICS, **recorded}
+        for topic, kind in self._kinds.items():
             self.topics[topic] = TopicStatistics(_type_name(kind))
             self.create_subscription(kind, topic, self._callback(topic), qos, raw=True)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
@@ -134,13 +171,11 @@ class Recorder(Node):
         statistics.first = statistics.first or statistics.last
         if topic in self._connections:
             self._writer.write(self._connections[topic], received, raw)
-        if topic in ("image", "ground_truth/depth", "depth/image", "depth/points"):
-            kind = {**CAMERA_TOPICS, **NODE_TOPICS}[topic]
-            stamp = deserialize_message(raw, kind).header.stamp
-            nanoseconds = stamp.sec * 10**9 + stamp.nanosec
+        if topic in STAMPED:
+            stamp = stamp_of(raw)
             if topic == "depth/image":
-                self.latencies.append((received - nanoseconds) * 1e-6)
-            self._match(topic, nanoseconds, raw)
+                self.latencies.append((received - stamp) * 1e-6)
+            self._match(topic, stamp, raw)
 
     def _match(self, topic: str, stamp: int, raw: bytes) -> None:
         self.has_truth |= topic == "ground_truth/depth"
@@ -151,9 +186,20 @@ class Recorder(Node):
         if not frame.measured and frame.has("depth/image", "ground_truth/depth"):
             frame.measured = True
             self._measure(frame)
+        if topic in SCANNED and frame.has(*SCANNED):
+            self._keep(frame)
         wanted = (*PICTURED, "ground_truth/depth") if self.has_truth else PICTURED
+        wanted += ("depth/scan",) if "depth/scan" in self._kinds else ()
         if frame.has(*wanted) and (self.pictured is None or time.monotonic() < self.picture_until):
             self.pictured = frame
+
+    def _keep(self, frame: Frame) -> None:
+        if self._scanned % self._every == 0:
+            self.scans.append(frame.room_scan())
+        self._scanned += 1
+        if len(self.scans) > MOST_SCANS:
+            del self.scans[1::2]
+            self._every *= 2
 
     def _measure(self, frame: Frame) -> None:
         truth = image_to_depth(deserialize_message(frame.messages["ground_truth/depth"], Image))

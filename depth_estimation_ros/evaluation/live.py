@@ -24,7 +24,7 @@ from std_msgs.msg import Header
 
 from depth_estimation_ros.conversions import image_to_depth
 from depth_estimation_ros.evaluation.player import PLAYED
-from depth_estimation_ros.processes import start_node, stop, transport_environment
+from depth_estimation_ros.processes import keep_to_this_machine, start_node, stop
 
 START_SECONDS = 120.0
 """So long may a model take to load."""
@@ -167,10 +167,7 @@ def play(
     LiveError
         If the node cannot start, or ends early.
     """
-    os.environ.update(transport_environment())
-    # A domain of its own, unless the user has one: another robot's camera must not end up in the figures.
-    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    keep_to_this_machine()
     with tempfile.TemporaryDirectory() as folder, open(Path(folder) / "depth", "w+b") as file:
         played = Played(file)
         stage = _Stage(Path(folder), interrupted)

@@ -74,16 +74,41 @@ class Room:
         """
         return self._renderer.render(camera, pose)
 
-    def trajectory(self, t: float) -> np.ndarray:
+    def cast(self, origin: np.ndarray, direction: np.ndarray) -> np.ndarray:
+        """
+        Distance along rays to the first surface, computed without an image.
+
+        Parameters
+        ----------
+        origin : numpy.ndarray
+            float [3], inside the room, metres.
+        direction : numpy.ndarray
+            float64 [..., 3]; its length is the unit of distance.
+
+        Returns
+        -------
+        numpy.ndarray
+            float64 [...].
+        """
+        along = np.where(direction == 0, 1e-12, direction)
+        nearest = np.maximum(-origin / along, (self.size - origin) / along).min(axis=-1)
+        for box in self.boxes:
+            np.minimum(nearest, box.hit(origin, direction), out=nearest)
+        return nearest
+
+    def trajectory(self, t: float, height: float | None = None, pitch: float | None = None) -> np.ndarray:
         """
         Pose of the camera on its walk, which comes back to its start after 40 s and goes on without a jump.
 
-        It circles the middle of the room at 1.2 to 1.45 m height and looks across it, a little downwards.
+        It circles the middle of the room and looks across it: at 1.2 to 1.45 m height and a little downwards, as one
+        carried by hand, or as one that a robot carries.
 
         Parameters
         ----------
         t : float
             Time in seconds.
+        height, pitch : float, optional
+            Of a camera that is mounted: metres over the floor, and radians upwards.
 
         Returns
         -------
@@ -96,9 +121,9 @@ class Room:
         radius = 1.0 + 0.12 * math.sin(3 * turn + b)
         centre, reach = self.size[:2] / 2, self.size[:2] / 2 - 1.3
         x, y = centre + radius * reach * (math.cos(angle), math.sin(angle))
-        z = 1.32 + 0.12 * math.sin(2 * turn + c)
+        z = 1.32 + 0.12 * math.sin(2 * turn + c) if height is None else height
         heading = math.atan2(centre[1] - y, centre[0] - x) + 0.30 * math.sin(2 * turn + d)
-        pitch = -0.16 + 0.06 * math.sin(3 * turn + c)
+        pitch = -0.16 + 0.06 * math.sin(3 * turn + c) if pitch is None else pitch
         return look(np.array([x, y, z]), heading, pitch)
 
     def _shell(self, rng) -> list[Face]:

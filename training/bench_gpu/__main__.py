@@ -111,7 +111,7 @@ def _pipeline(rows: list[Row], bench: Bench, repeats: int) -> dict | None:
     """Time the node's stages with the engine that was fastest on one image; None if that cannot be done here."""
     rows = [row for row in rows if not row.ended and "ms" in row.batches.get(1, {})]
     try:
-        from depth_estimation_ros.bench import measure
+        from depth_estimation_ros.bench.pipeline import measure
 
         fastest = min(rows, key=lambda row: row.batches[1]["ms"])
         found = measure(DepthEstimator(fastest.model, fastest.backend), 640, 480, repeats)["network"]

@@ -1,7 +1,7 @@
 """
 Time every stage of the pipeline, and hold it against the usual way and against a plain copy.
 
-Run as ``python -m depth_estimation_ros.bench [--output FILE] [--quick] [--model MODEL]``.
+Run as ``python -m depth_estimation_ros.bench.pipeline [--output FILE] [--quick] [--model MODEL]``.
 """
 
 from __future__ import annotations
@@ -200,12 +200,13 @@ def show(report: dict, console: Console) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark, print its tables and write its JSON. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m depth_estimation_ros.bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m depth_estimation_ros.bench.pipeline", description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("bench_output/bench.json"), help="JSON file to write")
     parser.add_argument("--model", default="default", help="name or ONNX file (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="a tenth of the frames")
     options = parser.parse_args(arguments)
     console = Console()
+    cv2.setNumThreads(1)  # as in the node
     try:
         estimator = DepthEstimator.load(options.model)
         options.output.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """
 Compare the ways in which cameras can share an engine, on whole frames: image message in, depth and cloud messages out.
 
-Run as ``python -m depth_estimation_ros.bench_cameras [--cameras 4] [--backend openvino]``. Every way
+Run as ``python -m depth_estimation_ros.bench.cameras [--cameras 4] [--backend openvino]``. Every way
 is measured in turn, round by round; the figures are medians over rounds.
 """
 
@@ -117,7 +117,7 @@ def measure(estimators: list[DepthEstimator], rate: float, seconds: float) -> di
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m depth_estimation_ros.bench_cameras", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m depth_estimation_ros.bench.cameras", description=__doc__)
     parser.add_argument("--cameras", type=int, default=4, help="how many (default: %(default)s)")
     parser.add_argument("--model", default="default", help="name or ONNX file (default: %(default)s)")
     parser.add_argument("--backend", choices=("cpu", "openvino", "cuda"), default="cpu", help="default: %(default)s")
@@ -129,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=1.0, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.cameras < 2 or options.rounds < 1 or options.rate <= 0:
-        print("bench_cameras: it takes two cameras, one round and a positive rate at least", file=sys.stderr)
+        print("bench.cameras: it takes two cameras, one round and a positive rate at least", file=sys.stderr)
         return 1
     cv2.setNumThreads(1)
     console = Console()
@@ -137,7 +137,7 @@ def main(arguments: list[str] | None = None) -> int:
         model = load_model(options.model)
         compared = ways(model, options.backend, options.threads, options.cameras)
     except (ValueError, RuntimeError) as error:
-        print(f"bench_cameras: {error}", file=sys.stderr)
+        print(f"bench.cameras: {error}", file=sys.stderr)
         return 1
     loads = {f"together, at {options.rate:g} Hz": options.rate, "as fast as they go": 0.0}
     figures: dict[tuple[str, str], list[dict[str, float]]] = {}

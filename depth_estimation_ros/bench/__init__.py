@@ -1,0 +1,1 @@
+"""What frames cost: times, processor time, memory over hours."""

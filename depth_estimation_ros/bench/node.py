@@ -1,0 +1,290 @@
+"""
+Measure what the node costs besides inference: processor time of its process, with images at a camera's rate.
+
+Run as ``python -m depth_estimation_ros.bench.node [--seconds N] [--output FILE]``. The same node runs with the model
+and with one that computes nothing, of the same sizes; the difference is inference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from depth_estimation_ros.bench.usage import Usage
+from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.files import write_json
+from depth_estimation_ros.model import METADATA_KEY, Model, load_model
+from depth_estimation_ros.processes import keep_to_this_machine, start_node, stop
+
+OUTPUTS = ("depth/image", "depth/points", "depth/scan")
+_IMAGES = 4  # distinct ones in turn
+_WARM_UP_S = 2.0
+_START_S = 60.0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark, print its table, write its JSON. Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m depth_estimation_ros.bench.node", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=15.0, help="of each measurement (default: %(default)g)")
+    parser.add_argument("--rate", type=float, default=30.0, help="images a second (default: %(default)g)")
+    parser.add_argument("--size", default="640x480", help="of the images (default: %(default)s)")
+    parser.add_argument("--model", default="default", help="name or ONNX file (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=Path("bench_output/node.json"), help="JSON file to write")
+    options = parser.parse_args(arguments)
+    console = Console()
+    try:
+        width, height = map(int, options.size.split("x"))
+        if options.seconds <= 0 or options.rate <= 0 or min(width, height) < 16:
+            raise ValueError("--seconds and --rate must be positive, and --size at least 16x16")
+        result = measure(load_model(options.model), PinholeCamera.from_fov(width, height, 1.1), options, console)
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        write_json(options.output, result)
+    except (ValueError, OSError) as error:
+        print(f"bench.node: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        advice = {"onnx": "pip install onnx", "rclpy": "pip install -r requirements/ros2-jazzy.txt"}
+        if error.name not in advice:
+            raise
+        print(f"bench.node: {error.name} is missing: {advice[error.name]}", file=sys.stderr)
+        return 1
+    console.print(_table(result))
+    console.print(f"written to {options.output}", soft_wrap=True)
+    return 0
+
+
+def measure(model: Model, camera: PinholeCamera, options: argparse.Namespace, console: Console) -> dict:
+    """
+    Run the node with both models.
+
+    Parameters
+    ----------
+    model : Model
+        The real one.
+    camera : PinholeCamera
+        Of the images.
+    options : argparse.Namespace
+        Of the command line.
+    console : rich.console.Console
+        Shows how far it is.
+
+    Returns
+    -------
+    dict
+        Cores in use: ``receiving`` (nobody subscribes to an output), ``without_inference`` and ``with_model`` (depth
+        image, cloud and scan are subscribed to); ``inference`` is their difference, ``ratio`` all of the node's to
+        inference's. ``frames`` published in the last two, and ``stages_ms``, medians of the run without inference.
+
+    Raises
+    ------
+    ValueError
+        If the node ends or publishes nothing.
+    """
+    keep_to_this_machine()
+    import rclpy
+
+    with tempfile.TemporaryDirectory() as folder, Progress(console=console, transient=True) as progress:
+        task = progress.add_task("measuring", total=3 * (options.seconds + _WARM_UP_S))
+        empty = write_empty_model(model, Path(folder) / "empty.onnx")
+        runs = {}
+        rclpy.init()
+        try:
+            for name, path in (("without_inference", empty), ("with_model", model.path)):
+                with _Bench(path, camera, options.rate, Path(folder) / f"{name}.log", progress, task) as bench:
+                    if name == "without_inference":
+                        runs["receiving"], _ = bench.cores(options.seconds)
+                    bench.subscribe()
+                    runs[name], frames = bench.cores(options.seconds)
+                    runs.setdefault("frames", []).append(frames)
+                    runs.setdefault("stages_ms", bench.stages())
+        finally:
+            rclpy.shutdown()
+    inference = runs["with_model"] - runs["without_inference"]
+    return {
+        "model": model.info.name,
+        "image": f"{camera.width}x{camera.height}",
+        "rate_hz": options.rate,
+        **{name: value if isinstance(value, (list, dict)) else round(value, 4) for name, value in runs.items()},
+        "inference": round(inference, 4),
+        "ratio": round(runs["with_model"] / inference, 3) if inference > 0 else None,
+    }
+
+
+def write_empty_model(model: Model, path: Path) -> Path:
+    """
+    Write a model of the same input and output size as another, which computes next to nothing.
+
+    Its depth is a plane in front of the camera with a little of the image's red in it.
+    """
+    import onnx
+
+    from depth_estimation_ros.backends import create_backend
+
+    info = model.info
+    image = np.zeros((1, info.input_height, info.input_width, 3), np.uint8)
+    h, w = create_backend(model, "cpu", 1).infer(image)["depth"].shape[2:]
+    make = onnx.helper
+    rows = np.linspace(0, info.input_height - 1, h).astype(np.int64)
+    columns = np.linspace(0, info.input_width - 1, w).astype(np.int64)
+    constants = {
+        "rows": rows,
+        "columns": columns,
+        "red": np.array([0], np.int64),
+        "scale": np.array(0.002, np.float32),
+        "plane": np.array(2.0, np.float32),
+    }
+    nodes = [
+        make.make_node("Gather", ["image", "rows"], ["a"], axis=1),
+        make.make_node("Gather", ["a", "columns"], ["b"], axis=2),
+        make.make_node("Gather", ["b", "red"], ["c"], axis=3),
+        make.make_node("Cast", ["c"], ["d"], to=onnx.TensorProto.FLOAT),
+        make.make_node("Mul", ["d", "scale"], ["e"]),
+        make.make_node("Add", ["e", "plane"], ["f"]),
+        make.make_node("Transpose", ["f"], ["depth"], perm=[0, 3, 1, 2]),
+    ]
+    graph = make.make_graph(
+        nodes,
+        "empty",
+        [make.make_tensor_value_info("image", onnx.TensorProto.UINT8, ("N", info.input_height, info.input_width, 3))],
+        [make.make_tensor_value_info("depth", onnx.TensorProto.FLOAT, ("N", 1, h, w))],
+        [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    empty = make.make_model(graph, opset_imports=[make.make_opsetid("", 13)], ir_version=8)
+    empty.metadata_props.add(key=METADATA_KEY, value=replace(info, name="empty").to_json())
+    onnx.save(empty, path)
+    return path
+
+
+class _Bench:
+    """A node under test, and this process as its camera and its subscriber."""
+
+    def __init__(self, model: Path, camera: PinholeCamera, rate: float, log: Path, progress: Progress, task):
+        import rclpy
+        from diagnostic_msgs.msg import DiagnosticArray
+        from rclpy.executors import SingleThreadedExecutor
+        from sensor_msgs.msg import CameraInfo, Image
+
+        from depth_estimation_ros.conversions import camera_to_info, rgb_to_image
+
+        self._progress, self._task, self._log = progress, task, log
+        self._interval, self._next, self._tick = 1.0 / rate, time.monotonic(), 0
+        random = np.random.default_rng(0)
+        shape = (camera.height, camera.width, 3)
+        self._images = [rgb_to_image(random.integers(0, 256, shape, np.uint8)) for _ in range(_IMAGES)]
+        self._info = camera_to_info(camera)
+        self._node = rclpy.create_node("bench_node")
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self._node)
+        self._publishers = (
+            self._node.create_publisher(Image, "image", 5),
+            self._node.create_publisher(CameraInfo, "camera_info", 5),
+        )
+        self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+        self._figures: dict[str, str] = {}
+        self._frames = 0
+        parameters = {"model": str(model), "threads": 1, "camera_height": 1.3, "camera_pitch": 0.16}
+        with open(log, "wb") as file:
+            self._process = start_node("depth_estimation_ros.node", parameters, file)
+
+    def __enter__(self) -> _Bench:
+        """Wait for the node."""
+        self._run(time.monotonic() + _START_S, lambda: self._figures.get("state") == "active")
+        self._progress.start_task(self._task)
+        return self
+
+    def __exit__(self, *_) -> None:
+        """End it."""
+        stop(self._process)
+        self._executor.shutdown()
+        self._node.destroy_node()
+
+    def subscribe(self) -> None:
+        """Take depth image, cloud and scan, as bytes."""
+        from depth_estimation_ros.pipeline import OUTPUT_TYPES
+
+        def count(_) -> None:
+            self._frames += 1
+
+        for topic in OUTPUTS:
+            callback = count if topic == "depth/image" else (lambda _: None)
+            self._node.create_subscription(OUTPUT_TYPES[topic], topic, callback, 5, raw=True)
+        self._run(time.monotonic() + _START_S, lambda: self._frames > 0)
+        if not self._frames:
+            raise ValueError(f"the node published no depth: {self._said()}")
+
+    def cores(self, seconds: float) -> tuple[float, int]:
+        """Return the node's processor time a second, and how many depth images came."""
+        self._run(time.monotonic() + _WARM_UP_S)
+        before, frames, start = Usage.of(self._process.pid), self._frames, time.monotonic()
+        self._run(start + seconds)
+        used = Usage.of(self._process.pid).cpu_s - before.cpu_s
+        return used / (time.monotonic() - start), self._frames - frames
+
+    def stages(self) -> dict[str, float]:
+        """Return the node's median milliseconds of each stage."""
+        end = "_ms_p50"
+        return {name[: -len(end)]: float(v) for name, v in self._figures.items() if name.endswith(end)}
+
+    def _run(self, until: float, condition: Callable[[], bool] = lambda: False) -> None:
+        """Publish images, and take what comes, until a moment or a condition."""
+        start = time.monotonic()
+        while (now := time.monotonic()) < until and not condition():
+            if self._process.poll() is not None:
+                raise ValueError(f"the node ended: {self._said()}")
+            if now >= self._next:
+                self._next = max(self._next + self._interval, now)
+                self._publish()
+            self._executor.spin_once(timeout_sec=max(0.0, min(self._next, until) - time.monotonic()))
+        self._progress.advance(self._task, time.monotonic() - start)
+
+    def _publish(self) -> None:
+        image = self._images[self._tick % _IMAGES]
+        self._tick += 1
+        image.header.frame_id = self._info.header.frame_id = "camera_optical_frame"
+        image.header.stamp = self._info.header.stamp = self._node.get_clock().now().to_msg()
+        images, infos = self._publishers
+        infos.publish(self._info)
+        images.publish(image)
+
+    def _on_diagnostics(self, message) -> None:
+        for status in message.status:
+            if "depth_estimation" in status.name:
+                self._figures = {pair.key: pair.value for pair in status.values}
+
+    def _said(self) -> str:
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it printed nothing"
+
+
+def _table(result: dict) -> Table:
+    table = Table(
+        title=f"processor time of the node's process, {result['image']} at {result['rate_hz']:g} Hz, in % of one core",
+        title_justify="left",
+    )
+    table.add_column("")
+    table.add_column("%", justify="right")
+    rows = {
+        "receiving images, nobody subscribes": result["receiving"],
+        "depth image, cloud and scan, without inference": result["without_inference"],
+        f"the same with {result['model']}": result["with_model"],
+        "inference (difference)": result["inference"],
+    }
+    for name, cores in rows.items():
+        table.add_row(name, f"{100 * cores:.1f}")
+    table.add_section()
+    table.add_row("all of the node over inference", "-" if result["ratio"] is None else f"{result['ratio']:.2f} times")
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())

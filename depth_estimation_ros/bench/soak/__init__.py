@@ -1,0 +1,1 @@
+"""Long runs of camera and node: whether memory, handles or latency grow."""

@@ -1,0 +1,69 @@
+"""Listens to a depth node for hours: counts, latencies, the node's own figures."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image, LaserScan, PointCloud2
+
+from depth_estimation_ros.serialized import stamp_of
+
+TOPICS = {"depth/image": Image, "depth/points": PointCloud2, "depth/scan": LaserScan}
+
+
+class Listener(Node):
+    """
+    Takes depth, cloud and scan as serialized bytes, which costs next to nothing.
+
+    Attributes
+    ----------
+    counts : collections.Counter
+        Messages by topic, since the start.
+    latencies : list of float
+        Milliseconds from an image's stamp to the receipt of its depth, since they were last taken away.
+    disorder : int
+        Depth images that came with a stamp not after the one before.
+    diagnostics : dict
+        The node's last figures.
+    """
+
+    def __init__(self):
+        super().__init__("soak_listener")
+        self.counts: Counter[str] = Counter()
+        self.latencies: list[float] = []
+        self.disorder = 0
+        self.diagnostics: dict[str, str] = {}
+        self._newest = 0
+        qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+        for topic, kind in TOPICS.items():
+            self.create_subscription(kind, topic, self._callback(topic), qos, raw=True)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
+
+    def take_latencies(self) -> list[float]:
+        """Return the latencies since the last call."""
+        taken, self.latencies = self.latencies, []
+        return taken
+
+    def _callback(self, topic: str):
+        def count(raw: bytes) -> None:
+            self.counts[topic] += 1
+            if topic == "depth/image":
+                self._measure(raw)
+
+        return count
+
+    def _measure(self, raw: bytes) -> None:
+        stamp = stamp_of(raw)
+        self.disorder += stamp <= self._newest
+        self._newest = stamp
+        self.latencies.append(1e-6 * (time.time_ns() - stamp))
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            values = {pair.key: pair.value for pair in status.values}
+            if "superseded" in values:
+                self.diagnostics = values
