@@ -21,7 +21,7 @@ from std_msgs.msg import Header
 
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.conversions import camera_to_info, depth_to_image, rgb_to_image
-from depth_estimation_ros.start_errors import START_ERRORS, sentence
+from depth_estimation_ros.runtime.start_errors import START_ERRORS, sentence
 
 
 def declare(node: Node, name: str, default, description: str, span=None, choices=()):

@@ -16,10 +16,10 @@ from rclpy.node import Node
 from rclpy.validate_namespace import validate_namespace
 
 from depth_estimation_ros.node import run_node
-from depth_estimation_ros.program import run_program
-from depth_estimation_ros.session import Load
-from depth_estimation_ros.shared_engine import SharedEngines
-from depth_estimation_ros.start_errors import START_ERRORS, sentence
+from depth_estimation_ros.runtime.program import run_program
+from depth_estimation_ros.runtime.session import Load
+from depth_estimation_ros.runtime.shared_engine import SharedEngines
+from depth_estimation_ros.runtime.start_errors import START_ERRORS, sentence
 
 
 class MultiCamera(Node):

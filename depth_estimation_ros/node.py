@@ -15,18 +15,18 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 
 from depth_estimation_ros.backends import EngineLostError
-from depth_estimation_ros.diagnostics import diagnose
-from depth_estimation_ros.pace import Pace
 from depth_estimation_ros.parameters import declare
-from depth_estimation_ros.program import run_program
-from depth_estimation_ros.services import Services
-from depth_estimation_ros.session import Load, Loading, Session, load_estimator
+from depth_estimation_ros.runtime.diagnostics import diagnose
+from depth_estimation_ros.runtime.pace import Pace
+from depth_estimation_ros.runtime.program import run_program
+from depth_estimation_ros.runtime.services import Services
+from depth_estimation_ros.runtime.session import Load, Loading, Session, load_estimator
+from depth_estimation_ros.runtime.start_errors import START_ERRORS, sentence
+from depth_estimation_ros.runtime.states import Active, Configuring, Empty, Faulted, Inactive
+from depth_estimation_ros.runtime.statistics import Statistics
+from depth_estimation_ros.runtime.stream import Stream
+from depth_estimation_ros.runtime.transitions import answer_impossible_transitions, transition
 from depth_estimation_ros.settings import DECLARATIONS, Effect
-from depth_estimation_ros.start_errors import START_ERRORS, sentence
-from depth_estimation_ros.states import Active, Configuring, Empty, Faulted, Inactive
-from depth_estimation_ros.statistics import Statistics
-from depth_estimation_ros.stream import Stream
-from depth_estimation_ros.transitions import answer_impossible_transitions, transition
 
 SHUTDOWN_PATIENCE = 1.0
 """Seconds that a program told to end waits for the frame in work: a call of the engine cannot be broken off."""

@@ -47,7 +47,8 @@ def declare(node: Node) -> Settings:
 def _name_unknown(node: Node) -> None:
     """Warn of parameters that the node was given and does not have, such as misspelt ones: ROS passes over them."""
     for name in node._parameter_overrides:
-        if not node.has_parameter(name) and not name.startswith("qos_overrides."):
+        # What the command line gives, multi_camera's nodes are all given.
+        if not (node.has_parameter(name) or name == "cameras" or name.startswith("qos_overrides.")):
             close = difflib.get_close_matches(name, DECLARATIONS, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             node.get_logger().warning(f"{name} is no parameter of this node and does nothing{hint}")

@@ -15,7 +15,7 @@ from std_msgs.msg import Header
 
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.conversions import camera_to_info, rgb_to_image
-from depth_estimation_ros.pipeline import OUTPUT_TYPES, OUTPUTS
+from depth_estimation_ros.frame.pipeline import OUTPUT_TYPES, OUTPUTS
 
 MODULE = "depth_estimation_ros.node"
 RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)

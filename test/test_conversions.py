@@ -17,7 +17,7 @@ from depth_estimation_ros.conversions import (
     image_to_rgb,
     rgb_to_image,
 )
-from depth_estimation_ros.encodings import COLOUR_LAYOUTS, DEPTH_LAYOUTS
+from depth_estimation_ros.conversions.encodings import COLOUR_LAYOUTS, DEPTH_LAYOUTS
 
 RED, GREEN, BLUE = 200, 100, 50
 # The same colour in BT.601 with limited range, worked out by hand from

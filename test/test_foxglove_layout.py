@@ -12,8 +12,8 @@ from ros_processes import ros_context, running_node
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
 from std_msgs.msg import Float32MultiArray
 
-from depth_estimation_ros.pipeline import OUTPUT_TYPES
-from depth_estimation_ros.stream import LATENCY
+from depth_estimation_ros.frame.pipeline import OUTPUT_TYPES
+from depth_estimation_ros.runtime.stream import LATENCY
 
 LAYOUT = json.loads((REPOSITORY / "config" / "foxglove_layout.json").read_text())
 PANELS = LAYOUT["configById"]

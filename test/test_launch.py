@@ -75,7 +75,7 @@ def test_the_others_start_the_node_through_the_first(name):
 
 
 def test_the_rviz_configuration_shows_what_the_node_publishes():
-    from depth_estimation_ros.pipeline import OUTPUTS
+    from depth_estimation_ros.frame.pipeline import OUTPUTS
 
     displays = yaml.safe_load((LAUNCH.parent / "config" / "depth_estimation.rviz").read_text())["Visualization Manager"]
     topics = {display["Topic"]["Value"] for display in displays["Displays"] if "Topic" in display}

@@ -1,6 +1,6 @@
 import threading
 
-from depth_estimation_ros.mailbox import Mailbox
+from depth_estimation_ros.runtime.mailbox import Mailbox
 
 
 def test_a_new_item_displaces_the_unread_one():

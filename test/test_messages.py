@@ -7,8 +7,8 @@ from std_msgs.msg import Header
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.conversions import depth_to_image, image_to_depth, message_to_cloud
 from depth_estimation_ros.estimator import DepthMap
+from depth_estimation_ros.frame.messages import OutputMessages
 from depth_estimation_ros.geometry import point_cloud
-from depth_estimation_ros.messages import OutputMessages
 
 CAMERA = PinholeCamera(8, 6, 10.0, 10.0, 3.5, 2.5)
 

@@ -5,7 +5,7 @@ import yaml
 from conftest import REPOSITORY
 from sensor_msgs.msg import LaserScan, PointCloud2
 
-from depth_estimation_ros.pipeline import OUTPUT_TYPES
+from depth_estimation_ros.frame.pipeline import OUTPUT_TYPES
 from depth_estimation_ros.settings import Settings
 
 

@@ -12,9 +12,9 @@ from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.conversions import message_to_points
 from depth_estimation_ros.demo.scan_accuracy import RoomScan, pose_of, scan_accuracy
 from depth_estimation_ros.estimator import DepthMap
+from depth_estimation_ros.frame.navigation import Navigation
 from depth_estimation_ros.geometry import point_cloud
 from depth_estimation_ros.geometry.pose import camera_pose, pose_from_transform, quaternion
-from depth_estimation_ros.navigation import Navigation
 from depth_estimation_ros.settings import Settings
 from depth_estimation_ros.synthetic import Room
 from depth_estimation_ros.synthetic.plan import seen_ranges

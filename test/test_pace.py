@@ -1,6 +1,6 @@
 import pytest
 
-from depth_estimation_ros.pace import Pace
+from depth_estimation_ros.runtime.pace import Pace
 
 
 @pytest.mark.parametrize(("rate", "taken"), [(10.0, 100), (20.0, 200), (29.0, 290), (60.0, 300), (0.0, 300)])

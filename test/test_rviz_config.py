@@ -5,7 +5,7 @@ import yaml
 from conftest import REPOSITORY
 from sensor_msgs.msg import Image, LaserScan, PointCloud2
 
-from depth_estimation_ros.pipeline import OUTPUT_TYPES, POINTS, PREVIEW, SCAN
+from depth_estimation_ros.frame.pipeline import OUTPUT_TYPES, POINTS, PREVIEW, SCAN
 from depth_estimation_ros.settings import Settings
 
 MANAGER = yaml.safe_load((REPOSITORY / "config" / "depth_estimation.rviz").read_text())["Visualization Manager"]

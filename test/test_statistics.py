@@ -1,8 +1,8 @@
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from depth_estimation_ros.diagnostics import diagnose
-from depth_estimation_ros.statistics import Statistics, Stopwatch
+from depth_estimation_ros.runtime.diagnostics import diagnose
+from depth_estimation_ros.runtime.statistics import Statistics, Stopwatch
 
 
 def test_the_counts_add_up_at_every_moment():

@@ -210,7 +210,7 @@ class _Bench:
 
     def subscribe(self) -> None:
         """Take depth image, cloud and scan, as bytes."""
-        from depth_estimation_ros.pipeline import OUTPUT_TYPES
+        from depth_estimation_ros.frame.pipeline import OUTPUT_TYPES
 
         def count(_) -> None:
             self._frames += 1

@@ -27,10 +27,10 @@ from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.conversions import camera_to_info, image_to_rgb, rgb_to_image
 from depth_estimation_ros.estimator import DepthEstimator, DepthMap
 from depth_estimation_ros.files import write_json
-from depth_estimation_ros.messages import OutputMessages
-from depth_estimation_ros.pipeline import DEPTH, DEPTH_INFO, POINTS, Frame, Pipeline, Surroundings
+from depth_estimation_ros.frame.messages import OutputMessages
+from depth_estimation_ros.frame.pipeline import DEPTH, DEPTH_INFO, POINTS, Frame, Pipeline, Surroundings
+from depth_estimation_ros.runtime.statistics import Stopwatch
 from depth_estimation_ros.settings import Settings
-from depth_estimation_ros.statistics import Stopwatch
 
 SIZES = ((640, 480), (1920, 1080))
 STAGES = ("decode", "preprocess", "inference", "postprocess", "cloud", "message_fill")

@@ -9,8 +9,8 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from depth_estimation_ros.conversions.encodings import COLOUR_LAYOUTS, DEPTH_LAYOUTS, Layout, find_layout
 from depth_estimation_ros.conversions.memory import fill
-from depth_estimation_ros.encodings import COLOUR_LAYOUTS, DEPTH_LAYOUTS, Layout, find_layout
 
 _BIG_ENDIAN_HOST = sys.byteorder == "big"
 # How JPEG and PNG begin, and what they end with.

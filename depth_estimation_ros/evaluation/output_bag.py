@@ -19,7 +19,7 @@ from std_msgs.msg import Header
 from depth_estimation_ros.conversions import rgb_to_image
 from depth_estimation_ros.estimator import DepthMap
 from depth_estimation_ros.evaluation.sample import Sample
-from depth_estimation_ros.messages import OutputMessages
+from depth_estimation_ros.frame.messages import OutputMessages
 
 FULL_COLOUR = 0.5
 """Relative error that is drawn in full colour."""

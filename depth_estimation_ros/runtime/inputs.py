@@ -11,13 +11,13 @@ from builtin_interfaces.msg import Time
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from depth_estimation_ros.anchoring import REFERENCE_TYPES, Reference
-from depth_estimation_ros.by_stamp import CameraInfos, References, nanoseconds
-from depth_estimation_ros.input_watch import REPEAT_SECONDS, InputWatch
-from depth_estimation_ros.navigation import Navigation
-from depth_estimation_ros.pipeline import POINTS, SCAN, FrameError, Surroundings
+from depth_estimation_ros.frame.anchoring import REFERENCE_TYPES, Reference
+from depth_estimation_ros.frame.navigation import Navigation
+from depth_estimation_ros.frame.pipeline import POINTS, SCAN, FrameError, Surroundings
+from depth_estimation_ros.runtime.by_stamp import CameraInfos, References, nanoseconds
+from depth_estimation_ros.runtime.input_watch import REPEAT_SECONDS, InputWatch
+from depth_estimation_ros.runtime.transforms import Transforms
 from depth_estimation_ros.settings import FROM_POSE, Settings
-from depth_estimation_ros.transforms import Transforms
 
 if TYPE_CHECKING:
     from depth_estimation_ros.node import DepthEstimationNode

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from depth_estimation_ros.backends import facts
-from depth_estimation_ros.session import Loading, Session
-from depth_estimation_ros.stream import Stream
+from depth_estimation_ros.runtime.session import Loading, Session
+from depth_estimation_ros.runtime.stream import Stream
 
 
 @dataclass(frozen=True)

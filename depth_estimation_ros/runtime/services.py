@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from std_srvs.srv import Trigger
 
 from depth_estimation_ros.backends import BackendError
-from depth_estimation_ros.frame_files import DEFAULT_FOLDER, save_frame
+from depth_estimation_ros.runtime.frame_files import DEFAULT_FOLDER, save_frame
 
 if TYPE_CHECKING:
     from depth_estimation_ros.node import DepthEstimationNode

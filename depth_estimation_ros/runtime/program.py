@@ -12,8 +12,8 @@ import cv2
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 
-from depth_estimation_ros.session import engine_is_busy
-from depth_estimation_ros.start_errors import START_ERRORS, sentence
+from depth_estimation_ros.runtime.session import engine_is_busy
+from depth_estimation_ros.runtime.start_errors import START_ERRORS, sentence
 
 
 def run_program(name: str, run: Callable[[threading.Event], int], args: list[str] | None) -> int:

@@ -9,11 +9,11 @@ from sensor_msgs.msg import CameraInfo
 
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.conversions import camera_from_info, lens_from_info
+from depth_estimation_ros.frame.navigation import Latest
 from depth_estimation_ros.geometry.network_view import NetworkView
 from depth_estimation_ros.geometry.rectify import Lens
 from depth_estimation_ros.geometry.rotation import degrees_to_upright
 from depth_estimation_ros.model import ModelInfo
-from depth_estimation_ros.navigation import Latest
 from depth_estimation_ros.settings import FROM_POSE, Settings
 
 

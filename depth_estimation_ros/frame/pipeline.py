@@ -12,18 +12,18 @@ from geometry_msgs.msg import Vector3Stamped
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
 from std_msgs.msg import Header
 
-from depth_estimation_ros.anchoring import Anchoring, Reference
 from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.conversions import camera_from_info, compressed_to_rgb, image_to_rgb, rgb_to_image
 from depth_estimation_ros.estimator import DepthEstimator, DepthMap
+from depth_estimation_ros.frame.anchoring import Anchoring, Reference
+from depth_estimation_ros.frame.messages import OutputMessages
+from depth_estimation_ros.frame.navigation import Navigation
+from depth_estimation_ros.frame.viewing import Viewing
 from depth_estimation_ros.geometry.network_view import NetworkView
 from depth_estimation_ros.geometry.pose import camera_pose
-from depth_estimation_ros.messages import OutputMessages
-from depth_estimation_ros.navigation import Navigation
 from depth_estimation_ros.preview import render_preview
+from depth_estimation_ros.runtime.statistics import Stopwatch
 from depth_estimation_ros.settings import Settings
-from depth_estimation_ros.statistics import Stopwatch
-from depth_estimation_ros.viewing import Viewing
 
 DEPTH, DEPTH_INFO, POINTS, SCAN, SCALE, PREVIEW = OUTPUTS = (
     "depth/image",

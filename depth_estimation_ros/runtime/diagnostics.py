@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from depth_estimation_ros.statistics import Snapshot
+from depth_estimation_ros.runtime.statistics import Snapshot
 
 
 def diagnose(

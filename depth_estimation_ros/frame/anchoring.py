@@ -22,7 +22,7 @@ from depth_estimation_ros.anchor import (
 from depth_estimation_ros.anchor.filter import Timing
 from depth_estimation_ros.conversions import message_to_points
 from depth_estimation_ros.estimator import DepthMap
-from depth_estimation_ros.navigation import Latest
+from depth_estimation_ros.frame.navigation import Latest
 from depth_estimation_ros.settings import Settings
 
 REFERENCE_TYPES = {"scan": LaserScan, "points": PointCloud2, "range": Range}

@@ -12,8 +12,8 @@ import numpy as np
 
 from depth_estimation_ros.backends import Backend, EngineOptions, create_backend
 from depth_estimation_ros.estimator import DepthEstimator
+from depth_estimation_ros.frame.pipeline import Pipeline
 from depth_estimation_ros.model import Model, load_model
-from depth_estimation_ros.pipeline import Pipeline
 from depth_estimation_ros.settings import Settings
 
 THREAD_NAME = "depth_engine"

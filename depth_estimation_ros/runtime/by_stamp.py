@@ -8,8 +8,8 @@ from collections import deque
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CameraInfo
 
-from depth_estimation_ros.anchoring import Reference
-from depth_estimation_ros.pipeline import fits
+from depth_estimation_ros.frame.anchoring import Reference
+from depth_estimation_ros.frame.pipeline import fits
 
 
 def nanoseconds(stamp: Time) -> int:

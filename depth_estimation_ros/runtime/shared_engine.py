@@ -20,7 +20,7 @@ import numpy as np
 from depth_estimation_ros.backends import Backend, facts
 from depth_estimation_ros.estimator import DepthEstimator
 from depth_estimation_ros.model import ModelInfo, load_model
-from depth_estimation_ros.session import LOADING_MODEL, THREAD_NAME, Loading, load_backend
+from depth_estimation_ros.runtime.session import LOADING_MODEL, THREAD_NAME, Loading, load_backend
 from depth_estimation_ros.settings import DECLARATIONS, Effect, Settings
 
 _RECENT_CALLS = 100  # over which the mean batch is taken
