@@ -69,7 +69,7 @@ class DepthEstimationNode(LifecycleNode):
 
         ``depth/preview`` (sensor_msgs/Image): image and depth in colours, for a person.
 
-        ``depth/latency`` (std_msgs/Float32MultiArray): milliseconds of each of `statistics.STAGES`, for plots.
+        ``depth/latency`` (std_msgs/Float32MultiArray): milliseconds of each of `stopwatch.STAGES`, for plots.
 
     Publishers, always
         ``/diagnostics`` (diagnostic_msgs/DiagnosticArray): once a second, frame counts, rate and times.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -30,9 +31,21 @@ def command(output, *arguments):
     return [sys.executable, "-m", "depth_estimation_ros.evaluate_bag", "--output", str(output), *map(str, arguments)]
 
 
-def evaluate(output, *arguments, code=0):
+def evaluate(output, *arguments, code=0, largest_file=None):
+    """Run the command; with `largest_file` (bytes) it fails to write as on a full disk."""
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
     environment = {**os.environ, "ROS_PYTHON_CHECK_FIELDS": "1", "COLUMNS": "120"}
-    result = subprocess.run(command(output, *arguments), capture_output=True, text=True, env=environment, timeout=180)
+    result = subprocess.run(
+        command(output, *arguments),
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=180,
+        preexec_fn=limit if largest_file else None,
+    )
     assert result.returncode == code, f"exit code {result.returncode}\n{result.stdout}\n{result.stderr}"
     assert "Traceback" not in result.stderr
     return result
@@ -226,6 +239,20 @@ def test_what_a_robot_without_power_left_is_reported_and_what_is_missing_is_said
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["recordings"][0]["error"]
 
 
+@pytest.mark.parametrize(("largest_file", "done"), [(10_000, 0), (150_000, 6)])
+def test_a_full_disk_is_one_sentence_and_what_was_done_is_kept(tmp_path, largest_file, done):
+    bag, output = small_bag(tmp_path / "bag"), tmp_path / "out"
+    arguments = output, bag, "--jobs", 1, "--no-bag-output"
+    (line,) = evaluate(*arguments, code=1, largest_file=largest_file).stderr.strip().splitlines()
+    assert line == (
+        f"evaluate_bag: '{output}' cannot be read or written: File too large; "
+        "the same command goes on from what is done"
+    )
+    assert not (output / "report.html").exists()
+    assert ("6 of 6 images were done before" in evaluate(*arguments).stdout) == bool(done)
+    assert {path.name for path in output.iterdir()} == REPORT
+
+
 def test_a_change_of_resolution_is_no_obstacle(tmp_path):
     bag = small_bag(tmp_path / "bag", new_size=(64, 48))
     evaluate(tmp_path / "out", bag, "--jobs", 1)
@@ -261,6 +288,7 @@ def test_a_mistake_is_one_sentence_and_no_folder(tmp_path, made, arguments, word
         ("--rate", "2"),
         ("--jobs", "0"),
         ("--max-gap", "-1"),
+        ("--clock-offset", "nan"),
     ],
 )
 def test_options_that_contradict_each_other_or_would_do_nothing_are_refused(tmp_path, arguments):

@@ -9,9 +9,9 @@ from std_msgs.msg import Float32MultiArray
 
 from depth_estimation_ros import DepthEstimator
 from depth_estimation_ros.conversions import camera_from_info, camera_to_info, image_to_depth, rgb_to_image
+from depth_estimation_ros.frame.stopwatch import STAGES
 from depth_estimation_ros.geometry.rectify import Lens
 from depth_estimation_ros.geometry.rotation import turned
-from depth_estimation_ros.runtime.statistics import STAGES
 
 LENS = Lens(CAMERA, "plumb_bob", (-0.3, 0.1, 0.0, 0.0, 0.0))
 

@@ -1,8 +1,9 @@
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
+from depth_estimation_ros.frame.stopwatch import Stopwatch
 from depth_estimation_ros.runtime.diagnostics import diagnose
-from depth_estimation_ros.runtime.statistics import Statistics, Stopwatch
+from depth_estimation_ros.runtime.statistics import Statistics
 
 
 def test_the_counts_add_up_at_every_moment():

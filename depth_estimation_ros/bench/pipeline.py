@@ -29,7 +29,7 @@ from depth_estimation_ros.estimator import DepthEstimator, DepthMap
 from depth_estimation_ros.files import write_json
 from depth_estimation_ros.frame.messages import OutputMessages
 from depth_estimation_ros.frame.pipeline import DEPTH, DEPTH_INFO, POINTS, Frame, Pipeline, Surroundings
-from depth_estimation_ros.runtime.statistics import Stopwatch
+from depth_estimation_ros.frame.stopwatch import Stopwatch
 from depth_estimation_ros.settings import Settings
 
 SIZES = ((640, 480), (1920, 1080))

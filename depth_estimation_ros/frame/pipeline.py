@@ -18,11 +18,11 @@ from depth_estimation_ros.estimator import DepthEstimator, DepthMap
 from depth_estimation_ros.frame.anchoring import Anchoring, Reference
 from depth_estimation_ros.frame.messages import OutputMessages
 from depth_estimation_ros.frame.navigation import Navigation
+from depth_estimation_ros.frame.stopwatch import Stopwatch
 from depth_estimation_ros.frame.viewing import Viewing
 from depth_estimation_ros.geometry.network_view import NetworkView
 from depth_estimation_ros.geometry.pose import camera_pose
 from depth_estimation_ros.preview import render_preview
-from depth_estimation_ros.runtime.statistics import Stopwatch
 from depth_estimation_ros.settings import Settings
 
 DEPTH, DEPTH_INFO, POINTS, SCAN, SCALE, PREVIEW = OUTPUTS = (

@@ -11,13 +11,13 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float32MultiArray, MultiArrayDimension
 
 from depth_estimation_ros.frame.pipeline import OUTPUT_TYPES, PREVIEW, Frame, FrameError
+from depth_estimation_ros.frame.stopwatch import STAGES, Stopwatch
 from depth_estimation_ros.runtime.by_stamp import nanoseconds
 from depth_estimation_ros.runtime.input_watch import REPEAT_SECONDS
 from depth_estimation_ros.runtime.inputs import Inputs, qos_profile
 from depth_estimation_ros.runtime.mailbox import Mailbox
 from depth_estimation_ros.runtime.pace import Pace
 from depth_estimation_ros.runtime.session import Session, finished
-from depth_estimation_ros.runtime.statistics import STAGES, Stopwatch
 
 if TYPE_CHECKING:
     from depth_estimation_ros.node import DepthEstimationNode

@@ -1,0 +1,60 @@
+"""How long a frame is in each stage."""
+
+from __future__ import annotations
+
+import time
+
+STAGES = (
+    "decode",
+    "preprocess",
+    "inference",
+    "postprocess",
+    "anchor",
+    "cloud",
+    "scan",
+    "preview",
+    "message",
+    "publish",
+    "latency",
+)
+"""What time is taken of; ``latency`` is all of it, from the image's stamp to its publication."""
+
+
+class Stopwatch:
+    """
+    Adds up the time that one frame spends in each stage, in milliseconds: ``with stopwatch("decode"): ...``.
+
+    Stages may nest; a stage within another is not counted for that. A plain context manager: a generator's would take
+    longer than the shortest stages.
+    """
+
+    def __init__(self):
+        self.elapsed: dict[str, float] = {}
+        self._named = ""
+        self._open: list[tuple[str, float]] = []  # stages and when they began
+
+    def __call__(self, stage: str) -> Stopwatch:
+        """Name the stage of the ``with`` block that follows."""
+        self._named = stage
+        return self
+
+    @property
+    def running(self) -> tuple[str, float] | None:
+        """The stage that is running and for how many seconds; any thread may ask."""
+        last = self._open[-1:]
+        return (last[0][0], time.perf_counter() - last[0][1]) if last else None
+
+    def __enter__(self) -> None:
+        """Start the clock."""
+        self._open.append((self._named, time.perf_counter()))
+
+    def __exit__(self, *_) -> None:
+        """Stop the clock."""
+        stage, started = self._open.pop()
+        spent = 1e3 * (time.perf_counter() - started)
+        self._add(stage, spent)
+        if self._open:
+            self._add(self._open[-1][0], -spent)
+
+    def _add(self, stage: str, milliseconds: float) -> None:
+        self.elapsed[stage] = self.elapsed.get(stage, 0.0) + milliseconds
