@@ -38,6 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.dry_run and options.precision == "best":
         parser.error("a dry run builds one precision: choose fp32, fp16 or int8")
+    if options.dry_run and (options.output or options.cache or options.frames):
+        parser.error("a dry run keeps and compares nothing: leave out --output, --cache and --frames")
     console = Console(stderr=True)
     try:
         print(_with_progress(options, console))
@@ -74,6 +76,8 @@ def _with_progress(options: argparse.Namespace, console: Console) -> str:
 def _work(options: argparse.Namespace, progress: Callable, cancelled: threading.Event, log: Callable) -> str:
     """Do what the command line asks for, in a thread of its own; returns the last word to the user."""
     model = load_model(options.model)
+    if options.output and (options.output.is_dir() or not os.access(options.output.parent, os.W_OK)):
+        raise ValueError(f"{options.output} cannot be written: name a file in a folder that is there and yours")
     choice = BuildOptions(options.precision, options.max_batch, options.workspace)
     library = find_library(options.library)
     cache = EngineCache(options.cache, options.cache_limit, log)

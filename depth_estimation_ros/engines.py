@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import defaultdict
 from pathlib import Path
 
 from rich.console import Console
@@ -18,20 +19,19 @@ def main(arguments: list[str] | None = None) -> int:
     """List or prune the cache as the command line says. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="engines", description="The cache of TensorRT engines.")
     parser.add_argument("--cache", type=Path, help=f"its folder (default: {default_folder()})")
+    parser.set_defaults(limit=DEFAULT_LIMIT)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="show the engines, the latest used first")
     prune = commands.add_parser("prune", help="drop the engines not used for longest")
-    prune.add_argument(
-        "--limit", type=int, default=DEFAULT_LIMIT, help="MiB that may stay; 0 drops all (default: %(default)s)"
-    )
+    prune.add_argument("--limit", type=int, help=f"MiB that may stay; 0 drops all (default: {DEFAULT_LIMIT})")
     options = parser.parse_args(arguments)
     console = Console()
     try:
-        cache = EngineCache(options.cache)
+        cache = EngineCache(options.cache, options.limit)
         if options.command == "list":
             _show(cache, console)
         else:
-            dropped = cache.prune(options.limit)
+            dropped = cache.prune()
             freed = sum(entry.size for entry in dropped)
             console.print(
                 f"{len(dropped)} of {len(dropped) + len(cache.entries())} engines dropped, {freed / 1e6:.1f} MB"
@@ -51,7 +51,8 @@ def _show(cache: EngineCache, console: Console) -> None:
     for column in ("model", "precision", "for", "TensorRT", "MB", "off by", "last used"):
         table.add_column(column, justify="right" if column in ("MB", "off by") else "left")
     for entry in entries:
-        key, parity = entry.key, entry.facts.get("parity")
+        # An older version's engine may lack a field.
+        key, parity = defaultdict(str, entry.key), entry.facts.get("parity")
         chosen = entry.facts.get("precision", key["precision"])
         release = f", L4T {key['l4t']}" if key["l4t"] else ""
         table.add_row(

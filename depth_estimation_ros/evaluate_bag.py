@@ -7,6 +7,7 @@ Compares the depth that models estimate from a camera's images with the depth th
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,7 +43,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--max-gap", type=_positive, default=0.02, metavar="SECONDS", help="between an image and its truth (0.02)")
     add(
         "--clock-offset",
-        type=float,
+        type=_finite,
         metavar="SECONDS",
         help="of the truth's clock ahead of the camera's; else estimated",
     )
@@ -50,7 +51,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--no-bag-output", dest="bag_output", action="store_false", help="write no bag of depth, cloud and error")
     add("--live", action="store_true", help="play the bags at their own pace through the real node, which may be late")
     add("--rate", type=_positive, metavar="R", help="with --live: R times their pace")
-    add("--cluster", metavar="ADDRESS", help="let the workers of a Dask scheduler do it (tcp://HOST:8786)")
+    add("--cluster", metavar="ADDRESS", help="let a Dask scheduler's workers do it (tcp://HOST:8786); no output bag")
     chosen = parser.parse_args(arguments)
     # An option that would do nothing is a mistake.
     for first, others in {"live": ("jobs", "every", "cluster"), "cluster": ("jobs", "rate")}.items():
@@ -97,12 +98,18 @@ def _at_least(least: int) -> Callable[[str], int]:
     return read
 
 
-def _positive(text: str) -> float:
+def _finite(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"must be a number, got '{text}'")
+    return value
+
+
+def _positive(text: str) -> float:
+    if (value := _finite(text)) <= 0:
         raise argparse.ArgumentTypeError(f"must be a positive number, got '{text}'")
     return value
 

@@ -151,7 +151,12 @@ def _fold_constants(path: Path, folded: Path) -> None:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(folded)
     options.log_severity_level = 3
-    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    try:
+        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own share only Exception
+        reason = str(error).splitlines()[0]
+        folder = folded.parent.parent.absolute()
+        raise ValueError(f"no copy of {path} can be written into {folder} (is the disk full?): {reason}") from None
 
 
 def _float_nodes(graph, keep: Sequence[str] | None) -> list[str]:
@@ -230,6 +235,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, BackendError, OSError) as error:
         print(f"quantize_model: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("quantize_model: interrupted, nothing was written", file=sys.stderr)
+        return 130
     before, after = (path.stat().st_size / 1e6 for path in (model.path, options.output))
     print(
         f"{options.output}: {after:.1f} MB (from {before:.1f} MB), calibrated on {len(frames)} images; there its depth "

@@ -24,6 +24,8 @@ CHILDREN = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (HERE, HERE.par
 """The environment of Python processes that import this package and these tests, wherever pytest was started."""
 
 MAGIC = b"vtrt"  # plans of TensorRT for RTX begin with it
+OUT_OF_MEMORY = b"for which there is no memory"
+"""A plan that is too large to be loaded."""
 
 
 class HostCuda:
@@ -198,6 +200,11 @@ def library_on_host(module, cuda: HostCuda, onnx: bytes, max_batch: int = 4, dis
             self._logger = logger
 
         def deserialize_cuda_engine(self, plan):
+            if plan == OUT_OF_MEMORY:
+                self._logger.log(
+                    SimpleNamespace(name="ERROR"), "Error Code 2: OutOfMemory (Requested size was 8 bytes.)"
+                )
+                return None
             if not plan.startswith(MAGIC):
                 self._logger.log(SimpleNamespace(name="ERROR"), "header.magicTag is another")
                 return None

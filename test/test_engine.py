@@ -10,7 +10,7 @@ from concurrent.futures import CancelledError
 
 import numpy as np
 import pytest
-from tensorrt_on_host import CHILDREN, HostCuda, library_on_host
+from tensorrt_on_host import CHILDREN, OUT_OF_MEMORY, HostCuda, library_on_host
 
 from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.backends.tensorrt import engine, parity
@@ -22,6 +22,7 @@ from depth_estimation_ros.backends.tensorrt.library import find_library
 from depth_estimation_ros.backends.tensorrt.parity import ParityError
 from depth_estimation_ros.estimator import DepthEstimator
 from depth_estimation_ros.model import Model, load_model
+from depth_estimation_ros.quantize import quantize
 
 trt = pytest.importorskip("tensorrt_rtx", reason="needs TensorRT for RTX: pip install -e '.[test]'")
 
@@ -140,6 +141,31 @@ def test_best_passes_over_what_is_refused_and_says_so(model, workshop, monkeypat
     nothing, _ = workshop(lambda depth: depth * 2)
     with pytest.raises(BackendError, match="no precision computes this model"):
         nothing.open(model, BuildOptions("best", max_batch=2))
+
+
+def test_best_of_a_quantized_model_is_int8_and_compared_with_the_quantized_model(model, workshop, tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (2, 120, 160, 3), np.uint8)
+    quantize(model, frames, tmp_path / "int8.onnx", symmetric=True)
+    quantized = load_model(tmp_path / "int8.onnx")
+    best, said = workshop(content=quantized.path.read_bytes())
+    assert best.open(quantized, BuildOptions("best")).name == "tensorrt_rtx/int8"
+    [entry] = best.cache.entries()
+    assert entry.facts["precision"] == "int8" and list(entry.facts["milliseconds"]) == ["int8"]
+    assert any("int8: its depth differs from ONNX Runtime's by 0.000%" in sentence for sentence in said)
+    float_instead, _ = workshop(lambda depth: depth * np.float32(1.1), content=quantized.path.read_bytes())
+    with pytest.raises(BackendError, match=r"int8 is refused: .*; choose the float model"):
+        float_instead.open(quantized, BuildOptions("int8"))
+
+
+def test_a_plan_for_which_there_is_no_memory_is_not_built_anew(model, workshop):
+    first, _ = workshop()
+    key = engine_key(model, FP16, first.library, first.cuda.device())
+    first.open(model, FP16)
+    first.cache.store(key, OUT_OF_MEMORY, {"precision": "fp16"})
+    second, said = workshop()
+    with pytest.raises(BackendError, match=r"the GPU's memory does not suffice to load the engine: .*OutOfMemory"):
+        second.open(model, FP16)
+    assert said == [] and second.cache.load(key)
 
 
 def test_images_that_are_not_there_are_missed_before_the_build(model, workshop):

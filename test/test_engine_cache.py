@@ -180,6 +180,25 @@ def test_what_broken_off_writes_left_is_dropped_once_it_is_old(cache, key, plan)
     assert not old.exists() and new.exists() and cache.load(key)
 
 
+def test_pruning_takes_timings_that_no_engine_needs_and_leaves_what_the_user_put_there(cache, key, plan):
+    cache.store(key, plan, {})
+    needed, unused = cache.timing_cache(key), cache.timing_cache({**key, "tensorrt_version": "10.3"})
+    own = [cache.folder / name for name in ("robot.plan", "notes.json", ".robot.plan.swp")]
+    for path in (needed, unused, *own):
+        path.write_bytes(b"timings")
+        os.utime(path, times=(0, 0))
+    cache.prune()
+    assert needed.exists() and not unused.exists()
+    assert all(path.exists() for path in own)
+    EngineCache(cache.folder, limit=0).prune()
+    assert not needed.exists() and cache.entries() == []
+
+
+def test_a_negative_limit_is_refused(tmp_path):
+    with pytest.raises(BackendError, match="limited to -1 MiB"):
+        EngineCache(tmp_path, limit=-1)
+
+
 def _write_large(path: str, size: int, limit: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     try:
@@ -240,8 +259,14 @@ def test_a_read_only_folder_gives_engines_and_says_that_it_takes_none(tmp_path, 
         with EngineCache(folder).lock(NEVER):
             pass
 
-    answer = _as_nobody(build_another)
-    assert answer.startswith("BackendError: the engine cache") and "cannot be written" in answer
+    for lock in (0o444, 0o666):  # the lock alone says nothing of the folder
+        (folder / "lock").chmod(lock)
+        answer = _as_nobody(build_another)
+        assert answer.startswith("BackendError: the engine cache") and "cannot be written" in answer
+    folder.chmod(0o700)
+    if os.getuid() == 0:  # its owner can read it in any case
+        answer = _as_nobody(lambda: EngineCache(folder))
+        assert answer.startswith("BackendError: the engine cache") and "cannot be read by this user" in answer
     folder.chmod(0o755)
 
 

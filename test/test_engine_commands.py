@@ -1,5 +1,6 @@
 """The commands `build_engine` and `engines`, as a user calls them."""
 
+import json
 import os
 import signal
 import subprocess
@@ -37,10 +38,24 @@ def cache(tmp_path) -> EngineCache:
     return cache
 
 
-def test_a_dry_run_says_whether_tensorrt_takes_the_model(capsys, tmp_path):
-    assert build_engine.main([*RTX, "--dry-run", "--precision", "fp16", "--cache", str(tmp_path / "engines")]) == 0
+@pytest.fixture(autouse=True)
+def users_cache(tmp_path, monkeypatch):
+    """Return the user's cache folder: one of the test."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_a_dry_run_says_whether_tensorrt_takes_the_model(capsys, users_cache):
+    assert build_engine.main([*RTX, "--dry-run", "--precision", "fp16"]) == 0
     assert "builds nyu_resnet18_small.onnx: 17.3 MB; nothing was kept" in capsys.readouterr().out
-    assert not (tmp_path / "engines").exists()
+    assert not users_cache.exists()
+
+
+@pytest.mark.parametrize("option", ["--output", "--cache", "--frames"])
+def test_an_option_that_would_do_nothing_in_a_dry_run_is_refused(capsys, tmp_path, option):
+    with pytest.raises(SystemExit):
+        build_engine.main([*RTX, "--dry-run", option, str(tmp_path / "x")])
+    assert option in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -50,6 +65,8 @@ def test_a_dry_run_says_whether_tensorrt_takes_the_model(capsys, tmp_path):
         (("default", "--library", "tensorrt"), "tensorrt cannot be imported"),
         ((*RTX, "--dry-run", "--precision", "int8"), "int8 takes a quantized model"),
         ((*RTX, "--max-batch", "0"), "the largest batch must be at least 1"),
+        ((*RTX, "--output", "/nowhere/robot.plan"), "/nowhere/robot.plan cannot be written"),
+        ((*RTX, "--cache-limit", "-1"), "limited to -1 MiB"),
         ((*RTX,), "no CUDA device can be used"),
     ],
 )
@@ -58,7 +75,7 @@ def test_what_is_wrong_is_one_line_on_stderr(capsys, tmp_path, arguments, words)
         pytest.skip("TensorRT is installed here")
     if words.startswith("no CUDA") and os.path.exists("/proc/driver/nvidia"):
         pytest.skip("this machine has a GPU")
-    assert build_engine.main([*arguments, "--cache", str(tmp_path / "engines")]) == 1
+    assert build_engine.main(list(arguments)) == 1
     *progress, line = capsys.readouterr().err.splitlines()
     assert line.startswith("build_engine: ") and words in line
     assert progress in ([], ["0 s: preparing the model"])
@@ -77,7 +94,7 @@ def test_ctrl_c_ends_a_build_and_leaves_nothing(tmp_path):
         "        print('step', flush=True); time.sleep(0.02); progress(*step)\n"
         "    return build(*args, progress=report, **kwargs)\n"
         "engine.build = slowly\n"
-        f"sys.exit(build_engine.main([*{RTX!r}, '--dry-run', '--cache', {str(tmp_path / 'engines')!r}]))"
+        f"sys.exit(build_engine.main([*{RTX!r}, '--dry-run']))"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code], env=CHILDREN, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
@@ -109,12 +126,23 @@ def test_the_list_shows_what_an_engine_is_for(cache, capsys, monkeypatch):
     assert table.index("best: fp16") < table.index("fp32"), "the latest used comes first"
 
 
+def test_the_list_has_the_engines_of_an_older_version_too(cache, capsys):
+    for sidecar in cache.folder.glob("*.json"):
+        text = json.loads(sidecar.read_text())
+        del text["key"]["l4t"], text["key"]["cuda"]
+        sidecar.write_text(json.dumps(text))
+    assert engines.main(["--cache", str(cache.folder), "list"]) == 0
+    assert capsys.readouterr().out.count("Orin") == 2
+
+
 def test_prune_drops_the_engines_not_used_for_longest(cache, capsys):
     assert engines.main(["--cache", str(cache.folder), "prune", "--limit", "3"]) == 0
     assert "1 of 2 engines dropped, 2.1 MB" in capsys.readouterr().out
     assert [entry.key["precision"] for entry in cache.entries()] == ["best"]
     assert engines.main(["--cache", str(cache.folder), "prune", "--limit", "0"]) == 0
     assert cache.entries() == []
+    assert engines.main(["--cache", str(cache.folder), "prune", "--limit", "-1"]) == 1
+    assert capsys.readouterr().err == "engines: the engine cache cannot be limited to -1 MiB: give 0 or more\n"
 
 
 def test_an_empty_or_shared_cache_is_said_to_be_so(tmp_path, capsys):

@@ -123,6 +123,7 @@ def test_recordings_are_found_by_names_folders_and_patterns(tmp_path, monkeypatc
         ("missing.bag", "does not exist"),
         ("no*", "no recording"),
         ("notes.txt", "no recording"),
+        ("x" * 300, "'x+' (cannot be read|does not exist)"),
     ):
         with pytest.raises(ValueError, match=sentence):
             find_recordings([pattern])

@@ -3,12 +3,17 @@
 import itertools
 import math
 import re
+import resource
+import subprocess
+import sys
 
+import bags
 import cv2
 import numpy as np
 import pytest
 
 from depth_estimation_ros import DepthEstimator, PinholeCamera
+from depth_estimation_ros import quantize as quantize_module
 from depth_estimation_ros.model import load_model
 from depth_estimation_ros.quantize import calibration_frames, main, quantize
 from depth_estimation_ros.sources import Frame
@@ -112,6 +117,36 @@ def test_a_quantised_model_and_the_users_mistakes_are_one_sentence_and_no_file(i
         error = capsys.readouterr().err
         assert re.search(message, error) and error.count("\n") == 1
     assert not list(tmp_path.iterdir()) and int8.read_bytes() == before
+
+
+def test_calibration_images_come_from_a_bag_too(tmp_path):
+    pytest.importorskip("rosbags", reason="reads bags")
+    bag = bags.synthetic_room(tmp_path / "bag", count=3, size=(160, 120))
+    output = tmp_path / "int8.onnx"
+    assert main(["default", "--calibration", str(bag), "--output", str(output), "--frames", "3"]) == 0
+    assert load_model(output).info.name.endswith("_int8")
+
+
+@pytest.mark.parametrize("megabytes", [2, 24])
+def test_a_full_disk_is_one_sentence_and_leaves_no_file(folder, tmp_path, megabytes):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (megabytes * 10**6,) * 2)
+
+    arguments = ["default", "--calibration", folder, "--frames", "1", "--output", tmp_path / "out.onnx"]
+    command = [sys.executable, "-m", "depth_estimation_ros.quantize", *map(str, arguments)]
+    run = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit)
+    assert run.returncode == 1 and run.stderr.startswith("quantize_model: ") and run.stderr.count("\n") == 1
+    assert "disk full" in run.stderr and not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_is_one_sentence_and_leaves_no_file(folder, tmp_path, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(quantize_module._Reader, "get_next", interrupted)
+    assert main(["default", "--calibration", str(folder), "--output", str(tmp_path / "out.onnx")]) == 130
+    assert capsys.readouterr().err == "quantize_model: interrupted, nothing was written\n"
+    assert not list(tmp_path.iterdir())
 
 
 class Numbered:

@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper
-from tensorrt_on_host import MAGIC, HostCuda, library_on_host
+from tensorrt_on_host import MAGIC, OUT_OF_MEMORY, HostCuda, library_on_host
 
 from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.backends.tensorrt.cuda import CudaError
@@ -150,6 +150,9 @@ def test_everything_is_given_back(model, call):
 def test_a_plan_that_does_not_load_or_is_of_another_model_is_refused(model):
     with pytest.raises(PlanError, match="does not load: header"):
         runner(model, HostCuda(), plan=b"garbage")
+    with pytest.raises(BackendError, match="memory does not suffice to load") as caught:
+        runner(model, HostCuda(), plan=OUT_OF_MEMORY)
+    assert not isinstance(caught.value, PlanError), "for which the engine would be built anew"
     with pytest.raises(PlanError, match="not one of this model: its tensors are image UINT8, depth FLOAT"):
         runner(model, HostCuda(), outputs=("depth", "confidence"))
 

@@ -68,6 +68,11 @@ class Command:
             resumable = resumable and outcome.broken_off
             if outcome.frames:
                 self._report(outcome, facts, folder)
+        except OSError as error:  # of a full disk, most often
+            resumable = not self._chosen.live
+            hint = "; the same command goes on from what is done" if resumable else ""
+            place = error.filename or folder.path
+            raise ValueError(f"'{place}' cannot be read or written: {error.strerror or error}{hint}") from None
         finally:
             folder.close(keep=resumable)
         complaints = outcome.complaints()

@@ -30,14 +30,17 @@ def find_recordings(patterns: Iterable[str]) -> list[Path]:
     Raises
     ------
     ValueError
-        If a name or pattern stands for no recording.
+        If a name or pattern stands for no recording, or for a folder that cannot be looked into.
     """
     found: dict[Path, Path] = {}
     for pattern in patterns:
         name = str(Path(pattern).expanduser())
-        exists = Path(name).exists()
-        paths = [Path(name)] if exists else [Path(p) for p in glob.glob(name, recursive=True)]
-        recordings = [recording for path in sorted(paths, key=_natural) for recording in _in(path)]
+        try:
+            exists = Path(name).exists()
+            paths = [Path(name)] if exists else [Path(p) for p in glob.glob(name, recursive=True)]
+            recordings = [recording for path in sorted(paths, key=_natural) for recording in _in(path)]
+        except OSError as error:
+            raise ValueError(f"'{pattern}' cannot be read: {error.strerror}") from None
         if not recordings:
             raise ValueError(
                 f"'{pattern}' {'holds' if exists else 'stands for'} no recording: a .bag, .mcap or .db3 file, or a "

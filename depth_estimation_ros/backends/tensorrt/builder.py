@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from depth_estimation_ros.backends import BackendError
-from depth_estimation_ros.backends.tensorrt.library import Library
+from depth_estimation_ros.backends.tensorrt.library import Library, is_out_of_memory
 from depth_estimation_ros.backends.tensorrt.prepare import is_quantized, is_symmetric, prepare
 
 PRECISIONS = ("fp32", "fp16", "int8", "best")
@@ -18,7 +18,6 @@ Progress = Callable[[str, float], None]
 """Takes what is being done, and the fraction of it that is done, 0 to 1; called from the building thread."""
 
 _MEBIBYTE = 1 << 20
-_OUT_OF_MEMORY = ("out of memory", "OutOfMemory", "MEM_ALLOC", "cudaError 2:")
 _MAYBE_OUT_OF_MEMORY = "Could not find any implementation for node"
 
 
@@ -68,7 +67,7 @@ class Build:
     plan : bytes
         The serialized engine.
     timing_cache : bytes
-        What the builder learned about this GPU; makes the next build faster.
+        What the builder learned about this GPU, which makes the next build faster; empty where it kept nothing.
     """
 
     plan: bytes
@@ -84,7 +83,6 @@ def build(
     timing_cache: bytes = b"",
     progress: Progress = lambda *_: None,
     cancelled: threading.Event | None = None,
-    log: Callable[[str, str], None] = lambda *_: None,
 ) -> Build:
     """
     Build an engine; it takes seconds to many minutes.
@@ -105,8 +103,6 @@ def build(
         See `Progress`. TensorRT 8 cannot say how far it is; there the phase alone is reported.
     cancelled : threading.Event, optional
         Breaks the build off once it is set. TensorRT 8 ends the build first.
-    log : callable
-        Takes severity and text of TensorRT's messages.
 
     Raises
     ------
@@ -126,7 +122,7 @@ def build(
     begin("preparing the model")
     prepared = _model_for(library, content, options.precision)
     begin("reading the model")
-    logger = library.logger(log)
+    logger = library.logger()
     builder = library.start("Builder", logger)
     network = builder.create_network(library.creation_flags())
     parser = trt.OnnxParser(network, logger)
@@ -138,8 +134,9 @@ def build(
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
     _set_precision(library, config, options.precision)
     _add_profile(builder, config, network, options.max_batch)
-    cache = config.create_timing_cache(timing_cache)
-    config.set_timing_cache(cache, False)
+    # Of a damaged one there may come none; one of another GPU is not taken.
+    timings = config.create_timing_cache(timing_cache) or config.create_timing_cache(b"")
+    config.set_timing_cache(timings, False)
     if hasattr(trt, "IProgressMonitor"):
         monitor = _monitor(trt, progress, cancelled)
         config.progress_monitor = monitor
@@ -150,7 +147,8 @@ def build(
         raise CancelledError
     if plan is None:
         raise BackendError(_why(library, list(logger.errors), workspace))
-    return Build(bytes(plan), bytes(config.get_timing_cache().serialize()))
+    timings = config.get_timing_cache()
+    return Build(bytes(plan), bytes(timings.serialize()) if timings else b"")
 
 
 def _model_for(library: Library, content: bytes, precision: str) -> bytes:
@@ -234,7 +232,7 @@ def _why(library: Library, errors: list[str], workspace: int) -> str:
     """Say in one sentence why a build gave nothing."""
     text = _one_line(errors)
     limit = f"the builder's workspace was {workspace // _MEBIBYTE} MiB"
-    if any(sign in error for sign in _OUT_OF_MEMORY for error in errors):
+    if is_out_of_memory(errors):
         return f"the GPU ran out of memory during the build ({limit}): close other programs, or lower it; {text}"
     if any(_MAYBE_OUT_OF_MEMORY in error for error in errors):
         return (

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
-import stat
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from depth_estimation_ros.backends import BackendError
-from depth_estimation_ros.backends.tensorrt.files import locked, write_privately
+from depth_estimation_ros.backends.tensorrt.files import check_trusted, locked, write_privately
 
 DEFAULT_LIMIT = 4096
 """MiB that the plans of a cache may take together."""
@@ -28,6 +29,8 @@ DEFAULT_LIMIT = 4096
 _MEBIBYTE = 1 << 20
 _FORMAT = 1
 _ABANDONED = 3600.0  # seconds
+# Files of a cache, and drafts of them. Whatever else lies in the folder is the user's.
+_OURS = re.compile(r"\.?[\w-]+-[0-9a-f]{16}\.(plan|json|cache)(\.\d+-\d+)?")
 
 Key = Mapping[str, str]
 
@@ -75,14 +78,15 @@ class EngineCache:
     folder : path, optional
         Where they are; made if it is missing, for the user alone.
     limit : int
-        MiB that they may take; the ones not used for longest go first.
+        MiB that they may take, 0 or more; the ones not used for longest go first.
     log : callable
         Takes a sentence.
 
     Raises
     ------
     BackendError
-        If others could write into the folder, and so put in code that runs on this machine.
+        If others could write into the folder, and so put in code that runs on this machine; if this user cannot read
+        it; or if the limit is negative.
     """
 
     def __init__(
@@ -90,8 +94,10 @@ class EngineCache:
     ):
         self.folder = Path(folder).expanduser() if folder else default_folder()
         self._limit, self._log = limit, log
+        if limit < 0:
+            raise BackendError(f"the engine cache cannot be limited to {limit} MiB: give 0 or more")
         if self.folder.is_dir():
-            self._refuse_shared_folder()
+            check_trusted(self.folder)
 
     def load(self, key: Key) -> tuple[bytes, dict[str, object]] | None:
         """
@@ -167,14 +173,14 @@ class EngineCache:
         found = (self._read(path) for path in self.folder.glob("*.json"))
         return sorted((entry for entry in found if entry), key=lambda entry: -entry.used)
 
-    def prune(self, limit: int | None = None, keep: Path | None = None) -> list[Entry]:
+    def prune(self, keep: Path | None = None) -> list[Entry]:
         """
-        Drop the engines not used for longest, until the rest fits, and what broken-off writes have left.
+        Drop the engines not used for longest, until the rest fits.
+
+        With them goes what nothing uses any more: timings without an engine, and what broken-off writes have left.
 
         Parameters
         ----------
-        limit : int, optional
-            MiB, instead of the cache's own.
         keep : pathlib.Path, optional
             A plan that stays in any case.
 
@@ -183,19 +189,23 @@ class EngineCache:
         list of Entry
             What was dropped.
         """
-        room = (self._limit if limit is None else limit) * _MEBIBYTE
-        dropped = []
+        room = self._limit * _MEBIBYTE
+        dropped, used = [], set()
         for entry in sorted(self.entries(), key=lambda entry: (entry.plan != keep, -entry.used)):
             room -= entry.size
             if room < 0 and entry.plan != keep:
                 dropped.append(entry)
                 entry.plan.with_suffix(".json").unlink(missing_ok=True)
                 entry.plan.unlink(missing_ok=True)
-        known = {entry.plan for entry in self.entries()} | {keep}
-        for path in (*self.folder.glob("*.plan"), *self.folder.glob(".*.plan.*"), *self.folder.glob(".*.json.*")):
-            # What stands alone may be what another process is about to finish.
-            if path not in known and time.time() - path.stat().st_mtime > _ABANDONED:
-                path.unlink(missing_ok=True)
+            else:
+                used |= {entry.plan, entry.plan.with_suffix(".json"), self.timing_cache(entry.key)}
+        for path in self.folder.glob("*"):
+            if path in used or not _OURS.fullmatch(path.name):
+                continue
+            with suppress(FileNotFoundError):  # another process was faster
+                # What stands alone may be what it is about to finish.
+                if time.time() - path.stat().st_mtime > _ABANDONED:
+                    path.unlink()
         return dropped
 
     @contextmanager
@@ -215,13 +225,15 @@ class EngineCache:
         Raises
         ------
         BackendError
-            If the folder cannot be written or the disk is full, which is found out here and not after a long build.
+            If the folder cannot be written or the disk is full: found out here, and not after a long build.
         CancelledError
             If `cancelled` is set while another process builds.
         """
         self._make_folder()
         try:
             handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            with tempfile.TemporaryFile(dir=self.folder):  # the lock may be there since the folder could be written
+                pass
         except OSError as error:
             raise self._cannot_write(error) from None
         with locked(handle, cancelled, lambda: self._log(f"another process builds in {self.folder}; waiting for it")):
@@ -234,7 +246,7 @@ class EngineCache:
 
     def timing_cache(self, key: Key) -> Path:
         """Return where the builder's timing cache of a TensorRT on a GPU is."""
-        return self.folder / f"timing-{_digest({name: key[name] for name in TIMING_FIELDS})}.cache"
+        return self.folder / f"timing-{_digest({name: key.get(name, '') for name in TIMING_FIELDS})}.cache"
 
     def name(self, key: Key) -> str:
         """Return the name of the engine of a key, which its files have: model, precision, digest of the key."""
@@ -252,7 +264,8 @@ class EngineCache:
             if sidecar["format"] != _FORMAT:
                 return None
             stored, used = sidecar["plan"], plan.stat().st_mtime
-            return Entry(plan, sidecar["key"], sidecar["facts"], stored["bytes"], stored["sha256"], used)
+            key, facts = dict(sidecar["key"]), dict(sidecar["facts"])
+            return Entry(plan, key, facts, int(stored["bytes"]), stored["sha256"], used)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -278,15 +291,7 @@ class EngineCache:
             self.folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise self._cannot_write(error) from None
-        self._refuse_shared_folder()
-
-    def _refuse_shared_folder(self) -> None:
-        status = self.folder.stat()
-        if status.st_uid not in (os.getuid(), 0) or stat.S_IMODE(status.st_mode) & 0o022:
-            raise BackendError(
-                f"the engine cache {self.folder} can be written by other users, and engines are code that runs: "
-                f"`chmod 700 {self.folder}` as its owner, or choose another folder"
-            )
+        check_trusted(self.folder)
 
     def _cannot_write(self, error: OSError) -> BackendError:
         return BackendError(

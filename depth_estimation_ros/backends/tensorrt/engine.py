@@ -176,7 +176,7 @@ class Workshop:
             progress=self.progress,
             cancelled=self.cancelled,
         )
-        if timings:
+        if timings and made.timing_cache:
             write_privately(timings, made.timing_cache)
         return made
 

@@ -1,9 +1,10 @@
-"""Files that are there as a whole or not at all, and a lock between processes."""
+"""A folder that only its user writes, files in it that are whole or not there, and a lock between processes."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
@@ -11,6 +12,27 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from depth_estimation_ros.backends import BackendError
+
+
+def check_trusted(folder: Path) -> None:
+    """
+    Refuse a folder of engines into which others could put code that runs on this machine.
+
+    Raises
+    ------
+    BackendError
+        If it is another user's (root's is trusted), others may write into it, or this user cannot read it.
+    """
+    status = folder.stat()
+    if status.st_uid not in (os.getuid(), 0) or stat.S_IMODE(status.st_mode) & 0o022:
+        raise BackendError(
+            f"the engine cache {folder} can be written by other users, and engines are code that runs: "
+            f"`chmod 700 {folder}` as its owner, or choose another folder"
+        )
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise BackendError(
+            f"the engine cache {folder} cannot be read by this user: `chown -R` it to them, or choose another folder"
+        )
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -55,6 +55,13 @@ NEEDED = {
     "DataType": ("FLOAT", "UINT8"),
 }
 """What is called of TensorRT in every version, by class: there from 8.5 to 11."""
+
+_OUT_OF_MEMORY = ("out of memory", "OutOfMemory", "MEM_ALLOC", "cudaError 2:")
+
+
+def is_out_of_memory(errors: Iterable[str]) -> bool:
+    """Return whether any of TensorRT's messages says that the GPU's memory is exhausted."""
+    return any(sign in error for error in errors for sign in _OUT_OF_MEMORY)
 
 
 @dataclass(frozen=True)
@@ -124,14 +131,9 @@ class Library:
             reason = " ".join(logger.errors[-1].split())[:300] if logger.errors else "is there a GPU, and its driver?"
             raise BackendError(f"{self.name} {self.version} does not start: {reason}") from None
 
-    def logger(self, show: Callable[[str, str], None] = lambda *_: None) -> Any:
+    def logger(self) -> Any:
         """
         Make a logger for TensorRT's classes.
-
-        Parameters
-        ----------
-        show : callable
-            Takes severity (``"ERROR"``, ``"WARNING"``, ``"INFO"``, ...) and text of every message.
 
         Returns
         -------
@@ -148,7 +150,6 @@ class Library:
             def log(self, severity, message):
                 if severity.name in ("ERROR", "INTERNAL_ERROR"):
                     self.errors.append(message)
-                show(severity.name, message)
 
         return Logger()
 

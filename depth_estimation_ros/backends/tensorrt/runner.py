@@ -12,7 +12,7 @@ import numpy as np
 
 from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.backends.tensorrt.cuda import Cuda, CudaError
-from depth_estimation_ros.backends.tensorrt.library import Library
+from depth_estimation_ros.backends.tensorrt.library import Library, is_out_of_memory
 
 
 class PlanError(BackendError):
@@ -80,6 +80,8 @@ class TensorRTBackend:
         self._logger = library.logger()
         self._runtime = library.start("Runtime", self._logger)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
+        if self._engine is None and is_out_of_memory(self._logger.errors):  # which another plan would not help
+            raise BackendError(f"{name}: the GPU's memory does not suffice to load the engine: {self._last_error()}")
         if self._engine is None:
             raise PlanError(f"the engine does not load: {self._last_error()}")
         self._context = self._engine.create_execution_context()
