@@ -81,10 +81,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, BackendError) as error:
         return _complain(str(error))
     except KeyboardInterrupt:
-        _complain("interrupted a second time, no report")
+        _complain("interrupted, no report")
         return 130
     except ModuleNotFoundError as error:
-        if error.name not in ("rclpy", "rosbags"):
+        package = (error.name or "").partition(".")[0]
+        if package == "rosbags":
+            return _complain("bags are read with the package rosbags, which is missing: pip install 'rosbags<0.12'")
+        if package != "rclpy":
             raise
         return _complain("ROS 2 is missing: source an installed one, or `pip install -r requirements/ros2-jazzy.txt`")
 

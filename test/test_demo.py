@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -149,6 +151,7 @@ def test_a_bag_of_real_frames_is_measured_against_its_true_depth(nyu_bag, tmp_pa
         (("--duration", "0"), "demo: --duration must be positive"),
         (("--source", ".", "--anchor", "points"), "demo: --anchor points needs the synthetic room"),
         (("--source", ".", "--anchor", "floor"), "demo: --anchor floor needs --camera-height"),
+        (("--output", "/proc/demo"), "demo: nothing can be written to /proc/demo"),
         (("--camera-pitch", "80"), "demo: --camera-height must be from 0 to 2 metres"),
     ],
 )
@@ -157,4 +160,15 @@ def test_a_mistake_is_one_sentence(tmp_path, arguments, sentence):
     assert result.returncode == 1
     assert result.stderr.startswith(sentence), result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "out" / "summary.json").exists()
+
+
+@pytest.mark.parametrize("seconds", [2.0, 6.0])
+def test_ctrl_c_ends_the_demo_and_all_that_it_has_started_with_one_sentence(tmp_path, seconds):
+    command = [sys.executable, "-m", "depth_estimation_ros.demo", "--output", str(tmp_path / "out")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
+        time.sleep(seconds)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(30) == 1
+        assert running.stderr.read() == "demo: interrupted, nothing was measured\n"
     assert not (tmp_path / "out" / "summary.json").exists()

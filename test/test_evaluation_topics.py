@@ -45,6 +45,23 @@ def test_one_image_in_colour_is_taken_before_grey_ones_and_a_raw_one_before_its_
     assert any("--image chooses among /infra, /rgb" in note for note in recording.notes)
 
 
+def test_what_the_depth_node_has_published_passes_neither_for_the_image_nor_for_the_truth(tmp_path):
+    for name in ("all", "own"):
+        with BagWriter(tmp_path / name, "mcap") as bag:
+            bag.image("/front/depth/preview", 1.0, picture(1), "rgb8")
+            bag.image("/front/depth/image", 1.0, depth(1.0), "32FC1")
+            if name == "all":
+                bag.image("/front/image", 1.0, picture(1), "rgb8")
+                bag.image("/sensor/depth/image", 1.0, depth(2.0), "32FC1")
+    chosen = Recording(tmp_path / "all").topics
+    assert (chosen.image, chosen.depth) == ("/front/image", "/sensor/depth/image")
+    # Who asks for it gets it.
+    asked = Recording(tmp_path / "all", Topics(depth="/front/depth/image")).topics
+    assert asked.depth == "/front/depth/image"
+    with pytest.raises(ValueError, match="no image topic besides what depth_estimation_node published"):
+        Recording(tmp_path / "own")
+
+
 @pytest.mark.parametrize(("missing", "sentence"), [("image", "no image topic"), ("depth", "no depth images, point")])
 def test_a_bag_without_images_or_truth_names_its_topics(tmp_path, missing, sentence):
     with BagWriter(tmp_path / "run", "mcap") as bag:

@@ -8,7 +8,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import cv2
@@ -82,17 +85,23 @@ def main() -> None:
 def run(arguments: argparse.Namespace, console: Console) -> None:
     """Start camera and node, record, and report."""
     import rclpy
+    from rclpy.signals import SignalHandlerOptions
 
     from depth_estimation_ros.demo import report
     from depth_estimation_ros.demo.picture import draw_picture
     from depth_estimation_ros.demo.recorder import Recorder
 
     output = _clean(arguments.output)
-    rclpy.init()
+    # rclpy's own handler would take the context away at Ctrl-C, before the processes are stopped.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     recorder = Recorder(output / "bag", scan=arguments.camera_height > 0)
-    processes: dict[str, subprocess.Popen] = {}
     try:
-        with open(output / "node.log", "wb") as node_log, open(output / "camera.log", "wb") as camera_log:
+        with (
+            closing(recorder),
+            _processes() as processes,
+            open(output / "node.log", "wb") as node_log,
+            open(output / "camera.log", "wb") as camera_log,
+        ):
             # Reliable, so that on a busy machine every frame is accounted for.
             parameters = {"model": arguments.model, "image_reliability": "reliable", "anchor": arguments.anchor}
             parameters |= _mount(arguments)
@@ -108,13 +117,9 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
             _spin(recorder, processes, output, until=_settled(recorder), limit=15.0, what="the node's last count")
             if stop(processes["node"]):
                 raise DemoError(f"the node failed: {_last_line(output / 'node.log')}")
-    finally:
-        for process in processes.values():
-            stop(process)
-        recorder.close()
         room = None if arguments.source else Room()
-        summary = report.summarise(recorder, room) if recorder.latencies else None
-        pictured = recorder.pictured
+        summary, pictured = report.summarise(recorder, room), recorder.pictured
+    finally:
         recorder.destroy_node()
         rclpy.shutdown()
     write_json(output / "summary.json", summary)
@@ -127,16 +132,33 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
     console.print("Written: " + ", ".join(str(output / name) for name in written))
 
 
+@contextmanager
+def _processes() -> Iterator[dict[str, subprocess.Popen]]:
+    """Give a place for processes, by name, that end with the ``with`` block."""
+    processes: dict[str, subprocess.Popen] = {}
+    try:
+        yield processes
+    finally:
+        for process in processes.values():
+            stop(process)
+
+
 def _clean(output: Path) -> Path:
     """Make the output folder, without what an earlier demo left in it."""
-    output.mkdir(parents=True, exist_ok=True)
-    for name in OURS:
-        path = output / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    return output
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        for name in OURS:
+            path = output / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            return output
+    except OSError as error:
+        raise DemoError(
+            f"nothing can be written to {output} ({error.strerror}): name another folder with --output"
+        ) from None
 
 
 def _mount(arguments: argparse.Namespace) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from depth_estimation_ros.sources.bag_messages import (
@@ -79,6 +80,7 @@ class _Choice:
         self._poses = reader.of_kind(*POSES)
         self._transforms = [topic for topic in reader.of_kind(*TRANSFORMS) if "static" not in topic]
         self._infos = reader.of_kind(INFO)
+        self._own = _outputs(reader.topics)
 
     def all(self, wanted: Topics) -> tuple[Topics, list[str]]:
         image = self._take("--image", wanted.image, self._colours) or self._image()
@@ -104,29 +106,39 @@ class _Choice:
         return topic
 
     def _image(self) -> str:
-        topics = _without_twins(self._colours)
+        topics = self._foreign(_without_twins(self._colours))
         coloured = [topic for topic in topics if not _is_grey(self._firsts[topic])]
         if len(topics) > 1 and len(coloured) == 1:
             self._notes.append(f"{coloured[0]} is the image; --image chooses among {', '.join(topics)}")
             topics = coloured
         if not topics:
-            raise ValueError(f"'{self._reader.path}' has no image topic; its topics are {self._reader.listing()}")
+            raise ValueError(
+                f"'{self._reader.path}' has no image topic{self._besides()}; its topics are {self._reader.listing()}"
+            )
         return self._only("--image", "images", topics)
 
     def _depth(self) -> str:
-        topics = _without_twins(self._depths) or self._clouds or self._scans or self._poses or self._transforms
+        kinds = (_without_twins(self._depths), self._clouds, self._scans, self._poses, self._transforms)
+        topics = next(filter(None, map(self._foreign, kinds)), [])
         named = [topic for topic in topics if "truth" in topic]
         topics = named if len(named) == 1 else topics
         if not topics:
             raise ValueError(
-                f"'{self._reader.path}' has no depth images, point clouds, laser scans or poses to compare with; its "
-                f"topics are {self._reader.listing()}"
+                f"'{self._reader.path}' has no depth images, point clouds, laser scans or poses to compare with"
+                f"{self._besides()}; its topics are {self._reader.listing()}"
             )
         depth = self._only("--depth", "topics with truth", topics)
-        others = _without_twins(self._depths) + self._clouds + self._scans
+        others = self._foreign(_without_twins(self._depths) + self._clouds + self._scans)
         if len(others) > 1:
             self._notes.append(f"{depth} is the truth; --depth chooses among {', '.join(others)}")
         return depth
+
+    def _foreign(self, topics: list[str]) -> list[str]:
+        """Leave out what this package's node has published: its own estimate must not pass for the truth."""
+        return [topic for topic in topics if topic not in self._own]
+
+    def _besides(self) -> str:
+        return " besides what depth_estimation_node published" if self._own else ""
 
     def _info(self, image: str, depth: str) -> str:
         if (beside := _beside(image)) in self._infos:
@@ -160,6 +172,12 @@ class _Choice:
                 f"'{self._reader.path}' has {len(topics)} {what}; choose one with {option}: {', '.join(topics)}"
             )
         return topics[0]
+
+
+def _outputs(topics: Iterable[str]) -> set[str]:
+    """Return the topics that are depth_estimation_node's, which is known by those that nobody else has."""
+    folders = {topic.rpartition("/")[0] for topic in topics if topic.endswith(("depth/preview", "depth/scale"))}
+    return {topic for topic in topics if topic.rpartition("/")[0] in folders}
 
 
 def _base(topic: str) -> str:
