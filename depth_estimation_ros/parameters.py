@@ -1,4 +1,4 @@
-"""The settings as ROS parameters, as a YAML file and as the table of the README."""
+"""The settings as ROS parameters, as a YAML file and as a table."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def to_yaml() -> str:
 
 
 def to_markdown() -> str:
-    """Return the table of the README."""
+    """Return the table of docs/parameters.md."""
     lines = ["| Parameter | Default | Allowed | Takes effect | |", "|---|---|---|---|---|"]
     for name, default in defaults().items():
         d = DECLARATIONS[name]

@@ -69,5 +69,5 @@ def test_ros_knows_type_range_choices_and_description_of_every_parameter():
         assert node.describe_parameter("autostart").read_only
 
 
-def test_the_readme_lists_the_parameters_as_declared():
-    assert to_markdown() in (REPOSITORY / "README.md").read_text()
+def test_the_documentation_lists_the_parameters_as_declared():
+    assert to_markdown() in (REPOSITORY / "docs" / "parameters.md").read_text()
