@@ -3,14 +3,13 @@
 import os
 import re
 
-import yaml
 from ament_index_python.packages import get_package_share_directory
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
-from launch_ros.parameter_descriptions import ParameterValue
 
+from depth_estimation_ros.launching import check_installed, typed
 from depth_estimation_ros.processes import transport_environment
 from depth_estimation_ros.settings import DECLARATIONS, defaults
 from launch import LaunchDescription
@@ -63,7 +62,12 @@ def _nodes(context):
     def is_true(name):
         return IfCondition(LaunchConfiguration(name)).evaluate(context)
 
-    given = {name: _typed(name, text) for name in DECLARATIONS if (text := value(name))}
+    # Whatever can fail is read before the first process is started: see depth_estimation_ros.launching.
+    given = {name: typed(name, text, default) for name, default in defaults().items() if (text := value(name))}
+    if not os.path.isfile(params_file := value("params_file")):
+        raise ValueError(f"params_file {params_file!r} not found: give the path of a YAML file of parameters")
+    if rviz := is_true("rviz"):
+        check_installed("rviz2")
     environment = transport_environment() if is_true("large_messages") else {}
     use_sim_time = {"use_sim_time": is_true("use_sim_time")}
     common = {
@@ -74,15 +78,15 @@ def _nodes(context):
         "additional_env": environment,
         "output": "screen",
     }
-    parameters = [value("params_file"), given, use_sim_time]
+    parameters = [params_file, given, use_sim_time]
     if cameras := value("cameras"):
-        parameters.append({"cameras": ParameterValue(cameras, value_type=str)})
+        parameters.append({"cameras": cameras})
         yield Node(executable="multi_camera_node", parameters=parameters, **common)
     else:
         yield LifecycleNode(
             executable="depth_estimation_node", name="depth_estimation", parameters=parameters, **common
         )
-    for camera in re.split(r"[\s,]+", cameras.strip()) if is_true("rviz") else ():
+    for camera in re.split(r"[\s,]+", cameras.strip()) if rviz else ():
         yield Node(
             package="rviz2",
             executable="rviz2",
@@ -92,16 +96,3 @@ def _nodes(context):
             remappings=[("image", value("image"))],
             additional_env=environment,
         )
-
-
-def _typed(name, text):
-    """Return an argument as the type that the parameter has."""
-    default = defaults()[name]
-    if isinstance(default, str):
-        return text
-    given = yaml.safe_load(text)
-    if isinstance(default, float) and type(given) is int:
-        return float(given)
-    if type(given) is not type(default):
-        raise ValueError(f"{name} takes a value such as {str(default).lower()}, not {text!r}")
-    return given

@@ -8,9 +8,12 @@ import yaml
 pytest.importorskip("launch_ros", reason="launch comes with a full ROS installation, not from PyPI")
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
-from launch.actions import IncludeLaunchDescription, OpaqueFunction
+from launch.actions import IncludeLaunchDescription
 from launch.launch_context import LaunchContext
 from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_file import prefix_of
+from launch_ros.actions import Node
+from launch_ros.utilities import evaluate_parameters
 
 from depth_estimation_ros.settings import DECLARATIONS
 
@@ -29,14 +32,31 @@ def described(name):
     return source.get_launch_description(LaunchContext())
 
 
-def nodes(**arguments):
-    """Return what depth_estimation.launch.py would start with these arguments."""
-    description, context = described("depth_estimation.launch.py"), LaunchContext()
-    for argument in description.get_launch_arguments():
-        default = "".join(part.perform(context) for part in argument.default_value)
-        context.launch_configurations[argument.name] = arguments.get(argument.name, default)
-    (function,) = (entity for entity in description.entities if isinstance(entity, OpaqueFunction))
-    return list(function.execute(context))
+@pytest.fixture(autouse=True)
+def _with_rviz(tmp_path, monkeypatch):
+    monkeypatch.setenv("AMENT_PREFIX_PATH", prefix_of(tmp_path / "with_rviz", "rviz2", "tf2_ros"))
+
+
+def nodes(name="depth_estimation.launch.py", /, started=None, **arguments):
+    """Return the processes that a launch file would start, in this order."""
+    started, context = [] if started is None else started, LaunchContext()
+
+    def visit(entity):
+        if isinstance(entity, Node):
+            started.append(entity)
+        else:
+            for inner in entity.visit(context) or ():
+                visit(inner)
+
+    source = PythonLaunchDescriptionSource(str(LAUNCH / name))
+    visit(IncludeLaunchDescription(source, launch_arguments=arguments.items()))
+    return started
+
+
+def parameters(node):
+    """Return the parameters of arguments that a node would be started with."""
+    given = evaluate_parameters(LaunchContext(), node._Node__parameters)
+    return {name: value for p in given if isinstance(p, dict) for name, value in p.items()}
 
 
 @pytest.mark.parametrize("path", sorted(LAUNCH.glob("*.launch.py")), ids=lambda path: path.name)
@@ -50,9 +70,82 @@ def test_every_parameter_of_the_node_is_an_argument():
     assert set(DECLARATIONS) <= set(names) and len(names) == len(set(names))
 
 
-def test_an_argument_that_is_not_of_its_parameters_type_is_one_sentence():
-    with pytest.raises(ValueError, match="threads takes a value such as 0, not 'many'"):
-        nodes(threads="many")
+DEMO = ("demo.launch.py", {"rviz": "false"})
+REPLAY = ("bag_replay.launch.py", {"rviz": "false", "source": "/bag"})
+
+
+@pytest.mark.parametrize(
+    ("name", "sound", "mistake", "sentence"),
+    [
+        ("depth_estimation.launch.py", {}, {"threads": "many"}, "threads takes a value such as 0, not 'many'"),
+        ("depth_estimation.launch.py", {}, {"params_file": "/no.yaml"}, "params_file '/no.yaml' not found: give the"),
+        ("depth_estimation.launch.py", {}, {"rviz": "maybe"}, "'maybe'"),
+        (*DEMO, {"max_depth": "abc"}, "max_depth takes a value such as 10.0, not 'abc'"),
+        (*DEMO, {"seed": "1.5"}, "seed takes a value such as 0, not '1.5'"),
+        (*DEMO, {"rate": "abc"}, "rate takes a value such as 30.0, not 'abc'"),
+        (*DEMO, {"rate": "["}, r"rate takes a value such as 30.0, not '\['"),
+        (*DEMO, {"camera_height": "abc"}, "camera_height takes a value such as 1.3, not 'abc'"),
+        (*DEMO, {"rviz": "maybe"}, "'maybe'"),
+        (*REPLAY, {"max_depth": "abc"}, "max_depth takes a value such as 10.0, not 'abc'"),
+        (*REPLAY, {"horizontal_fov": "wide"}, "horizontal_fov takes a value such as 0.0, not 'wide'"),
+        (*REPLAY, {"loop": "2"}, "loop takes a value such as true, not '2'"),
+        (*REPLAY, {"params_file": "/no.yaml"}, "params_file '/no.yaml' not found: give the path of a YAML file"),
+    ],
+)
+def test_a_mistake_is_one_sentence_before_anything_is_started(name, sound, mistake, sentence):
+    assert nodes(name, **sound)
+    started = []
+    with pytest.raises(ValueError, match=sentence):
+        nodes(name, started, **(sound | mistake))
+    assert not started
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [
+        ("depth_estimation.launch.py", "rviz2"),
+        ("demo.launch.py", "rviz2"),
+        ("demo.launch.py", "tf2_ros"),
+        ("bag_replay.launch.py", "rviz2"),
+    ],
+)
+def test_rviz_that_is_not_installed_is_said_before_anything_is_started(name, missing, tmp_path, monkeypatch):
+    arguments, started = {"rviz": "true", "source": "/bag"}, []
+    assert nodes(name, **arguments)
+    others = {"rviz2", "tf2_ros"} - {missing}
+    monkeypatch.setenv("AMENT_PREFIX_PATH", prefix_of(tmp_path / "without", *others))
+    with pytest.raises(ValueError, match=f"^{missing} is not installed: give rviz:=false, or install it"):
+        nodes(name, started, **arguments)
+    assert not started
+    assert nodes(name, **(arguments | {"rviz": "false"}))
+
+
+def test_arguments_reach_the_camera_in_its_parameters_types():
+    _, camera = nodes("demo.launch.py", rviz="false", rate="10", seed="3")
+    assert camera.node_executable == "synthetic_camera"
+    assert parameters(camera) == {"seed": 3, "rate": 10.0, "camera_height": 1.3, "camera_pitch": 0.16}
+    assert isinstance(parameters(camera)["rate"], float)
+
+
+def test_arguments_reach_the_source_in_its_parameters_types():
+    depth, source = nodes("bag_replay.launch.py", rviz="false", source="0", rate="5", loop="false", horizontal_fov="1")
+    assert source.node_executable == "image_source"
+    assert parameters(source) == {
+        "source": "0",
+        "rate": 5.0,
+        "loop": False,
+        "image_topic": "",
+        "camera_info_topic": "",
+        "horizontal_fov": 1.0,
+    }
+    assert "horizontal_fov" not in parameters(depth), "the source says it"
+
+
+def test_a_text_that_looks_like_another_type_stays_a_text():
+    (depth,) = nodes(model="yes", max_depth="7")
+    assert parameters(depth) == {"model": "yes", "max_depth": 7.0, "use_sim_time": False}
+    several, *_ = nodes(cameras="1")
+    assert parameters(several)["cameras"] == "1"
 
 
 @pytest.mark.parametrize("asked", (False, True))
@@ -69,9 +162,9 @@ def test_cameras_are_one_process_and_each_has_an_rviz():
 
 
 @pytest.mark.parametrize("name", ("demo.launch.py", "bag_replay.launch.py", "multi_camera.launch.py"))
-def test_the_others_start_the_node_through_the_first(name):
-    included = [e for e in described(name).entities if isinstance(e, IncludeLaunchDescription)]
-    assert len(included) == 1
+def test_the_others_start_the_node_and_take_its_arguments(name):
+    first, *_ = nodes(name, cameras="", source="/bag", rviz="false", min_depth="0.5")
+    assert first.node_executable == "depth_estimation_node" and parameters(first)["min_depth"] == 0.5
 
 
 def test_the_rviz_configuration_shows_what_the_node_publishes():

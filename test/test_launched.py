@@ -1,20 +1,23 @@
-"""The launch files run, where launch and the installed package are: topics, parameters, Ctrl-C, a mistake."""
+"""The launch files run, where launch and the installed package are: topics, parameters, Ctrl-C, mistakes, a failure."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 from contextlib import contextmanager
 
+import cv2
 import pytest
 from conftest import REPOSITORY
-from depth_client import DepthClient
-from ros_processes import output, ros_context, ros_environment, stop, wait_for
+from depth_client import DepthClient, picture
+from ros_processes import output, ros_context, ros_environment, wait_for
 from sensor_msgs.msg import Image
 
 pytest.importorskip("launch_ros", reason="launch comes with a full ROS installation, not from PyPI")
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from launch_file import prefix_of
 
 try:
     get_package_prefix("depth_estimation_ros")
@@ -25,10 +28,10 @@ except PackageNotFoundError:
 
 
 @contextmanager
-def launched(name, *arguments):
-    """Launch a file for the length of a ``with`` block."""
+def launched(name, *arguments, **variables):
+    """Launch a file for the length of a ``with`` block, in a process group of its own."""
     path = REPOSITORY / "launch" / name
-    environment = {**os.environ, **ros_environment()}
+    environment = {**os.environ, **ros_environment(), **variables}
     environment["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY / "test"), environment["PYTHONPATH"]])
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
@@ -37,12 +40,31 @@ def launched(name, *arguments):
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         process.log = log
         try:
             yield process
         finally:
-            stop(process)
+            if anybody_left(process):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def anybody_left(process):
+    """Tell whether the launch, or a process that it started, is alive."""
+    process.poll()
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def ctrl_c(process):
+    """Send what the terminal sends, to the launch and all that it started; return the exit code."""
+    os.killpg(process.pid, signal.SIGINT)
+    return process.wait(20)
 
 
 def test_several_cameras_give_depth_and_end_by_ctrl_c(tmp_path):
@@ -57,7 +79,7 @@ def test_several_cameras_give_depth_and_end_by_ctrl_c(tmp_path):
             assert camera.send_until_published().encoding == encoding
             assert not camera.set(min_depth=7.0).successful, "max_depth is 7 for all"
             assert camera.set(min_depth=6.9).successful
-        assert stop(process) == 0
+        assert ctrl_c(process) == 0 and not anybody_left(process)
         printed = output(process)
     assert "process has finished cleanly" in printed and "Traceback" not in printed
     assert printed.count("frames received = ") == 2
@@ -77,3 +99,64 @@ def test_several_cameras_need_names():
     with launched("multi_camera.launch.py") as process:
         assert process.wait(20) == 1
         assert "missing required argument 'cameras'" in output(process)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "sentence"),
+    [
+        ("depth_estimation.launch.py", ["rviz:=true"], "rviz2 is not installed: give rviz:=false, or install it"),
+        ("demo.launch.py", [], "rviz2 is not installed: give rviz:=false, or install it"),
+        ("demo.launch.py", ["rviz:=false", "max_depth:=abc"], "max_depth takes a value such as 10.0, not 'abc'"),
+        ("bag_replay.launch.py", ["rviz:=false", "source:=/bag", "rate:=abc"], "rate takes a value such as 0.0, not"),
+        (
+            "depth_estimation.launch.py",
+            ["params_file:=/nope.yaml"],
+            "params_file '/nope.yaml' not found: give the path",
+        ),
+    ],
+)
+def test_a_mistake_starts_nothing_and_leaves_nothing(name, arguments, sentence, tmp_path):
+    with launched(name, *arguments, AMENT_PREFIX_PATH=prefix_of(tmp_path / "without_rviz")) as process:
+        assert process.wait(20) == 1
+        assert not anybody_left(process)
+        printed = output(process)
+    assert printed.count(sentence) == 1 and "Traceback" not in printed and "process started" not in printed
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "sentence"),
+    [
+        ("bag_replay.launch.py", "source:=/nope", "image_source: source '/nope' does not exist"),
+        ("demo.launch.py", "rate:=1000", "synthetic_camera: parameter rate must be"),
+        ("demo.launch.py", "model:=/none", "model '/none' not found: give the path of an ONNX file"),
+    ],
+)
+def test_a_process_that_fails_ends_the_others(name, argument, sentence):
+    with launched(name, "rviz:=false", argument) as process:
+        assert process.wait(30) == 1
+        assert not anybody_left(process)
+        printed = output(process)
+    assert printed.count(sentence) == 1 and "Traceback" not in printed
+    assert printed.count("process started") == 2 and printed.count("process has finished cleanly") == 1
+
+
+def test_the_demo_takes_a_whole_number_as_rate_and_ends_by_ctrl_c():
+    with ros_context(name="launch_observer") as node, launched("demo.launch.py", "rviz:=false", "rate:=10") as process:
+        DepthClient(node, process).subscribe("depth/image")
+        wait_for(node, lambda: "10 images a second" in output(process), process=process)
+        assert ctrl_c(process) == 0 and not anybody_left(process)
+        printed = output(process)
+    assert printed.count("process has finished cleanly") == 2 and "Traceback" not in printed
+
+
+def test_a_source_that_is_through_leaves_the_node_running(tmp_path):
+    cv2.imwrite(str(tmp_path / "one.png"), picture())
+    arguments = ("rviz:=false", "loop:=false", "rate:=20", f"source:={tmp_path}", "horizontal_fov:=1")
+    with ros_context(name="launch_observer") as node, launched("bag_replay.launch.py", *arguments) as process:
+        depth = DepthClient(node, process)
+        depth.wait(lambda: "process has finished cleanly" in output(process))
+        assert depth.set(min_depth=0.5).successful
+        assert ctrl_c(process) == 0 and not anybody_left(process)
+        printed = output(process)
+    assert "published 1 images" in printed and "Caught exception" not in printed
+    assert printed.count("process has finished cleanly") == 2
