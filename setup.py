@@ -66,12 +66,12 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            f"depth_estimation_node = {package}.node:main",
-            f"multi_camera_node = {package}.multi_camera:main",
-            f"synthetic_camera = {package}.synthetic_camera:main",
-            f"image_source = {package}.image_source:main",
+            f"depth_estimation_node = {package}.entry:node",
+            f"multi_camera_node = {package}.entry:multi_camera",
+            f"synthetic_camera = {package}.entry:synthetic_camera",
+            f"image_source = {package}.entry:image_source",
             f"depth_estimation_demo = {package}.demo.__main__:main",
-            f"depth_estimation_bench = {package}.bench:main",
+            f"depth_estimation_bench = {package}.bench.pipeline:main",
             f"evaluate_bag = {package}.evaluate_bag:main",
             f"build_engine = {package}.build_engine:main",
             f"engines = {package}.engines:main",

@@ -125,8 +125,10 @@ class DepthEstimator:
 
     def preprocess(self, rgb: np.ndarray) -> np.ndarray:
         """Resample an image, uint8 [H, W, 3], to a batch of one of the network's input size, uint8 [1, h, w, 3]."""
+        if not isinstance(rgb, np.ndarray):  # None is what cv2.imread gives for a file that it cannot read
+            raise ValueError(f"rgb must be a uint8 array [height, width, 3], got {rgb!r:.40}")
         if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
-            raise ValueError(f"the image must be uint8 [height, width, 3], got {rgb.dtype} {list(rgb.shape)}")
+            raise ValueError(f"rgb must be a uint8 array [height, width, 3], got {rgb.dtype} {list(rgb.shape)}")
         # Averaging while shrinking, as in training: plain interpolation would alias.
         return shrink(rgb, self.model.info.input_width, self.model.info.input_height)[None]
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports, which take long enough for a Ctrl-C
+    from depth_estimation_ros import entry
+
+    entry.image_source()
+
 import itertools
 import math
-import sys
 import time
 
 from builtin_interfaces.msg import Time
@@ -141,8 +145,4 @@ class ImageSource(Node):
 
 def main(args=None) -> int:
     """Run the node."""
-    return run("image_source", ImageSource, args)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return run("image_source", ImageSource, args, "source:=my_bag")

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 
 import numpy as np
-import rclpy
 from builtin_interfaces.msg import Time
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.conversions import camera_to_info, depth_to_image, rgb_to_image
+from depth_estimation_ros.parameters import KINDS
+from depth_estimation_ros.runtime.program import run_program
 from depth_estimation_ros.runtime.start_errors import START_ERRORS, sentence
 
 
@@ -56,8 +56,7 @@ def declare(node: Node, name: str, default, description: str, span=None, choices
         value = node.declare_parameter(name, default, descriptor).value
     except Exception as error:  # rclpy has one exception a reason, all with a plain sentence
         limits = f", from {span[0]} to {span[1]}" if span else ""
-        kind = {int: "an integer", float: "a number with a decimal point", bool: "true or false"}
-        raise ValueError(f"parameter {name} must be {kind.get(type(default), 'text')}{limits} ({error})") from None
+        raise ValueError(f"parameter {name} must be {KINDS[type(default)]}{limits} ({error})") from None
     value = str(value) if textual else value
     if choices and value not in choices:
         raise ValueError(f"parameter {name} must be one of {', '.join(choices)}, got '{value}'")
@@ -132,25 +131,30 @@ class ImageStream:
 
 
 class Metronome:
-    """Waits for moments on the clock, answers the node's services meanwhile, and ends early when asked to."""
+    """
+    Waits for moments on the clock, and answers the node's services meanwhile.
 
-    def __init__(self, node: Node):
+    Parameters
+    ----------
+    node : rclpy.node.Node
+        Whose services these are.
+    stopping : threading.Event
+        Ends all waiting.
+    """
+
+    def __init__(self, node: Node, stopping: threading.Event):
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(node)
-        self.stopping = False
-
-    def stop(self, *_) -> None:
-        """Ask for the end; also serves as the handler of a signal."""
-        self.stopping = True
+        self._stopping = stopping
 
     def wait_until(self, moment: float) -> bool:
         """Wait until ``time.monotonic()`` is ``moment``; False if the end was asked for."""
-        while not self.stopping:
+        while not self._stopping.is_set():
             left = moment - time.monotonic()
             self._executor.spin_once(timeout_sec=max(0.0, min(left, 0.1)))
             if left <= 0:
                 break
-        return not self.stopping
+        return not self._stopping.is_set()
 
     def ticks(self, rate: float) -> Iterable[None]:
         """Yield ``rate`` times a second until the end; a late tick delays the next, none are made up for."""
@@ -160,38 +164,34 @@ class Metronome:
             moment = max(moment + 1.0 / rate, time.monotonic())
 
 
-def run(name: str, make_node: Callable[[], Node], args: list[str] | None) -> int:
+def run(name: str, make_node: Callable[[], Node], args: list[str] | None, example: str) -> int:
     """
     Make a node and let its ``work(metronome)`` publish until it has no more, or SIGINT or SIGTERM.
+
+    Parameters
+    ----------
+    name, args, example
+        As of `run_program`.
+    make_node : callable
+        Makes the node.
 
     Returns
     -------
     int
         Exit code: 0, or 1 after a mistake of the user's, which is named in one line on stderr.
     """
-    # Signals set a flag here instead of tearing the context down under a publisher.
-    try:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    except START_ERRORS as error:
-        print(f"{name}: {sentence(error)}", file=sys.stderr)
-        return 1
-    node = None
-    try:
-        node = make_node()
-        metronome = Metronome(node)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, metronome.stop)
-        node.work(metronome)
-        return 0
-    except START_ERRORS as error:
-        print(f"{name}: {sentence(error)}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 0
-    finally:
-        # Already on its way out: a signal now would only spoil the exit code.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        if node is not None:
-            node.destroy_node()
-        rclpy.shutdown()
+
+    def work(stopping: threading.Event) -> int:
+        node = None
+        try:
+            node = make_node()
+            node.work(Metronome(node, stopping))
+            return 0
+        except START_ERRORS as error:
+            print(f"{name}: {sentence(error)}", file=sys.stderr)
+            return 1
+        finally:
+            if node is not None:
+                node.destroy_node()
+
+    return run_program(name, work, args, example)

@@ -137,8 +137,12 @@ def load_model(name: str | Path) -> Model:
 
 def _check(content: bytes) -> tuple[ModelInfo, tuple[str, ...]]:
     """Return the metadata of a model that keeps the contract, and the names of its outputs."""
-    import onnxruntime
-
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ModelError(
+            f"models are read with the package onnxruntime ({error}); install it: pip install onnxruntime"
+        ) from None
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     # Nothing runs here: weights need not be laid out for speed.

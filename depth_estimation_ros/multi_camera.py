@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports, which take long enough for a Ctrl-C
+    from depth_estimation_ros import entry
+
+    entry.multi_camera()
+
 import re
-import sys
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -81,7 +85,7 @@ def main(args: list[str] | None = None) -> int:
     int
         Exit code: 0 after a signal, 1 if a camera's node could not start, or came to an end by a fault.
     """
-    return run_program("multi_camera_node", _run, args)
+    return run_program("multi_camera_node", _run, args, "cameras:='front rear'")
 
 
 def _run(stopping: threading.Event) -> int:
@@ -125,7 +129,3 @@ def _run_camera(
     except Exception:
         host.get_logger().error(f"{namespace} has ended, the other cameras go on: {traceback.format_exc()}")
         return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

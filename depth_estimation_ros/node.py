@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+if __name__ == "__main__":  # before the imports, which take long enough for a Ctrl-C
+    from depth_estimation_ros import entry
+
+    entry.node()
+
 import threading
 import time
 from collections.abc import Callable
@@ -285,7 +289,7 @@ def main(args: list[str] | None = None) -> int:
     int
         Exit code: 0 after a signal, 1 if the node could not start.
     """
-    return run_program("depth_estimation_node", run_node, args)
+    return run_program("depth_estimation_node", run_node, args, "max_depth:=5.0")
 
 
 def run_node(stopping: threading.Event, started: Callable[[], None] = lambda: None, **kwargs) -> int:
@@ -327,7 +331,3 @@ def run_node(stopping: threading.Event, started: Callable[[], None] = lambda: No
         node.finish()
         executor.remove_node(node)
         node.destroy_node()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -13,6 +13,9 @@ from depth_estimation_ros.settings import DECLARATIONS, Effect, Settings, defaul
 if TYPE_CHECKING:
     from rclpy.node import Node
 
+KINDS = {int: "an integer", float: "a number with a decimal point", bool: "true or false", str: "text"}
+"""What a parameter takes, by the type of its default."""
+
 
 def declare(node: Node) -> Settings:
     """
@@ -35,9 +38,8 @@ def declare(node: Node) -> Settings:
         try:
             values[name] = node.declare_parameter(name, default, _descriptor(name)).value
         except InvalidParameterTypeException:
-            raise ValueError(
-                f"parameter {name} has a value of the wrong type; its default is {json.dumps(default)}"
-            ) from None
+            kind = KINDS[type(default)]
+            raise ValueError(f"parameter {name} must be {kind}, such as its default {json.dumps(default)}") from None
         except InvalidParameterValueException:
             raise ValueError(f"parameter {name} must be in the range {DECLARATIONS[name].allowed}") from None
     _name_unknown(node)

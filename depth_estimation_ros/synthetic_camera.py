@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports, which take long enough for a Ctrl-C
+    from depth_estimation_ros import entry
+
+    entry.synthetic_camera()
+
 import math
-import sys
 import time
 
-import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped
@@ -73,7 +76,6 @@ class SyntheticCamera(Node):
 
     def work(self, metronome: Metronome) -> None:
         """Publish until the end is asked for."""
-        cv2.setNumThreads(1)  # one core draws 30 images a second; the others are for who looks at them
         start = time.monotonic()
         for _ in metronome.ticks(self._rate):
             # The stamp is the moment of the picture; rendering it takes the place of exposure and transfer.
@@ -102,8 +104,4 @@ class SyntheticCamera(Node):
 
 def main(args=None) -> int:
     """Run the node."""
-    return run("synthetic_camera", SyntheticCamera, args)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return run("synthetic_camera", SyntheticCamera, args, "rate:=10.0")

@@ -50,6 +50,7 @@ HUMBLE = {
     "rclpy.signals": {"SignalHandlerOptions"},
     "rclpy.subscription": {"Subscription"},
     "rclpy.time": {"Time"},
+    "rclpy.utilities": {"get_rmw_implementation_identifier", "remove_ros_args"},
     "rclpy.validate_namespace": {"validate_namespace"},
 }
 

@@ -71,8 +71,11 @@ def test_real_rooms_come_out_in_metres(estimator, rgbd_data):
 
 def test_an_image_that_is_none_is_refused(estimator):
     for bad in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)):
-        with pytest.raises(ValueError, match="must be uint8"):
+        with pytest.raises(ValueError, match="rgb must be a uint8 array"):
             estimator.estimate(bad)
+    unreadable = cv2.imread("/nowhere/typo.png")
+    with pytest.raises(ValueError, match=r"rgb must be a uint8 array \[height, width, 3\], got None"):
+        estimator.estimate(unreadable, CAMERA)
 
 
 def test_intrinsics_of_another_size_are_refused(estimator, noise):

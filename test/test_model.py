@@ -1,4 +1,6 @@
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -138,3 +140,18 @@ def test_garbage_is_not_a_model(tmp_path):
     path.write_bytes(np.random.default_rng(0).bytes(4096))
     with pytest.raises(ModelError, match="not a complete ONNX file"):
         load_model(path)
+
+
+def test_without_onnxruntime_one_sentence_says_what_to_install():
+    script = """
+import sys
+sys.modules["onnxruntime"] = None
+from depth_estimation_ros.model import ModelError, load_model
+try:
+    load_model("default")
+except ModelError as error:
+    print(error)
+"""
+    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    (line,) = printed.splitlines()
+    assert "models are read with the package onnxruntime" in line and line.endswith("pip install onnxruntime")

@@ -195,7 +195,7 @@ def test_a_model_that_cannot_be_used_ends_the_node_with_one_clear_error(start, t
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"max_depth": 8}, "parameter max_depth has a value of the wrong type; its default is 10.0"),
+        ({"max_depth": 8}, "parameter max_depth must be a number with a decimal point, such as its default 10.0"),
         ({"threads": 1000}, "parameter threads must be in the range 0 to 256"),
         ({"backend": "abacus"}, "backend must be one of auto, cpu"),
         ({"min_depth": 20.0}, "min_depth must be less than max_depth, got 20 and 10"),

@@ -7,7 +7,7 @@ import pytest
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from painted_depth import CAMERA, painted_node, painting
-from ros_processes import output
+from ros_processes import output, stop
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Header
 
@@ -113,3 +113,14 @@ def test_simulated_time_is_what_diagnostics_and_latency_go_by_also_when_it_jumps
         client.wait(lambda: "nothing received on /simulated/image" in client.figures.get("message", ""))
         follows(300.0)
         client.wait(lambda: client.figures["level"] == DiagnosticStatus.OK)
+
+
+def test_simulated_time_that_nobody_publishes_is_said_and_no_latency_is_made_of_it(tmp_path):
+    with painted_node(tmp_path, "/timeless", use_sim_time=True) as client:
+        camera = Camera(client)
+        sentence = "the node's time stands still: nobody publishes /clock"
+        client.wait(lambda: camera.published(1000.0) and sentence in client.figures["message"])
+        assert stop(client.process) == 0
+        printed = output(client.process)
+        assert "inference p50" in printed and "latency p50" not in printed
+        assert "s after the node's time" not in printed

@@ -1,8 +1,10 @@
+import re
 import subprocess
 import sys
 
 import pytest
 import yaml
+from rclpy.parameter import Parameter
 from ros_processes import REPOSITORY, ros_context
 
 from depth_estimation_ros.parameters import declare, to_markdown
@@ -71,3 +73,19 @@ def test_ros_knows_type_range_choices_and_description_of_every_parameter():
 
 def test_the_documentation_lists_the_parameters_as_declared():
     assert to_markdown() in (REPOSITORY / "docs" / "parameters.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "sentence"),
+    [
+        ("max_depth", 3, "parameter max_depth must be a number with a decimal point, such as its default 10.0"),
+        ("threads", 1.5, "parameter threads must be an integer, such as its default 0"),
+        ("autostart", "yes", "parameter autostart must be true or false, such as its default true"),
+        ("model", 3, 'parameter model must be text, such as its default "default"'),
+    ],
+)
+def test_a_value_of_another_type_is_refused_with_the_type_that_is_wanted(name, given, sentence):
+    with ros_context() as node:
+        node._parameter_overrides[name] = Parameter(name, value=given)
+        with pytest.raises(ValueError, match=re.escape(sentence)):
+            declare(node)

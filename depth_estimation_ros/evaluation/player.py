@@ -109,7 +109,7 @@ def _camera_info(message, header: Header) -> CameraInfo:
 
 def main(args=None) -> int:
     """Run the node."""
-    return run("player", Player, args)
+    return run("player", Player, args, "bag:=my_bag")
 
 
 if __name__ == "__main__":

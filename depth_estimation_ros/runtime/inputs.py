@@ -102,15 +102,22 @@ class Inputs:
         watches += [self._info_watch] if settings.horizontal_fov == 0.0 else []
         watches += [self._reference_watch] if self._reference_watch else []
         found = [sentence for watch in watches if (sentence := watch.check(settings.input_timeout))]
-        if abs(self._age) > LARGEST_AGE:
-            order = "before" if self._age > 0 else "after"
-            sentence = (
-                f"images are stamped {abs(self._age):.0f} s {order} the node's time: set use_sim_time and play the bag "
-                "with --clock, or synchronise the clocks"
-            )
+        if sentence := self._wrong_time():
             self._node.get_logger().warning(sentence, throttle_duration_sec=REPEAT_SECONDS)
             found.append(sentence)
         return found
+
+    def _wrong_time(self) -> str:
+        """Say in one sentence that the images are not of the node's time; nothing where they are."""
+        if self._newest and not self._node.get_clock().now().nanoseconds:  # only simulated time is ever 0
+            cause = "/clock sends no time" if self._node.count_publishers("/clock") else "nobody publishes /clock"
+            return f"the node's time stands still: {cause}; play the bag with --clock, or set use_sim_time to false"
+        if abs(self._age) <= LARGEST_AGE:
+            return ""
+        return (
+            f"images are stamped {abs(self._age):.0f} s {'before' if self._age > 0 else 'after'} the node's time: "
+            "set use_sim_time and play the bag with --clock, or synchronise the clocks"
+        )
 
     def prepare(self, wanted: set[str]) -> None:
         """Begin to listen to TF if what is wanted of an image needs it; in the thread of the node's executor."""
@@ -187,7 +194,8 @@ class Inputs:
         if moment == 0:
             logger.warning("images have no stamps: transforms and references are taken as of now", once=True)
             return True
-        self._age = 1e-9 * (self._node.get_clock().now().nanoseconds - moment)
+        if now := self._node.get_clock().now().nanoseconds:
+            self._age = 1e-9 * (now - moment)
         back, self._newest = 1e-9 * (self._newest - moment), max(moment, self._newest)
         if back <= 0.0:
             return True

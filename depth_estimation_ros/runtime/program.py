@@ -1,4 +1,4 @@
-"""What every program with depth nodes does: begin with ROS, end at a signal, and end indeed."""
+"""What every program with ROS nodes does: begin with ROS, end at a signal, and end indeed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,24 @@ from collections.abc import Callable
 import cv2
 import rclpy
 from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import get_rmw_implementation_identifier, remove_ros_args
 
 from depth_estimation_ros.runtime.session import engine_is_busy
 from depth_estimation_ros.runtime.start_errors import START_ERRORS, sentence
 
+SHARED_MEMORY = 100_000_000
+"""Bytes of free shared memory below which it is worth a warning: a process takes 67 MB (``config/fastdds.xml``)."""
 
-def run_program(name: str, run: Callable[[threading.Event], int], args: list[str] | None) -> int:
+_USAGE = """\
+usage: {name} [--ros-args [-p PARAMETER:=VALUE] ... [-r NAME:=NEW_NAME] ... [--params-file FILE]]
+
+for example: {name} --ros-args -p {example}
+
+While it runs, `ros2 node info` lists its topics, `ros2 param list` its parameters, and `ros2 param describe` says what
+these mean. The README explains both."""
+
+
+def run_program(name: str, run: Callable[[threading.Event], int], args: list[str] | None, example: str) -> int:
     """
     Run nodes until SIGINT or SIGTERM.
 
@@ -28,11 +40,13 @@ def run_program(name: str, run: Callable[[threading.Event], int], args: list[str
         Runs the nodes until its argument is set, which a signal does, and returns the exit code.
     args : list of str, optional
         The command line; that of the process if None.
+    example : str
+        A parameter with a value, for the user who gives arguments that are not ROS's.
 
     Returns
     -------
     int
-        Exit code: that of `run`, or 1 if ROS could not start.
+        Exit code: that of `run`, 0 where only help was asked for, or 1 if ROS could not start.
     """
     # OpenCV's pool costs more than it gives here: a third of all that the node does besides inference.
     cv2.setNumThreads(1)
@@ -41,6 +55,15 @@ def run_program(name: str, run: Callable[[threading.Event], int], args: list[str
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     try:
+        others = remove_ros_args(sys.argv[1:] if args is None else args)
+        if {"-h", "--help"} & set(others):
+            print(_USAGE.format(name=name, example=example))
+            return 0
+        if others:
+            given = " ".join(others)
+            raise ValueError(f"this program takes ROS arguments only, not '{given}'; e.g. --ros-args -p {example}")
+        if "fastrtps" in get_rmw_implementation_identifier() and (warning := scarce_shared_memory()):
+            print(f"{name}: {warning}", file=sys.stderr)
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except START_ERRORS as error:
         print(f"{name}: {sentence(error)}", file=sys.stderr)
@@ -58,3 +81,34 @@ def run_program(name: str, run: Callable[[threading.Event], int], args: list[str
         sys.stderr.flush()
         os._exit(code)
     return code
+
+
+def scarce_shared_memory(folder: str = "/dev/shm", needed: int = SHARED_MEMORY) -> str:
+    """
+    Say in one sentence that shared memory is about to run out, and what to do.
+
+    Fast DDS sends images through it. A process that writes to a page which is not there any more dies of SIGBUS.
+
+    Parameters
+    ----------
+    folder : str
+        Where it is.
+    needed : int
+        Bytes that suffice.
+
+    Returns
+    -------
+    str
+        Empty while it suffices, and where there is no such folder.
+    """
+    if not os.path.isdir(folder):
+        return ""
+    at = os.statvfs(folder)
+    free, size = (at.f_frsize * blocks // 1_000_000 for blocks in (at.f_bavail, at.f_blocks))
+    if at.f_frsize * at.f_bavail >= needed:
+        return ""
+    return (
+        f"warning: only {free} of {size} MB of shared memory ({folder}) are free, so images may be lost, or the program"
+        " killed (SIGBUS): start a container with docker run --shm-size=512m, or remove the files "
+        f"{folder}/fastrtps_* of processes that have died"
+    )

@@ -147,8 +147,9 @@ class Stream:
             self._complain(*trouble, bool(sent))
 
     def _count(self, image: Image | CompressedImage, elapsed: dict[str, float]) -> None:
-        if moment := nanoseconds(image.header.stamp):
-            elapsed = {**elapsed, "latency": 1e-6 * (self._node.get_clock().now().nanoseconds - moment)}
+        now, moment = self._node.get_clock().now().nanoseconds, nanoseconds(image.header.stamp)
+        if now and moment:  # simulated time is 0 until somebody publishes it
+            elapsed = {**elapsed, "latency": 1e-6 * (now - moment)}
         self._node.statistics.published(elapsed)
         if self._latency.get_subscription_count():
             message = Float32MultiArray(data=[elapsed.get(stage, 0.0) for stage in STAGES])
