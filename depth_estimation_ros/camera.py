@@ -42,14 +42,15 @@ class PinholeCamera:
         """Refuse intrinsics that no camera can have."""
         if self.width <= 0 or self.height <= 0:
             raise ValueError(f"camera size must be positive, got {self.width}x{self.height}")
+        if 0 < self.fx < math.inf and 0 < self.fy < math.inf and math.isfinite(self.cx) and math.isfinite(self.cy):
+            return  # several cameras are made for every frame
         values = {"fx": self.fx, "fy": self.fy, "cx": self.cx, "cy": self.cy}
         bad = [f"{name}={value}" for name, value in values.items() if not math.isfinite(value)]
         bad += [f"{name}={values[name]}" for name in ("fx", "fy") if values[name] <= 0]
-        if bad:
-            raise ValueError(
-                f"camera intrinsics must be finite with positive focal lengths, got {', '.join(bad)}; "
-                "is the camera calibrated?"
-            )
+        raise ValueError(
+            f"camera intrinsics must be finite with positive focal lengths, got {', '.join(bad)}; "
+            "is the camera calibrated?"
+        )
 
     @classmethod
     def from_fov(cls, width: int, height: int, horizontal_fov: float) -> PinholeCamera:
@@ -90,6 +91,8 @@ class PinholeCamera:
         Focal lengths scale with the size; the principal point keeps its place between pixel
         *edges* (``c' = (c + 0.5) s - 0.5``), which is what ``cv2.resize`` does to the pixels.
         """
+        if (width, height) == (self.width, self.height):
+            return self
         sx, sy = width / self.width, height / self.height
         return PinholeCamera(
             width, height, self.fx * sx, self.fy * sy, (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5
@@ -101,6 +104,8 @@ class PinholeCamera:
 
     def strided(self, step: int) -> PinholeCamera:
         """Return the camera of ``image[::step, ::step]``, which has every `step`-th pixel of every `step`-th row."""
+        if step == 1:
+            return self
         width, height = -(-self.width // step), -(-self.height // step)
         return PinholeCamera(width, height, self.fx / step, self.fy / step, self.cx / step, self.cy / step)
 

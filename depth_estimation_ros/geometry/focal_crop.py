@@ -10,6 +10,7 @@ gets no depth. ``python -m training.focal`` measures both.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -71,7 +72,7 @@ class Window:
                 f"the image is {image.shape[1]}x{image.shape[0]}, its camera {self.camera.width}x{self.camera.height}: "
                 "use the intrinsics of this image size"
             )
-        rows, columns, (top, bottom, left, right) = self._overlap()
+        rows, columns, (top, bottom, left, right) = self._overlap
         inside = image[rows, columns]
         if not (top or bottom or left or right):
             return inside
@@ -91,7 +92,7 @@ class Window:
         numpy.ndarray
             float32 [camera.height, camera.width], interpolated; NaN outside the window.
         """
-        rows, columns, (top, bottom, left, right) = self._overlap()
+        rows, columns, (top, bottom, left, right) = self._overlap
         whole = np.full((self.camera.height, self.camera.width), np.nan, np.float32)
         resized = cv2.resize(depth, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
         whole[rows, columns] = resized[top : self.height - bottom, left : self.width - right]
@@ -111,7 +112,7 @@ class Window:
         numpy.ndarray
             float32 [h, w]; the same array if the window lies inside the image.
         """
-        _, _, (top, bottom, left, right) = self._overlap()
+        _, _, (top, bottom, left, right) = self._overlap
         if not (top or bottom or left or right):
             return depth
         height, width = depth.shape
@@ -120,6 +121,7 @@ class Window:
         shown = ((v >= top) & (v <= self.height - bottom))[:, None] & ((u >= left) & (u <= self.width - right))
         return np.where(shown, depth, np.float32(np.nan))
 
+    @cached_property
     def _overlap(self) -> tuple[slice, slice, tuple[int, int, int, int]]:
         """Rows and columns of the image inside the window, and how far it reaches over top, bottom, left, right."""
         c = self.camera

@@ -127,7 +127,7 @@ class NetworkView:
         """
         return self._masked(turned(self.window.paste(turned(depth, self._turn)), -self._turn), self.whole)
 
-    @property
+    @cached_property
     def is_whole(self) -> bool:
         """Whether the network sees all of a rectified image, so that enlarging depth is resampling it."""
         return self._lens is None and self.window.view == self.window.camera
