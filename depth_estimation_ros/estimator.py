@@ -16,6 +16,7 @@ from depth_estimation_ros.resample import shrink
 
 # The positive numbers of float32.
 _TINY, _HUGE = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+_NAN = np.float32(np.nan)
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,8 @@ class DepthMap:
         """Return the same view, invalid where depth is not between two depths in metres."""
         with np.errstate(invalid="ignore"):
             valid = (self.depth >= near) & (self.depth <= far)
-        depth, deviation = (
-            a if a is None else np.where(valid, a, np.float32(np.nan)) for a in (self.depth, self.deviation)
-        )
-        return DepthMap(depth, self.camera, deviation)
+        deviation = None if self.deviation is None else np.where(valid, self.deviation, _NAN)
+        return DepthMap(np.where(valid, self.depth, _NAN), self.camera, deviation)
 
     def resized(self, width: int, height: int) -> DepthMap:
         """Return the same view at another size, interpolated; invalid pixels stay invalid."""
@@ -171,8 +170,8 @@ class DepthEstimator:
             depth = depth * ratio
             camera = camera.resized(width, height)
         valid = (depth >= _TINY) & (depth <= _HUGE)
-        depth = np.where(valid, depth, np.float32(np.nan))
+        depth = np.where(valid, depth, _NAN)
         if log_variance is None:
             return DepthMap(depth, camera)
-        deviation = np.where(valid, ratio * np.exp(0.5 * log_variance[0, 0]), np.float32(np.nan))
+        deviation = np.where(valid, ratio * np.exp(0.5 * log_variance[0, 0]), _NAN)
         return DepthMap(depth, camera, deviation)

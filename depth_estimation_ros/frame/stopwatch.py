@@ -51,10 +51,8 @@ class Stopwatch:
     def __exit__(self, *_) -> None:
         """Stop the clock."""
         stage, started = self._open.pop()
-        spent = 1e3 * (time.perf_counter() - started)
-        self._add(stage, spent)
+        spent, elapsed = 1e3 * (time.perf_counter() - started), self.elapsed
+        elapsed[stage] = elapsed.get(stage, 0.0) + spent
         if self._open:
-            self._add(self._open[-1][0], -spent)
-
-    def _add(self, stage: str, milliseconds: float) -> None:
-        self.elapsed[stage] = self.elapsed.get(stage, 0.0) + milliseconds
+            around = self._open[-1][0]
+            elapsed[around] = elapsed.get(around, 0.0) - spent

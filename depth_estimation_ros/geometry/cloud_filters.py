@@ -92,7 +92,7 @@ class DepthFilter:
         Returns
         -------
         numpy.ndarray
-            float32 [h, w], a new one; NaN where removed.
+            float32 [h, w], NaN where removed; the same array where the filter has nothing to remove.
 
         Raises
         ------
@@ -102,11 +102,14 @@ class DepthFilter:
         for name, array in (("depth", depth), ("deviation", deviation)):
             if array is not None and array.shape != self._size:
                 raise ValueError(f"{name} is {array.shape[::-1]}, the filter was made for {self._size[::-1]} pixels")
+        limited = deviation is not None and self._max_deviation < math.inf
+        if self._interval is None and self._step is None and not limited:
+            return depth
         removed = np.zeros(depth.shape, bool)
         if self._interval is not None:
             near, far = self._interval
             removed |= (depth < near) | (depth > far)
-        if deviation is not None and self._max_deviation < math.inf:
+        if limited:
             removed |= ~(deviation <= np.float32(self._max_deviation) * depth)
         if self._step is not None:
             _mark_ramps(depth, self._step[0], removed)
