@@ -125,7 +125,7 @@ def _run_camera(
     # A rule of its own, as one for the whole process would give all nodes one namespace.
     rules = ["--ros-args", "-r", f"__ns:={namespace}"]
     try:
-        return run_node(stopping, started.set, load=load, namespace=namespace, cli_args=rules)
+        return run_node(stopping, started.set, load=load, others=("cameras",), namespace=namespace, cli_args=rules)
     except Exception:
         host.get_logger().error(f"{namespace} has ended, the other cameras go on: {traceback.format_exc()}")
         return 1

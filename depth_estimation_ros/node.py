@@ -93,6 +93,8 @@ class DepthEstimationNode(LifecycleNode):
         Set from outside when the program is to end; long waits look at it.
     load : callable
         Makes the estimator (`session.Load`).
+    others : tuple of str
+        Parameters of other nodes of the process.
     **kwargs
         Passed on to rclpy's node.
 
@@ -102,9 +104,9 @@ class DepthEstimationNode(LifecycleNode):
         If a parameter it is started with is not allowed.
     """
 
-    def __init__(self, stopping: threading.Event, load: Load = load_estimator, **kwargs):
+    def __init__(self, stopping: threading.Event, load: Load = load_estimator, others: tuple[str, ...] = (), **kwargs):
         super().__init__("depth_estimation", **kwargs)
-        self.settings = declare(self)
+        self.settings = declare(self, others)
         self.statistics = Statistics()
         self._stopping, self._load_estimator = stopping, load
         self._reports, self._meanwhile = Pace(), self._report_each_second

@@ -17,9 +17,16 @@ KINDS = {int: "an integer", float: "a number with a decimal point", bool: "true 
 """What a parameter takes, by the type of its default."""
 
 
-def declare(node: Node) -> Settings:
+def declare(node: Node, others: tuple[str, ...] = ()) -> Settings:
     """
     Declare the parameters on a node.
+
+    Parameters
+    ----------
+    node : rclpy.node.Node
+        Owner.
+    others : tuple of str
+        Parameters of other nodes of the process, which are given to all of them.
 
     Returns
     -------
@@ -42,15 +49,14 @@ def declare(node: Node) -> Settings:
             raise ValueError(f"parameter {name} must be {kind}, such as its default {json.dumps(default)}") from None
         except InvalidParameterValueException:
             raise ValueError(f"parameter {name} must be in the range {DECLARATIONS[name].allowed}") from None
-    _name_unknown(node)
+    _name_unknown(node, others)
     return Settings(**values)
 
 
-def _name_unknown(node: Node) -> None:
+def _name_unknown(node: Node, others: tuple[str, ...]) -> None:
     """Warn of parameters that the node was given and does not have, such as misspelt ones: ROS passes over them."""
     for name in node._parameter_overrides:
-        # What the command line gives, multi_camera's nodes are all given.
-        if not (node.has_parameter(name) or name == "cameras" or name.startswith("qos_overrides.")):
+        if not (node.has_parameter(name) or name in others or name.startswith("qos_overrides.")):
             close = difflib.get_close_matches(name, DECLARATIONS, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             node.get_logger().warning(f"{name} is no parameter of this node and does nothing{hint}")
