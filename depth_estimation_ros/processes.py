@@ -117,3 +117,9 @@ def stop(process: subprocess.Popen, timeout: float = 10.0) -> int:
     except subprocess.TimeoutExpired:
         process.kill()
         return process.wait()
+
+
+def last_line(log: Path) -> str:
+    """Return the last thing that a process has written to its log, without ROS's prefix of level, time and name."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1].rsplit("]: ", 1)[-1] if lines else f"it printed nothing to {log}"

@@ -24,7 +24,7 @@ from depth_estimation_ros.bench.usage import Usage
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.files import write_json
 from depth_estimation_ros.model import METADATA_KEY, Model, load_model
-from depth_estimation_ros.processes import keep_to_this_machine, start_node, stop
+from depth_estimation_ros.processes import keep_to_this_machine, last_line, start_node, stop
 
 OUTPUTS = ("depth/image", "depth/points", "depth/scan")
 _IMAGES = 4  # distinct ones in turn
@@ -220,7 +220,7 @@ class _Bench:
             self._node.create_subscription(OUTPUT_TYPES[topic], topic, callback, 5, raw=True)
         self._run(time.monotonic() + _START_S, lambda: self._frames > 0)
         if not self._frames:
-            raise ValueError(f"the node published no depth: {self._said()}")
+            raise ValueError(f"the node published no depth: {last_line(self._log)}")
 
     def cores(self, seconds: float) -> tuple[float, int]:
         """Return the node's processor time a second, and how many depth images came."""
@@ -240,7 +240,7 @@ class _Bench:
         start = time.monotonic()
         while (now := time.monotonic()) < until and not condition():
             if self._process.poll() is not None:
-                raise ValueError(f"the node ended: {self._said()}")
+                raise ValueError(f"the node ended: {last_line(self._log)}")
             if now >= self._next:
                 self._next = max(self._next + self._interval, now)
                 self._publish()
@@ -260,10 +260,6 @@ class _Bench:
         for status in message.status:
             if "depth_estimation" in status.name:
                 self._figures = {pair.key: pair.value for pair in status.values}
-
-    def _said(self) -> str:
-        lines = self._log.read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it printed nothing"
 
 
 def _table(result: dict) -> Table:

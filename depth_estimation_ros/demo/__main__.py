@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from depth_estimation_ros.files import write_json
-from depth_estimation_ros.processes import keep_to_this_machine, start_node, stop
+from depth_estimation_ros.processes import keep_to_this_machine, last_line, start_node, stop
 from depth_estimation_ros.synthetic import Room
 
 ROOM_CAMERA_HEIGHT = 1.3
@@ -113,10 +113,10 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
             _spin(recorder, processes, output, until=lambda: image.count, limit=30.0, what="the first depth image")
             _record(recorder, processes, arguments.duration, console)
             if stop(processes["camera"]):
-                raise DemoError(f"the camera failed: {_last_line(output / 'camera.log')}")
+                raise DemoError(f"the camera failed: {last_line(output / 'camera.log')}")
             _spin(recorder, processes, output, until=_settled(recorder), limit=15.0, what="the node's last count")
             if stop(processes["node"]):
-                raise DemoError(f"the node failed: {_last_line(output / 'node.log')}")
+                raise DemoError(f"the node failed: {last_line(output / 'node.log')}")
         room = None if arguments.source else Room()
         summary, pictured = report.summarise(recorder, room), recorder.pictured
     finally:
@@ -203,7 +203,7 @@ def _spin(recorder, processes: dict, output: Path, until, limit: float, what: st
     while not until():
         for name, process in processes.items():
             if process.poll():
-                raise DemoError(f"the {name} failed: {_last_line(output / f'{name}.log')}")
+                raise DemoError(f"the {name} failed: {last_line(output / f'{name}.log')}")
         if time.monotonic() > deadline:
             raise DemoError(f"waited {limit:.0f} s for {what}; see node.log and camera.log in {output}")
         rclpy.spin_once(recorder, timeout_sec=0.1)
@@ -220,12 +220,6 @@ def _settled(recorder):
         return counts["received"] == accounted and time.monotonic() - stopped > 2.5
 
     return settled
-
-
-def _last_line(log: Path) -> str:
-    """Return the last thing a process said, without ROS's prefix of level, time and name."""
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1].rsplit("]: ", 1)[-1] if lines else f"it printed nothing to {log}"
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ from std_msgs.msg import Header
 
 from depth_estimation_ros.conversions import image_to_depth
 from depth_estimation_ros.evaluation.player import PLAYED
-from depth_estimation_ros.processes import keep_to_this_machine, start_node, stop
+from depth_estimation_ros.processes import keep_to_this_machine, last_line, start_node, stop
+from depth_estimation_ros.runtime.by_stamp import nanoseconds
 
 START_SECONDS = 120.0
 """So long may a model take to load."""
@@ -100,13 +101,13 @@ class Listener(Node):
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
 
     def _on_played(self, header: Header, info: dict) -> None:
-        self._played.published[_stamp(header)] = info["source_timestamp"]
+        self._played.published[nanoseconds(header.stamp)] = info["source_timestamp"]
 
     def _on_played_now(self, header: Header) -> None:
         self._on_played(header, {"source_timestamp": time.time_ns()})
 
     def _on_depth(self, message: Image, info: dict) -> None:
-        stamp, depth, file = _stamp(message.header), image_to_depth(message), self._played.file
+        stamp, depth, file = nanoseconds(message.header.stamp), image_to_depth(message), self._played.file
         self._played.received[stamp] = info["received_timestamp"]
         self._played.places[stamp] = (file.seek(0, os.SEEK_END), *depth.shape)
         file.write(depth.tobytes())
@@ -227,8 +228,11 @@ class _Stage:
         if self._listener is not None:
             self._listener.destroy_node()
 
+    def _log(self, name: str) -> Path:
+        return self._folder / f"{name}.log"
+
     def _start(self, name: str, module: str, parameters: dict) -> None:
-        with open(self._folder / f"{name}.log", "wb") as log:
+        with open(self._log(name), "wb") as log:
             self._processes[name] = start_node(module, parameters, log)
 
     def _spin(self, until: Callable[[], bool], limit: float, what: str) -> None:
@@ -237,20 +241,9 @@ class _Stage:
             for name in self._processes:
                 self._check(name)
             if time.monotonic() > deadline:
-                raise LiveError(f"waited {limit:.0f} s for {what}; the node said last: {self._last_line('node')}")
+                raise LiveError(f"waited {limit:.0f} s for {what}; the node said last: {last_line(self._log('node'))}")
             rclpy.spin_once(self._listener, timeout_sec=0.1)
 
     def _check(self, name: str) -> None:
         if self._processes[name].poll():
-            raise LiveError(f"the {name} failed: {self._last_line(name)}")
-
-    def _last_line(self, name: str) -> str:
-        """Return the last thing a process said, without ROS's prefix of level, time and name."""
-        lines = [
-            line for line in (self._folder / f"{name}.log").read_text(errors="replace").splitlines() if line.strip()
-        ]
-        return lines[-1].rsplit("]: ", 1)[-1] if lines else "nothing"
-
-
-def _stamp(header: Header) -> int:
-    return header.stamp.sec * 10**9 + header.stamp.nanosec
+            raise LiveError(f"the {name} failed: {last_line(self._log(name))}")

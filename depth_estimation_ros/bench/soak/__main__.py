@@ -20,8 +20,9 @@ from depth_estimation_ros.bench.usage import Usage
 from depth_estimation_ros.files import write_json
 from depth_estimation_ros.processes import keep_to_this_machine, start_node, stop
 
-# The synthetic camera's walk: a scan needs a pose, and this is its mean.
-CAMERA_HEIGHT, CAMERA_PITCH = 1.32, 0.16
+MOUNT = {"camera_height": 1.32, "camera_pitch": 0.16}
+"""Of the camera, which both nodes know: a scan needs a pose."""
+
 START_LIMIT = 60.0
 """Seconds until the first depth image must be there."""
 
@@ -84,14 +85,9 @@ def run(options: argparse.Namespace, console: Console) -> list[Row]:
             open(options.output / "node.log", "wb") as node_log,
             open(options.output / "camera.log", "wb") as camera_log,
         ):
-            parameters = {
-                "model": options.model,
-                "threads": options.threads,
-                "camera_height": CAMERA_HEIGHT,
-                "camera_pitch": CAMERA_PITCH,
-            }
+            parameters = {"model": options.model, "threads": options.threads, **MOUNT}
             processes["node"] = start_node("depth_estimation_ros.node", parameters, node_log)
-            camera = {"rate": options.rate}
+            camera = {"rate": options.rate, **MOUNT}
             processes["camera"] = start_node("depth_estimation_ros.synthetic_camera", camera, camera_log)
             rows = _watch(listener, processes, options, console)
             # A process that had ended by itself would have been noticed; how these two end is a promise as well.
