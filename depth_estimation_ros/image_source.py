@@ -29,9 +29,11 @@ class ImageSource(Node):
     ----------
     image : sensor_msgs/Image
     camera_info : sensor_msgs/CameraInfo
-        K of zeros where the intrinsics are not known.
+        A bag's as it was recorded, distortion included; K of zeros where the intrinsics are not known.
     ground_truth/depth : sensor_msgs/Image
-        32FC1, metres; where the source has depth.
+        32FC1, metres; where the source has depth. Of the rectified image where the lens distorts.
+    ground_truth/camera_info : sensor_msgs/CameraInfo
+        Of that.
 
     Parameters are declared, with ranges and descriptions, in ``__init__`` and by :class:`ImageStream`.
     """
@@ -69,7 +71,9 @@ class ImageSource(Node):
         }
         if (self._intrinsics["fx"] > 0) != (self._intrinsics["fy"] > 0):
             raise ValueError("parameters fx and fy belong together; give both or neither")
-        self._stream = ImageStream(self)
+        if self._intrinsics["fx"] > 0:
+            topics["camera_info_topic"] = None
+        self._stream = ImageStream(self, "")
         self._source = open_source(source, depth_scale=depth_scale, **topics)
         self.get_logger().info(f"publishing {self._source.description}")
         for note in self._source.notes:
@@ -109,7 +113,10 @@ class ImageSource(Node):
             stamp = None
             if frame.time_ns is not None and not self._restamp:
                 stamp = Time(sec=frame.time_ns // 10**9, nanosec=frame.time_ns % 10**9)
-            self._stream.publish(frame.rgb, self._camera(frame), frame.depth, stamp)
+            camera = self._camera(frame)
+            self._stream.publish(
+                frame.image, frame.info or camera, frame.depth, stamp, depth_camera=camera, frame_id=frame.frame_id
+            )
         return self._source.live or metronome.wait_until(moment + self._pause(before, before))
 
     def _pause(self, before: Frame | None, frame: Frame | None) -> float:
@@ -127,8 +134,8 @@ class ImageSource(Node):
         return 1.0 / _FOLDER_RATE
 
     def _camera(self, frame: Frame) -> PinholeCamera | None:
-        """Intrinsics: the user's, else the source's, else from the field of view, else unknown."""
-        height, width = frame.rgb.shape[:2]
+        """Intrinsics of the rectified image: the user's, else the source's, else from the field of view."""
+        height, width = frame.image.shape[:2]
         fx, fy, cx, cy = self._intrinsics.values()
         if fx > 0:
             return PinholeCamera(width, height, fx, fy, cx or (width - 1) / 2, cy or (height - 1) / 2)

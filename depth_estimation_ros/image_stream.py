@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -18,7 +19,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from depth_estimation_ros.camera import PinholeCamera
-from depth_estimation_ros.conversions import camera_to_info, depth_to_image, rgb_to_image
+from depth_estimation_ros.conversions import camera_to_info, depth_to_image, recorded_info, rgb_to_image
 from depth_estimation_ros.parameters import KINDS
 from depth_estimation_ros.runtime.program import run_program
 from depth_estimation_ros.runtime.start_errors import START_ERRORS, sentence
@@ -63,16 +64,30 @@ def declare(node: Node, name: str, default, description: str, span=None, choices
     return value
 
 
+FRAME_ID = "camera_optical_frame"
+"""Frame of the images where neither the user nor the recording names one."""
+
+
 class ImageStream:
     """
-    Publishers of ``image``, ``camera_info`` and ``ground_truth/depth`` of one camera.
+    Publishers of ``image``, ``camera_info``, ``ground_truth/depth`` and its ``camera_info`` of one camera.
 
     Declares the parameters ``frame_id``, ``image_encoding`` and ``reliability`` on the node.
+
+    Parameters
+    ----------
+    node : rclpy.node.Node
+        Owner.
+    frame_id : str
+        Default of that parameter; empty: the frame is that of the recording, else `FRAME_ID`.
     """
 
-    def __init__(self, node: Node):
+    def __init__(self, node: Node, frame_id: str = FRAME_ID):
         self.node = node
-        self.frame_id = declare(node, "frame_id", "camera_optical_frame", "Frame of the images (REP 103, optical).")
+        description = "Frame of the images (REP 103, optical)."
+        if not frame_id:
+            description += f" Empty is that of the recording, else {FRAME_ID}."
+        self.frame_id = declare(node, "frame_id", frame_id, description)
         self.encoding = declare(
             node, "image_encoding", "rgb8", "Encoding of the images.", choices=("rgb8", "bgr8", "mono8")
         )
@@ -88,6 +103,7 @@ class ImageStream:
         self._image = node.create_publisher(Image, "image", qos)
         self._info = node.create_publisher(CameraInfo, "camera_info", qos)
         self._depth = node.create_publisher(Image, "ground_truth/depth", qos)
+        self._depth_info = node.create_publisher(CameraInfo, "ground_truth/camera_info", qos)
         self.published = 0
 
     @property
@@ -103,22 +119,36 @@ class ImageStream:
     def publish(
         self,
         rgb: np.ndarray,
-        camera: PinholeCamera | None,
+        camera: PinholeCamera | Any | None,
         depth: np.ndarray | None,
         stamp: Time | None = None,
+        *,
+        depth_camera: PinholeCamera | None = None,
+        frame_id: str = "",
     ) -> None:
         """
         Publish one moment; all messages carry the same stamp.
 
-        A camera without intrinsics is announced as the message's definition asks, by K of zeros.
+        Parameters
+        ----------
+        rgb : numpy.ndarray
+            uint8 [height, width, 3].
+        camera : PinholeCamera, recorded camera_info, or None
+            Of the image. One without intrinsics is announced as the message's definition asks, by K of zeros.
+        depth : numpy.ndarray or None
+            float32 [h, w], metres.
+        stamp : Time, optional
+            Now without.
+        depth_camera : PinholeCamera, optional
+            Of the depth; the image's without.
+        frame_id : str
+            Of the recording, where the parameter is empty.
         """
-        header = Header(stamp=stamp or self.node.get_clock().now().to_msg(), frame_id=self.frame_id)
-        if camera is None:
-            info = CameraInfo(header=header, width=rgb.shape[1], height=rgb.shape[0])
-        else:
-            info = camera_to_info(camera, header)
-        self._info.publish(info)
+        frame_id = self.frame_id or frame_id or FRAME_ID
+        header = Header(stamp=stamp or self.node.get_clock().now().to_msg(), frame_id=frame_id)
+        self._info.publish(_info(camera, rgb, header))
         if depth is not None and self.wants_depth:
+            self._depth_info.publish(_info(depth_camera or camera, depth, header))
             self._depth.publish(depth_to_image(depth, header))
         self._image.publish(rgb_to_image(rgb, header, self.encoding))
         self.published += 1
@@ -126,8 +156,18 @@ class ImageStream:
     def drain(self, seconds: float = 2.0) -> None:
         """Wait until reliable subscribers have everything."""
         end = time.monotonic() + seconds
-        for publisher in (self._info, self._depth, self._image):
+        for publisher in (self._info, self._depth_info, self._depth, self._image):
             publisher.wait_for_all_acked(Duration(seconds=max(0.0, end - time.monotonic())))
+
+
+def _info(camera: PinholeCamera | Any | None, image: np.ndarray, header: Header) -> CameraInfo:
+    """Return the camera_info of an image."""
+    height, width = image.shape[:2]
+    if camera is None:
+        return CameraInfo(header=header, width=width, height=height)
+    if isinstance(camera, PinholeCamera):
+        return camera_to_info(camera.resized(width, height), header)
+    return recorded_info(camera, header)
 
 
 class Metronome:

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("rclpy")
 from ros_processes import output, ros_context, running_node, stop, wait_for
 from sensor_msgs.msg import CameraInfo, Image
-from test_sources import CAMERA, BagWriter, picture, save
+from test_sources import BARREL, CAMERA, RAW, RECTIFIED, BagWriter, picture, save, write_distorted
 
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.conversions import camera_from_info, image_to_depth, image_to_rgb
@@ -21,9 +21,10 @@ class Observer:
     """Collects what an image source publishes."""
 
     def __init__(self, node):
-        self.images, self.infos, self.depths = [], [], []
+        self.images, self.infos, self.depths, self.depth_infos = [], [], [], []
         # camera_info and depth first: the source waits for a subscriber of the image.
         node.create_subscription(CameraInfo, "camera_info", self.infos.append, 50)
+        node.create_subscription(CameraInfo, "ground_truth/camera_info", self.depth_infos.append, 50)
         node.create_subscription(Image, "ground_truth/depth", self.depths.append, 50)
         node.create_subscription(Image, "image", self.images.append, 50)
 
@@ -113,6 +114,30 @@ def test_a_bag_keeps_its_stamps_when_asked_to_and_else_gets_new_ones(tmp_path):
     assert code == 0
     observer, _, _ = play(parameters | {"restamp": True}, lambda o: len(o.images) == 4)
     assert all(message.header.stamp.sec > 1_000_000_000 for message in observer.images)
+
+
+def test_a_bag_keeps_its_lens_and_depth_is_that_of_the_rectified_image(tmp_path):
+    image, _ = write_distorted(tmp_path / "run")
+    observer, _, _ = play(
+        {"source": str(tmp_path / "run"), "loop": True}, lambda o: o.images and o.depths and o.depth_infos
+    )
+    assert (image_to_rgb(observer.images[0]) == image).all()
+    info = observer.infos[0]
+    assert (info.distortion_model, tuple(info.d)) == ("plumb_bob", BARREL)
+    assert (info.k[0], info.p[0]) == (RAW.fx, RECTIFIED.fx) and tuple(info.r) == tuple(np.eye(3).ravel())
+    assert info.header.frame_id == observer.images[0].header.frame_id == "lens"
+    assert camera_from_info(observer.depth_infos[0]) == RECTIFIED and not any(observer.depth_infos[0].d)
+    _, columns = np.nonzero(image_to_depth(observer.depths[0]) < 3)
+    assert (columns.mean() - RECTIFIED.cx) / RECTIFIED.fx == pytest.approx(0.5, abs=0.01)
+
+
+def test_intrinsics_of_the_user_replace_those_of_a_bag(tmp_path):
+    image, depth = write_distorted(tmp_path / "run")
+    parameters = {"source": str(tmp_path / "run"), "loop": True, "fx": 90.0, "fy": 91.0, "frame_id": "mine"}
+    observer, _, _ = play(parameters, lambda o: o.depths and o.images)
+    assert camera_from_info(observer.infos[0]) == PinholeCamera(160, 120, 90.0, 91.0, 79.5, 59.5)
+    assert not any(observer.infos[0].d) and observer.infos[0].header.frame_id == "mine"
+    assert (image_to_rgb(observer.images[0]) == image).all() and (image_to_depth(observer.depths[0]) == depth).all()
 
 
 def test_a_video_starts_again_when_looped_and_ctrl_c_ends_it(tmp_path):

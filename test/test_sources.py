@@ -170,7 +170,7 @@ def test_of_several_topics_the_choice_is_told_and_can_be_made(tmp_path):
     with BagWriter(tmp_path / "run", "mcap") as bag:
         for value, topic in ((1, "/depth/preview"), (2, "/left/image"), (3, "/right/image")):
             bag.image(topic, 1.0, picture(value), "rgb8")
-        bag.info("/right/camera_info", 1.0, CAMERA.resized(64, 48))
+        bag.info("/right/camera_info", 1.0, PinholeCamera(32, 24, 40.0, 41.0, 15.5, 11.5))
         bag.info("/left/camera_info", 1.0, CAMERA)
         bag.image("/depth/image", 1.0, np.full((24, 32), 9, np.float32), "32FC1")
         bag.image("/ground_truth/depth", 1.0, np.full((24, 32), 2, np.float32), "32FC1")
@@ -180,7 +180,7 @@ def test_of_several_topics_the_choice_is_told_and_can_be_made(tmp_path):
     told = " ".join(source.notes)
     assert "took /left/image as image" in told and "took /ground_truth/depth as depth" in told
     (frame,) = open_source(str(tmp_path / "run"), image_topic="/right/image")
-    assert frame.rgb[0, 0, 0] == 3 and frame.camera.width == 64
+    assert frame.rgb[0, 0, 0] == 3 and frame.camera.fx == 40.0
     with pytest.raises(ValueError, match=r"no image topic '/up'; there are .*/right/image"):
         open_source(str(tmp_path / "run"), image_topic="/up")
 
@@ -190,6 +190,47 @@ def test_a_bag_without_images_is_refused_and_its_topics_are_named(tmp_path):
         bag.info("/camera_info", 1.0, CAMERA)
     with pytest.raises(ValueError, match="no image topic; its topics are /camera_info"):
         open_source(str(tmp_path / "run"))
+
+
+BARREL = (-0.36, 0.16, 0.0, 0.0, 0.0)
+RAW = PinholeCamera(160, 120, 107.0, 107.0, 79.5, 59.5)
+RECTIFIED = PinholeCamera(160, 120, 80.0, 80.0, 79.5, 59.5)
+
+
+def write_distorted(path, kind="mcap", topic="/camera/image_raw"):
+    """Record a spot, seen in the direction (0.5, 0.3), at 2 m, by a lens that distorts."""
+    at = cv2.projectPoints(np.array([[[0.5, 0.3, 1.0]]]), np.zeros(3), np.zeros(3), RAW.k, np.array(BARREL))[0].ravel()
+    image, depth = np.zeros((120, 160, 3), np.uint8), np.full((120, 160), 4, np.float32)
+    cv2.circle(image, np.rint(at).astype(int).tolist(), 2, (255, 255, 255), -1)
+    depth[image[..., 0] > 0] = 2.0
+    with BagWriter(path, kind) as bag:
+        for k in range(3):
+            bag.image(topic, 100 + k / 10, image, "rgb8", "lens")
+            bag.info("/camera/camera_info", 100 + k / 10, RAW, "lens", distortion=BARREL, projection=RECTIFIED)
+            bag.image("/camera/depth", 100 + k / 10, depth, "32FC1", "lens")
+    return image, depth
+
+
+@pytest.mark.parametrize("kind", ["mcap", "bag"])
+def test_images_and_depth_of_a_lens_that_distorts_are_rectified_and_the_image_is_kept_as_it_was(tmp_path, kind):
+    path = tmp_path / ("run.bag" if kind == "bag" else "run")
+    image, _ = write_distorted(path, kind)
+    source = open_source(str(path))
+    frame = next(iter(source))
+    assert frame.camera == RECTIFIED and "has a lens with distortion (plumb_bob)" in " ".join(source.notes)
+    for bright in (frame.rgb[..., 0] > 128, frame.depth < 3):
+        rows, columns = np.nonzero(bright)
+        x, y = (columns.mean() - RECTIFIED.cx) / RECTIFIED.fx, (rows.mean() - RECTIFIED.cy) / RECTIFIED.fy
+        assert (x, y) == pytest.approx((0.5, 0.3), abs=0.01)
+    assert (frame.image == image).all() and frame.lens.coefficients == BARREL and frame.frame_id == "lens"
+    assert tuple(frame.info.D if kind == "bag" else frame.info.d) == BARREL
+
+
+def test_images_that_are_rectified_by_the_name_of_their_topic_are_not_rectified_again(tmp_path):
+    image, depth = write_distorted(tmp_path / "run", topic="/camera/image_rect_color")
+    frame = next(iter(open_source(str(tmp_path / "run"))))
+    assert frame.camera == RECTIFIED and frame.lens is None and frame.info is None
+    assert (frame.rgb == image).all() and (frame.depth == depth).all()
 
 
 def test_intrinsics_of_an_uncalibrated_camera_are_not_used_and_that_is_told(tmp_path):

@@ -1,6 +1,6 @@
 """Between ``sensor_msgs`` and numpy: the only place that touches the bytes of a message."""
 
-from depth_estimation_ros.conversions.cameras import camera_from_info, camera_to_info, lens_from_info
+from depth_estimation_ros.conversions.cameras import camera_from_info, camera_to_info, lens_from_info, recorded_info
 from depth_estimation_ros.conversions.clouds import (
     cloud_to_message,
     message_to_cloud,
@@ -29,5 +29,6 @@ __all__ = [
     "message_to_points",
     "new_cloud",
     "points_of",
+    "recorded_info",
     "rgb_to_image",
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sensor_msgs.msg import CameraInfo
+from typing import Any
+
+from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Header
 
 from depth_estimation_ros.camera import PinholeCamera
@@ -53,6 +55,18 @@ def _windowed(whole: PinholeCamera | Lens, msg: CameraInfo):
         width, height = roi.width, roi.height
         whole = whole.cropped(roi.x_offset, roi.y_offset, width, height)
     return whole if bins == (1, 1) else whole.resized(width // bins[0], height // bins[1])
+
+
+def recorded_info(recorded: Any, header: Header) -> CameraInfo:
+    """Make the camera_info message of one that was recorded by either ROS: as it is, but for the header."""
+    names = ("height", "width", "distortion_model", "binning_x", "binning_y")
+    roi = {name: getattr(recorded.roi, name) for name in RegionOfInterest.get_fields_and_field_types()}
+    msg = CameraInfo(header=header, roi=RegionOfInterest(**roi), **{name: getattr(recorded, name) for name in names})
+    for name in "dkrp":
+        # ROS 1 wrote these in capitals.
+        values = getattr(recorded, name) if hasattr(recorded, name) else getattr(recorded, name.upper())
+        setattr(msg, name, [float(value) for value in values])
+    return msg
 
 
 def camera_to_info(camera: PinholeCamera, header: Header | None = None) -> CameraInfo:

@@ -22,9 +22,9 @@ from depth_estimation_ros.evaluation.pictures import Gallery
 from depth_estimation_ros.evaluation.runner import say_notes, show_progress
 from depth_estimation_ros.evaluation.sample import Sample
 from depth_estimation_ros.evaluation.summary import describe_model
-from depth_estimation_ros.evaluation.truth import is_rectified
 from depth_estimation_ros.evaluation.work import ModelChoice, Options, open_recording, survey
 from depth_estimation_ros.model import load_model
+from depth_estimation_ros.sources.views import is_rectified
 
 
 @dataclass(frozen=True)

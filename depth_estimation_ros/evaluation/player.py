@@ -11,9 +11,10 @@ from builtin_interfaces.msg import Time
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from depth_estimation_ros.conversions import recorded_info
 from depth_estimation_ros.image_stream import Metronome, declare, run
 from depth_estimation_ros.sources.bag_messages import frame_of, stamp_of
 from depth_estimation_ros.sources.bag_reader import BagReader
@@ -76,7 +77,7 @@ class Player(Node):
         stamp = stamp_of(message) or received
         header = Header(stamp=Time(sec=stamp // 10**9, nanosec=stamp % 10**9), frame_id=frame_of(message))
         if topic == self._topics["camera_info"]:
-            self._info.publish(_camera_info(message, header))
+            self._info.publish(recorded_info(message, header))
         else:
             made, publisher = _image(message, header), self._image
             if isinstance(made, CompressedImage):
@@ -93,17 +94,6 @@ def _image(message, header: Header) -> Image | CompressedImage:
         made = Image(header=header, **{name: getattr(message, name) for name in names})
     made.data = array.array("B")
     made.data.frombytes(memoryview(message.data))
-    return made
-
-
-def _camera_info(message, header: Header) -> CameraInfo:
-    names = ("height", "width", "distortion_model", "binning_x", "binning_y")
-    roi = {name: getattr(message.roi, name) for name in RegionOfInterest.get_fields_and_field_types()}
-    made = CameraInfo(header=header, roi=RegionOfInterest(**roi), **{name: getattr(message, name) for name in names})
-    for name in "dkrp":
-        # ROS 1 wrote these in capitals.
-        values = getattr(message, name) if hasattr(message, name) else getattr(message, name.upper())
-        setattr(made, name, [float(value) for value in values])
     return made
 
 

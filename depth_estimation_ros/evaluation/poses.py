@@ -16,9 +16,10 @@ from depth_estimation_ros.evaluation.matching import Received
 from depth_estimation_ros.evaluation.topics import Topics
 from depth_estimation_ros.evaluation.transforms import Transforms
 from depth_estimation_ros.evaluation.triangulation import Posed
-from depth_estimation_ros.evaluation.truth import View, shown_of
+from depth_estimation_ros.evaluation.truth import shown_of
 from depth_estimation_ros.sources.bag_messages import ODOMETRY, TRANSFORMS, frame_of, stamp_of
 from depth_estimation_ros.sources.bag_reader import BagReader
+from depth_estimation_ros.sources.views import View
 
 AROUND = 30
 """So many images before and after one are kept for it, of at most `_SPAN`: what the memory is bounded by."""

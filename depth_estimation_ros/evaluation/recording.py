@@ -18,11 +18,11 @@ from depth_estimation_ros.evaluation.sample import Sample
 from depth_estimation_ros.evaluation.topics import Topics, choose_topics
 from depth_estimation_ros.evaluation.transforms import Transforms
 from depth_estimation_ros.evaluation.triangulation import Posed, triangulate
-from depth_estimation_ros.evaluation.truth import is_rectified, view_of
 from depth_estimation_ros.evaluation.truth_reader import TruthReader
-from depth_estimation_ros.evaluation.views import Views
+from depth_estimation_ros.evaluation.views import Pictures
 from depth_estimation_ros.sources.bag_messages import COMPRESSED, POSES, TRANSFORMS, frame_of, stamp_of
 from depth_estimation_ros.sources.bag_reader import BagReader
+from depth_estimation_ros.sources.views import is_rectified, view_of
 
 __all__ = ["Recording", "Sample", "Topics", "find_recordings"]
 
@@ -95,7 +95,7 @@ class Recording:
                 self._truth = PoseReader(reader, self.topics, self._tolerance)
             else:
                 self._truth = TruthReader(reader, self.topics)
-            self._views = Views(is_rectified(self.topics.image))
+            self._pictures = Pictures(is_rectified(self.topics.image))
             self.notes += self._truth.notes
             self.kind = self._truth.kind
             self._image_times = reader.times(self.topics.image)
@@ -203,7 +203,7 @@ class Recording:
         """Decode an image and its truth; raises ValueError if there is something wrong with them."""
         if image.message is not None and truth is None:
             raise ValueError(f"no truth within {self._tolerance / 1e6:g} ms")
-        rgb, view = self._views.picture(image, infos)
+        rgb, view = self._pictures.picture(image, infos)
         depth = self._truth.read(truth.message, view, rgb.shape[1], rgb.shape[0], transforms, image.stamp)
         if not (depth > 0).any():
             raise ValueError("no valid truth")
@@ -216,7 +216,7 @@ class Recording:
             pose = poses.at(image.stamp)
             if image.message is not None and pose is None:
                 raise ValueError("no pose at the image's time")
-            rgb, view = self._views.picture(image, infos)
+            rgb, view = self._pictures.picture(image, infos)
             if view is None:
                 raise ValueError("no camera_info of the image can be read")
         except ValueError as error:
@@ -229,7 +229,7 @@ class Recording:
             raise ValueError(shot.problem)
         depth, deviation = triangulate(shot.posed, before, after)
         # Decoded a second time: images that wait for others would take up the memory.
-        image, rgb = shot.image, self._views.seen(shot.image, shot.view)
+        image, rgb = shot.image, self._pictures.seen(shot.image, shot.view)
         return Sample(image.index, image.stamp, rgb, shot.view.camera, depth, 0, frame_of(image.message), deviation)
 
     def _stamp(self, message, received: int) -> int:

@@ -9,16 +9,13 @@ behind a near thing where that thing gave no points itself.
 from __future__ import annotations
 
 import math
-import re
-from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
 import numpy as np
 
-from depth_estimation_ros.camera import PinholeCamera
-from depth_estimation_ros.geometry.rectify import Lens
-from depth_estimation_ros.sources.bag_messages import camera_of, lens_of
+from depth_estimation_ros.geometry.rectify import Lens, rectified_depth
+from depth_estimation_ros.sources.views import View
 
 NEAREST = 0.05
 """Metres along the optical axis; points nearer than this are behind or in the lens."""
@@ -27,65 +24,6 @@ _SAME_SURFACE = 1.05  # neighbouring pixels of dense truth within this factor ar
 _SAME_SURFACE_SPARSE = 1.15  # as of points further apart
 _DENSE = 1.5  # pixels between points
 _NOTHING = np.float32(1e9)  # metres, of a pixel that no point is on
-
-
-@dataclass(frozen=True)
-class View:
-    """
-    How an image sees the world.
-
-    Parameters
-    ----------
-    camera : PinholeCamera
-        Of the image; of the rectified one where there is a lens.
-    lens : Lens or None
-        Of an image with distortion, which is to be rectified.
-    """
-
-    camera: PinholeCamera
-    lens: Lens | None = None
-
-
-def view_of(info, width: int, height: int, rectified: bool) -> View:
-    """
-    Read a camera_info for an image.
-
-    Parameters
-    ----------
-    info : object
-        The message, of either ROS.
-    width, height : int
-        Of the image; where the camera_info is of another size of the same shape, it is scaled.
-    rectified : bool
-        Whether the image is known to be rectified, although the lens distorts.
-
-    Returns
-    -------
-    View
-
-    Raises
-    ------
-    ValueError
-        If the camera is not calibrated, its lens is unknown, or its image has another shape.
-    """
-    lens = None if rectified else lens_of(info)
-    camera = lens.camera if lens else camera_of(info)
-    if not same_shape(camera.width, camera.height, width, height):
-        raise ValueError(f"camera_info is of {camera.width}x{camera.height}, which does not fit {width}x{height}")
-    if (camera.width, camera.height) != (width, height):
-        lens, camera = lens and lens.resized(width, height), camera.resized(width, height)
-    return View(lens.rectified, lens) if lens and lens.distorts else View(camera)
-
-
-def is_rectified(topic: str) -> bool:
-    """Whether a topic's name says, as those of image_proc do, that its images are rectified."""
-    name = topic.removesuffix("/compressed").removesuffix("/compressedDepth").rpartition("/")[2]
-    return re.search(r"(^|_)rect", name) is not None
-
-
-def same_shape(width: int, height: int, other_width: int, other_height: int) -> bool:
-    """Whether two sizes have the same ratio of width to height, but for the rounding of one pixel."""
-    return abs(width * other_height - other_width * height) <= max(width, other_width, height, other_height)
 
 
 def registered_truth(depth: np.ndarray, view: View | None) -> np.ndarray:
@@ -106,9 +44,7 @@ def registered_truth(depth: np.ndarray, view: View | None) -> np.ndarray:
     """
     if view is None or view.lens is None:
         return depth
-    u, v, scale = _rectification(view.lens, depth.shape[1], depth.shape[0])
-    nearest = cv2.remap(depth, u, v, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=math.nan)
-    return nearest * scale
+    return rectified_depth(depth, view.lens)
 
 
 def camera_truth(depth: np.ndarray, source: View, to_image: np.ndarray, view: View) -> np.ndarray:
@@ -202,18 +138,6 @@ def _fill(truth: np.ndarray) -> np.ndarray:
     count = cv2.boxFilter(known.astype(np.float32), -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
     fill = ~known & (count >= 5) & (far <= _SAME_SURFACE * near)
     return np.where(fill, np.float32(0.5) * (near + far), truth)
-
-
-@lru_cache(maxsize=4)
-def _rectification(lens: Lens, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return where pixels of rectified depth lie in the depth image, and what rotating does to them (NaN: unseen)."""
-    small, camera = lens.resized(width, height), lens.rectified.resized(width, height)
-    u, v = small.pixels_of(camera)
-    rays = np.concatenate([camera.rays(), np.ones((height, width, 1), np.float32)], axis=2)
-    along = (rays @ np.reshape(lens.rotation, (3, 3)))[..., 2]
-    shown = small.shows(camera)
-    scale = 1 / along if shown is None else np.where(shown, 1 / along, np.nan)
-    return u, v, scale.astype(np.float32)
 
 
 @lru_cache(maxsize=4)

@@ -8,17 +8,10 @@ from depth_estimation_ros.anchor.references import scan_points
 from depth_estimation_ros.evaluation.frame_tree import FrameTree
 from depth_estimation_ros.evaluation.topics import Topics
 from depth_estimation_ros.evaluation.transforms import Transforms
-from depth_estimation_ros.evaluation.truth import (
-    View,
-    camera_truth,
-    is_rectified,
-    points_truth,
-    registered_truth,
-    same_shape,
-    view_of,
-)
+from depth_estimation_ros.evaluation.truth import camera_truth, points_truth, registered_truth
 from depth_estimation_ros.sources.bag_messages import CLOUD, SCAN, depth_of, frame_of, points_of, rgb_of
 from depth_estimation_ros.sources.bag_reader import BagReader
+from depth_estimation_ros.sources.views import View, is_rectified, same_shape, view_of
 
 _SAME = 0.01  # share by which intrinsics of one view may differ
 

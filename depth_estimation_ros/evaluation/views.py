@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from depth_estimation_ros.evaluation.matching import Received
-from depth_estimation_ros.evaluation.truth import View, view_of
-from depth_estimation_ros.geometry.rectify import Lens, Rectifier
+from depth_estimation_ros.geometry.rectify import rectified
 from depth_estimation_ros.sources.bag_messages import rgb_of
+from depth_estimation_ros.sources.views import View, Views
 
 
-class Views:
+class Pictures:
     """
-    Decodes and rectifies images, and keeps what that takes: of a recording, nearly all have the same camera_info.
+    Decodes and rectifies the images of a recording.
 
     Parameters
     ----------
@@ -24,9 +24,7 @@ class Views:
     """
 
     def __init__(self, rectified: bool):
-        self._rectified = rectified
-        self._rectifiers: dict[Lens, Rectifier] = {}
-        self._views: dict[tuple, View | str] = {}
+        self._views = Views(rectified)
 
     def picture(self, image: Received, infos: Sequence[tuple[int, Any]]) -> tuple[np.ndarray, View | None]:
         """
@@ -61,25 +59,12 @@ class Views:
         """Decode an image again whose view is known."""
         return self._rectify(rgb_of(image.message), view)
 
-    def _rectify(self, rgb: np.ndarray, view: View | None) -> np.ndarray:
-        if view is None or view.lens is None:
-            return rgb
-        if view.lens not in self._rectifiers:
-            self._rectifiers[view.lens] = Rectifier(view.lens, view.camera)
-        return self._rectifiers[view.lens](rgb)
+    @staticmethod
+    def _rectify(rgb: np.ndarray, view: View | None) -> np.ndarray:
+        return rgb if view is None or view.lens is None else rectified(rgb, view.lens)
 
     def _view(self, image: Received, infos: Sequence[tuple[int, Any]], width: int, height: int) -> View:
         _, info = min(
             infos, key=lambda item: ((item[1].width, item[1].height) != (width, height), abs(item[0] - image.received))
         )
-        calibration = (info.k, info.d, info.r, info.p) if hasattr(info, "k") else (info.K, info.D, info.R, info.P)
-        key = (width, height, info.width, info.height, info.distortion_model, *(tuple(part) for part in calibration))
-        key += (info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height, info.binning_x, info.binning_y)
-        if key not in self._views:
-            try:
-                self._views[key] = view_of(info, width, height, self._rectified)
-            except ValueError as error:
-                self._views[key] = str(error)
-        if isinstance(self._views[key], str):
-            raise ValueError(self._views[key])
-        return self._views[key]
+        return self._views.of(info, width, height)

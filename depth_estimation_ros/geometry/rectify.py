@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
@@ -233,3 +233,50 @@ class Rectifier:
             )
         fine = cv2.remap(shrink(rgb, *self._source), *self._maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return shrink(fine, self.view.width, self.view.height)
+
+
+@lru_cache(maxsize=4)
+def _rectifier(lens: Lens) -> Rectifier:
+    return Rectifier(lens, lens.rectified)
+
+
+def rectified(rgb: np.ndarray, lens: Lens) -> np.ndarray:
+    """
+    Rectify an image to the view of `Lens.rectified`; what that takes is kept for the next one.
+
+    Parameters, returns and errors as of `Rectifier`.
+    """
+    return _rectifier(lens)(rgb)
+
+
+def rectified_depth(depth: np.ndarray, lens: Lens) -> np.ndarray:
+    """
+    Rectify a depth image that lies pixel on pixel over a distorted one.
+
+    Parameters
+    ----------
+    depth : numpy.ndarray
+        float32 [h, w], metres along z, NaN invalid; of any size.
+    lens : Lens
+        Of the image.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 [h, w], metres along z of `Lens.rectified`; NaN where the image does not show it.
+    """
+    u, v, scale = _depth_maps(lens, depth.shape[1], depth.shape[0])
+    nearest = cv2.remap(depth, u, v, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=math.nan)
+    return nearest * scale
+
+
+@lru_cache(maxsize=4)
+def _depth_maps(lens: Lens, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return where pixels of rectified depth lie in the depth image, and what rotating does to them (NaN: unseen)."""
+    small, camera = lens.resized(width, height), lens.rectified.resized(width, height)
+    u, v = small.pixels_of(camera)
+    rays = np.concatenate([camera.rays(), np.ones((height, width, 1), np.float32)], axis=2)
+    along = (rays @ np.reshape(lens.rotation, (3, 3)))[..., 2]
+    shown = small.shows(camera)
+    scale = 1 / along if shown is None else np.where(shown, 1 / along, np.nan)
+    return u, v, scale.astype(np.float32)

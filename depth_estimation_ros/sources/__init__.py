@@ -18,7 +18,7 @@ def open_source(
     *,
     depth_scale: float = 0.001,
     image_topic: str = "",
-    camera_info_topic: str = "",
+    camera_info_topic: str | None = "",
     depth_topic: str = "",
 ) -> Source:
     """
@@ -32,7 +32,7 @@ def open_source(
     depth_scale : float
         Metres per unit of depth PNGs beside a folder's images.
     image_topic, camera_info_topic, depth_topic : str
-        Topics of a bag; empty takes the first that fits.
+        Topics of a bag; empty takes the first that fits. A camera_info_topic of None: the camera is known otherwise.
 
     Raises
     ------

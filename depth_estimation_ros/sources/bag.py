@@ -6,19 +6,21 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.geometry.rectify import rectified_depth
 from depth_estimation_ros.sources.bag_messages import (
     COMPRESSED,
     IMAGE,
     INFO,
-    camera_of,
     depth_of,
+    distorts,
+    frame_of,
     is_depth,
     rgb_of,
     stamp_of,
 )
 from depth_estimation_ros.sources.bag_reader import BagReader
 from depth_estimation_ros.sources.frame import Frame
+from depth_estimation_ros.sources.views import Views, is_rectified
 
 _SAME_MOMENT_NS = 20_000_000  # colour and depth this near in time belong together
 _PATIENCE = 30  # images that may wait for a depth image before they go on without
@@ -34,6 +36,7 @@ class Bag:
         Bag file or rosbag2 folder.
     image_topic, camera_info_topic, depth_topic : str
         Topics to read; empty takes the first of the fitting type, and ``notes`` say which.
+        A camera_info_topic of None reads none: the camera is known otherwise.
 
     Raises
     ------
@@ -41,7 +44,7 @@ class Bag:
         If it is not a readable bag, or has no image topic, or not the one asked for.
     """
 
-    def __init__(self, path: Path, image_topic: str = "", camera_info_topic: str = "", depth_topic: str = ""):
+    def __init__(self, path: Path, image_topic: str = "", camera_info_topic: str | None = "", depth_topic: str = ""):
         self._path, self.rate, self.live = path, None, False
         with BagReader(path) as reader:
             self.notes = reader.notes
@@ -53,10 +56,13 @@ class Bag:
             self.image_topic = self._choose("image", image_topic, colours, images)
             if not self.image_topic:
                 raise ValueError(f"bag '{path}' has no image topic; its topics are {reader.listing()}")
-            infos = sorted(reader.of_kind(INFO), key=lambda t: -common_parts(t, self.image_topic))
-            self.camera_info_topic = self._choose("camera_info", camera_info_topic, infos, infos)
+            self._views = Views(is_rectified(self.image_topic))
+            infos = sorted(reader.of_kind(INFO), key=lambda t: (-common_parts(t, self.image_topic), t.count("/")))
+            if camera_info_topic is None:
+                infos = []
+            self.camera_info_topic = self._choose("camera_info", camera_info_topic or "", infos, infos)
             self.depth_topic = self._choose("depth", depth_topic, depths, images)
-            self._first_camera = self._find_camera(reader)
+            self._first_info = self._find_info(reader)
             count = reader.topics[self.image_topic].count
         self.description = f"bag {path}: {count} images of {self.image_topic}"
 
@@ -69,45 +75,64 @@ class Bag:
             self.notes.append(f"took {fitting[0]} as {what}; parameter {what}_topic chooses among {', '.join(fitting)}")
         return wanted or (fitting[0] if fitting else "")
 
-    def _find_camera(self, reader: BagReader) -> PinholeCamera | None:
-        first = reader.first(self.camera_info_topic) if self.camera_info_topic else None
+    def _find_info(self, reader: BagReader):
+        """Return the first camera_info; None if there is none, or it cannot be used."""
+        info = reader.first(self.camera_info_topic) if self.camera_info_topic else None
+        image = reader.first(self.image_topic)
+        if info is None or image is None:
+            return info
         try:
-            return camera_of(first) if first else None
+            height, width = rgb_of(image).shape[:2]
+        except ValueError:
+            return info  # the image's own turn will tell
+        try:
+            view = self._views.of(info, width, height)
         except ValueError as error:
             self.notes.append(f"{self.camera_info_topic} is not used: {error}")
+            self.camera_info_topic = ""
             return None
+        if view.lens is not None:
+            self.notes.append(f"{self.image_topic} has a lens with distortion ({view.lens.model})")
+        return info
 
     def __iter__(self) -> Iterator[Frame]:
         """Iterate over the images in the order of the recording."""
-        camera = self._first_camera
+        info = self._first_info
         topics = [self.image_topic] + [t for t in (self.camera_info_topic, self.depth_topic) if t]
-        waiting: deque = deque()  # images whose depth may still come: (stamp, message, camera)
+        waiting: deque = deque()  # images whose depth may still come: (stamp, message, info)
         depths: deque = deque(maxlen=8)
         with BagReader(self._path) as reader:
             for topic, _, message in reader.messages(topics):
                 if message is None:
                     continue
                 if topic == self.camera_info_topic:
-                    camera = camera_of(message) if self._first_camera else None
+                    info = message
                     continue
                 if topic == self.depth_topic:
                     depths.append((stamp_of(message), message))
                 else:
-                    waiting.append((stamp_of(message), message, camera))
+                    waiting.append((stamp_of(message), message, info))
                 newest = depths[-1][0] if depths else -1
                 while waiting and (not self.depth_topic or newest >= waiting[0][0] or len(waiting) > _PATIENCE):
-                    yield _frame(*waiting.popleft(), depths)
+                    yield self._frame(*waiting.popleft(), depths)
             while waiting:
-                yield _frame(*waiting.popleft(), depths)
+                yield self._frame(*waiting.popleft(), depths)
+
+    def _frame(self, moment: int, message, info, depths) -> Frame:
+        nearest = min(depths, key=lambda item: abs(item[0] - moment), default=None)
+        paired = nearest is not None and abs(nearest[0] - moment) <= _SAME_MOMENT_NS
+        image, depth = rgb_of(message), depth_of(nearest[1]) if paired else None
+        if info is None:
+            return Frame(image, moment, None, depth, frame_id=frame_of(message))
+        view = self._views.of(info, image.shape[1], image.shape[0])
+        if view.lens is not None and depth is not None:
+            depth = rectified_depth(depth, view.lens)
+        # What a camera_info with distortion says does not hold of an image that is rectified already.
+        recorded = info if view.lens is not None or not distorts(info) else None
+        return Frame(image, moment, view.camera, depth, view.lens, recorded, frame_of(message))
 
 
 def common_parts(a: str, b: str) -> int:
     """Return how many leading namespaces two topics share."""
     parts = list(zip(a.split("/")[:-1], b.split("/")[:-1], strict=False))
     return next((k for k, (x, y) in enumerate(parts) if x != y), len(parts))
-
-
-def _frame(moment: int, message, camera: PinholeCamera | None, depths) -> Frame:
-    nearest = min(depths, key=lambda item: abs(item[0] - moment), default=None)
-    paired = nearest is not None and abs(nearest[0] - moment) <= _SAME_MOMENT_NS
-    return Frame(rgb_of(message), moment, camera, depth_of(nearest[1]) if paired else None)

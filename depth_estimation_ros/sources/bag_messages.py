@@ -83,6 +83,11 @@ def depth_of(message) -> np.ndarray:
     return np.where(stored == 0, np.float32(np.nan), depth).astype(np.float32)
 
 
+def distorts(message) -> bool:
+    """Whether a camera_info of either ROS has distortion."""
+    return bool(np.any(message.d if hasattr(message, "d") else message.D))
+
+
 def camera_of(message) -> PinholeCamera:
     """
     Return the intrinsics of a camera_info of either ROS, of the rectified image where the lens distorts.

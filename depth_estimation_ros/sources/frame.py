@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 
 from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.geometry.rectify import Lens, rectified
 
 
 @dataclass(frozen=True)
@@ -18,20 +20,34 @@ class Frame:
 
     Parameters
     ----------
-    rgb : numpy.ndarray
-        uint8 [height, width, 3].
+    image : numpy.ndarray
+        uint8 [height, width, 3], as the camera took it.
     time_ns : int or None
         When it was taken, nanoseconds since the epoch; None where nobody knows.
     camera : PinholeCamera or None
-        Intrinsics of this image.
+        Intrinsics of `rgb`.
     depth : numpy.ndarray or None
-        True depth, float32 [h, w], metres, NaN invalid.
+        True depth of `rgb`, float32 [h, w], metres, NaN invalid.
+    lens : Lens or None
+        Of `image`, where that is distorted.
+    info : object or None
+        The camera_info message that was recorded with `image`, where it describes it as it is.
+    frame_id : str
+        The frame in which `image` was recorded; empty where nobody knows.
     """
 
-    rgb: np.ndarray
+    image: np.ndarray
     time_ns: int | None = None
     camera: PinholeCamera | None = None
     depth: np.ndarray | None = None
+    lens: Lens | None = None
+    info: Any = None
+    frame_id: str = ""
+
+    @cached_property
+    def rgb(self) -> np.ndarray:
+        """The image as a pinhole camera takes it, uint8 [height, width, 3]: rectified where the lens distorts."""
+        return self.image if self.lens is None else rectified(self.image, self.lens)
 
 
 class Source(Protocol):
