@@ -4,12 +4,14 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 package = "depth_estimation_ros"
+# `colcon build --symlink-install` runs a link to this file, in a folder that has no README.
+here = Path(__file__).resolve().parent
 
 setup(
     name=package,
     version="0.1.0",
     description="Metric depth image, point cloud and laser scan from a single colour camera, for ROS 2",
-    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     maintainer="depth_estimation_ros developers",
     maintainer_email="depth-estimation-ros@example.org",

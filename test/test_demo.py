@@ -22,6 +22,8 @@ from std_msgs.msg import Header
 
 from depth_estimation_ros import PinholeCamera
 from depth_estimation_ros.conversions import camera_to_info, depth_to_image, rgb_to_image
+from depth_estimation_ros.evaluation.recording import Recording
+from depth_estimation_ros.sources import open_source
 
 
 def demo(output, *arguments):
@@ -78,16 +80,25 @@ def test_the_scan_is_held_against_the_walls_of_the_room(synthetic):
     assert "scan against the walls" in synthetic[1]
 
 
-def test_the_bag_holds_what_the_node_published(synthetic):
+def test_the_bag_holds_what_camera_and_node_published(synthetic):
     summary = json.loads((synthetic[0] / "summary.json").read_text())
     with AnyReader([synthetic[0] / "bag"], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
         counts = {connection.topic.lstrip("/"): connection.msgcount for connection in reader.connections}
-        assert counts == {name: t["count"] for name, t in summary["topics"].items() if name.startswith("depth/")}
+        assert counts == {n: t["count"] for n, t in summary["topics"].items() if n != "ground_truth/depth"}
         connection = next(c for c in reader.connections if c.topic == "/depth/image")
         _, _, raw = next(reader.messages([connection]))
         message = reader.deserialize(raw, connection.msgtype)
         assert (message.encoding, message.width, message.height) == ("32FC1", 640, 480)
         assert message.header.frame_id == "camera_optical_frame"
+
+
+def test_the_bag_replays_as_the_camera_it_was_made_with_and_can_be_evaluated(synthetic):
+    source = open_source(str(synthetic[0] / "bag"))
+    assert (source.image_topic, source.camera_info_topic, source.depth_topic) == ("/image", "/camera_info", "")
+    frame = next(iter(source))
+    assert frame.rgb.shape == (480, 640, 3) and frame.camera.fx == pytest.approx(518.86)
+    topics = Recording(synthetic[0] / "bag").topics
+    assert (topics.image, topics.depth) == ("/image", "/ground_truth/points")
 
 
 def test_pictures_of_the_users_own_are_shown_without_accuracy(tmp_path):

@@ -45,6 +45,15 @@ def test_one_image_in_colour_is_taken_before_grey_ones_and_a_raw_one_before_its_
     assert any("--image chooses among /infra, /rgb" in note for note in recording.notes)
 
 
+def test_the_one_image_with_camera_info_beside_it_is_taken_before_an_overlay(tmp_path):
+    with BagWriter(tmp_path / "run", "mcap") as bag:
+        for topic in ("/overlay", "/camera/image"):
+            bag.image(topic, 1.0, picture(1), "bgr8")
+        bag.info("/camera/camera_info", 1.0, CAMERA)
+        bag.image("/depth", 1.0, depth(1.0), "32FC1")
+    assert Recording(tmp_path / "run").topics.image == "/camera/image"
+
+
 def test_what_the_depth_node_has_published_passes_neither_for_the_image_nor_for_the_truth(tmp_path):
     for name in ("all", "own"):
         with BagWriter(tmp_path / name, "mcap") as bag:

@@ -172,7 +172,7 @@ def test_of_several_topics_the_choice_is_told_and_can_be_made(tmp_path):
             bag.image(topic, 1.0, picture(value), "rgb8")
         bag.info("/right/camera_info", 1.0, PinholeCamera(32, 24, 40.0, 41.0, 15.5, 11.5))
         bag.info("/left/camera_info", 1.0, CAMERA)
-        bag.image("/depth/image", 1.0, np.full((24, 32), 9, np.float32), "32FC1")
+        bag.image("/stereo/depth", 1.0, np.full((24, 32), 9, np.float32), "32FC1")
         bag.image("/ground_truth/depth", 1.0, np.full((24, 32), 2, np.float32), "32FC1")
     source = open_source(str(tmp_path / "run"))
     (frame,) = source
@@ -183,6 +183,30 @@ def test_of_several_topics_the_choice_is_told_and_can_be_made(tmp_path):
     assert frame.rgb[0, 0, 0] == 3 and frame.camera.fx == 40.0
     with pytest.raises(ValueError, match=r"no image topic '/up'; there are .*/right/image"):
         open_source(str(tmp_path / "run"), image_topic="/up")
+
+
+def test_what_the_depth_node_has_published_is_neither_image_nor_camera_info_nor_depth(tmp_path):
+    with BagWriter(tmp_path / "run", "mcap") as bag:
+        for topic, encoding, value in (("preview", "rgb8", 1), ("image", "32FC1", 9)):
+            pixels = picture(value) if encoding == "rgb8" else np.full((24, 32), value, np.float32)
+            bag.image(f"/depth/{topic}", 1.0, pixels, encoding)
+        bag.info("/depth/camera_info", 1.0, CAMERA.resized(64, 48))
+    with pytest.raises(ValueError, match="no image topic besides what depth_estimation_node published"):
+        open_source(str(tmp_path / "run"))
+    asked = open_source(str(tmp_path / "run"), image_topic="/depth/preview", depth_topic="/depth/image")
+    assert next(iter(asked)).depth[0, 0] == 9
+
+
+def test_of_several_images_the_camera_is_the_one_with_camera_info_and_colours(tmp_path):
+    with BagWriter(tmp_path / "run", "mcap") as bag:
+        bag.image("/overlay", 1.0, picture(1, (48, 64)), "rgb8")
+        bag.image("/infra/image", 1.0, picture(2)[..., 0], "mono8")
+        bag.image("/colour/image", 1.0, picture(3), "bgr8")
+        for name, camera in (("infra", CAMERA.resized(64, 48)), ("colour", CAMERA)):
+            bag.info(f"/{name}/camera_info", 1.0, camera)
+    source = open_source(str(tmp_path / "run"))
+    assert (source.image_topic, source.camera_info_topic) == ("/colour/image", "/colour/camera_info")
+    assert any("took /colour/image as image" in note for note in source.notes)
 
 
 def test_a_bag_without_images_is_refused_and_its_topics_are_named(tmp_path):

@@ -1,4 +1,4 @@
-"""Listens to camera and node: records what the node publishes, measures rates, latency and accuracy."""
+"""Listens to camera and node: records what they publish, measures rates, latency and accuracy."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ from depth_estimation_ros.estimator import DepthMap
 from depth_estimation_ros.evaluation.metrics import DepthMetrics
 from depth_estimation_ros.serialized import stamp_of
 
-# Topics of the camera are measured, topics of the node also recorded.
 CAMERA_TOPICS = {
     "image": Image,
     "camera_info": CameraInfo,
-    "ground_truth/depth": Image,
     "ground_truth/pose": PoseStamped,
+    "ground_truth/points": PointCloud2,
 }
+# Measured, and not recorded: it would double the bag, which has the true points.
+MEASURED_TOPICS = {"ground_truth/depth": Image}
 NODE_TOPICS = {
     "depth/image": Image,
     "depth/camera_info": CameraInfo,
@@ -87,7 +88,7 @@ class Frame:
 
 class Recorder(Node):
     """
-    Subscribes to camera and node, and writes what the node publishes into a bag.
+    Subscribes to camera and node, and writes what they publish into a bag, which can be replayed and evaluated.
 
     Callbacks only take the time and queue the bytes; a thread writes and measures.
 
@@ -125,14 +126,14 @@ class Recorder(Node):
         self._writer = Writer(bag, version=8, storage_plugin=StoragePlugin.MCAP)
         self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         self._writer.open()
-        recorded = {**NODE_TOPICS, **(SCAN_TOPICS if scan else {})}
+        recorded = {**CAMERA_TOPICS, **NODE_TOPICS, **(SCAN_TOPICS if scan else {})}
         self._connections = {
             topic: self._writer.add_connection(self.resolve_topic_name(topic), _type_name(kind), typestore=typestore)
             for topic, kind in recorded.items()
         }
         # Best effort listens to reliable and best-effort publishers alike.
         qos = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self._kinds = {**CAMERA_TOPICS, **recorded}
+        self._kinds = {**recorded, **MEASURED_TOPICS}
         for topic, kind in self._kinds.items():
             self.topics[topic] = TopicStatistics(_type_name(kind))
             self.create_subscription(kind, topic, self._callback(topic), qos, raw=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from depth_estimation_ros.sources.bag_messages import (
@@ -17,6 +16,7 @@ from depth_estimation_ros.sources.bag_messages import (
     is_depth,
 )
 from depth_estimation_ros.sources.bag_reader import BagReader
+from depth_estimation_ros.sources.topics import camera_info_beside, camera_rank, node_outputs, without_twins
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class _Choice:
         self._poses = reader.of_kind(*POSES)
         self._transforms = [topic for topic in reader.of_kind(*TRANSFORMS) if "static" not in topic]
         self._infos = reader.of_kind(INFO)
-        self._own = _outputs(reader.topics)
+        self._own = node_outputs(reader.topics)
 
     def all(self, wanted: Topics) -> tuple[Topics, list[str]]:
         image = self._take("--image", wanted.image, self._colours) or self._image()
@@ -106,11 +106,12 @@ class _Choice:
         return topic
 
     def _image(self) -> str:
-        topics = self._foreign(_without_twins(self._colours))
-        coloured = [topic for topic in topics if not _is_grey(self._firsts[topic])]
-        if len(topics) > 1 and len(coloured) == 1:
-            self._notes.append(f"{coloured[0]} is the image; --image chooses among {', '.join(topics)}")
-            topics = coloured
+        topics = self._foreign(without_twins(self._colours))
+        ranks = {topic: camera_rank(topic, self._firsts[topic], self._infos) for topic in topics}
+        best = [topic for topic in topics if ranks[topic] == min(ranks.values())]
+        if len(topics) > 1 and len(best) == 1:
+            self._notes.append(f"{best[0]} is the image; --image chooses among {', '.join(topics)}")
+            topics = best
         if not topics:
             raise ValueError(
                 f"'{self._reader.path}' has no image topic{self._besides()}; its topics are {self._reader.listing()}"
@@ -118,7 +119,7 @@ class _Choice:
         return self._only("--image", "images", topics)
 
     def _depth(self) -> str:
-        kinds = (_without_twins(self._depths), self._clouds, self._scans, self._poses, self._transforms)
+        kinds = (without_twins(self._depths), self._clouds, self._scans, self._poses, self._transforms)
         topics = next(filter(None, map(self._foreign, kinds)), [])
         named = [topic for topic in topics if "truth" in topic]
         topics = named if len(named) == 1 else topics
@@ -128,7 +129,7 @@ class _Choice:
                 f"{self._besides()}; its topics are {self._reader.listing()}"
             )
         depth = self._only("--depth", "topics with truth", topics)
-        others = self._foreign(_without_twins(self._depths) + self._clouds + self._scans)
+        others = self._foreign(without_twins(self._depths) + self._clouds + self._scans)
         if len(others) > 1:
             self._notes.append(f"{depth} is the truth; --depth chooses among {', '.join(others)}")
         return depth
@@ -141,9 +142,9 @@ class _Choice:
         return " besides what depth_estimation_node published" if self._own else ""
 
     def _info(self, image: str, depth: str) -> str:
-        if (beside := _beside(image)) in self._infos:
+        if (beside := camera_info_beside(image)) in self._infos:
             return beside
-        others = [topic for topic in self._infos if topic != _beside(depth)]
+        others = [topic for topic in self._foreign(self._infos) if topic != camera_info_beside(depth)]
         frame = frame_of(self._firsts[image])
         same_frame = [topic for topic in others if frame and self._frame(topic) == frame]
         others = same_frame or others
@@ -154,7 +155,7 @@ class _Choice:
         return info
 
     def _depth_info(self, image: str, depth: str, info: str) -> str:
-        if (beside := _beside(depth)) in self._infos:
+        if (beside := camera_info_beside(depth)) in self._infos:
             return beside
         frame = frame_of(self._firsts[depth])
         if frame == frame_of(self._firsts[image]):
@@ -172,29 +173,3 @@ class _Choice:
                 f"'{self._reader.path}' has {len(topics)} {what}; choose one with {option}: {', '.join(topics)}"
             )
         return topics[0]
-
-
-def _outputs(topics: Iterable[str]) -> set[str]:
-    """Return the topics that are depth_estimation_node's, which is known by those that nobody else has."""
-    folders = {topic.rpartition("/")[0] for topic in topics if topic.endswith(("depth/preview", "depth/scale"))}
-    return {topic for topic in topics if topic.rpartition("/")[0] in folders}
-
-
-def _base(topic: str) -> str:
-    """Return the topic that image_transport was given."""
-    return topic.removesuffix("/compressed").removesuffix("/compressedDepth")
-
-
-def _beside(topic: str) -> str:
-    """Return the camera_info that belongs to an image topic by convention."""
-    return _base(topic).rpartition("/")[0] + "/camera_info"
-
-
-def _without_twins(topics: list[str]) -> list[str]:
-    """Leave out compressed topics whose images are there uncompressed."""
-    return [topic for topic in topics if _base(topic) == topic or _base(topic) not in topics]
-
-
-def _is_grey(message) -> bool:
-    name = message.format if hasattr(message, "format") else message.encoding
-    return name.startswith(("mono", "8UC1", "16UC1"))

@@ -20,6 +20,7 @@ from depth_estimation_ros.sources.bag_messages import (
 )
 from depth_estimation_ros.sources.bag_reader import BagReader
 from depth_estimation_ros.sources.frame import Frame
+from depth_estimation_ros.sources.topics import camera_info_beside, camera_rank, node_outputs
 from depth_estimation_ros.sources.views import Views, is_rectified
 
 _SAME_MOMENT_NS = 20_000_000  # colour and depth this near in time belong together
@@ -48,19 +49,23 @@ class Bag:
         self._path, self.rate, self.live = path, None, False
         with BagReader(path) as reader:
             self.notes = reader.notes
+            infos, own = reader.of_kind(INFO), node_outputs(reader.topics)
             images = reader.of_kind(IMAGE) + reader.of_kind(COMPRESSED)
-            depths = [topic for topic in images if (first := reader.first(topic)) and is_depth(first, topic)]
-            colours = sorted((topic for topic in images if topic not in depths), key=lambda t: "depth" in t)
-            # Estimates of an earlier run may have been recorded beside the truth.
+            firsts = {topic: message for topic in images if (message := reader.first(topic))}
+            depths = [topic for topic, message in firsts.items() if is_depth(message, topic) and topic not in own]
             depths.sort(key=lambda topic: ("truth" not in topic, reader.topics[topic].kind == COMPRESSED))
-            self.image_topic = self._choose("image", image_topic, colours, images)
+            cameras = [topic for topic in firsts if topic not in depths and topic not in own]
+            cameras.sort(key=lambda topic: (*camera_rank(topic, firsts[topic], infos), "depth" in topic))
+            self.image_topic = self._choose("image", image_topic, cameras, images)
             if not self.image_topic:
-                raise ValueError(f"bag '{path}' has no image topic; its topics are {reader.listing()}")
+                besides = " besides what depth_estimation_node published" if own else ""
+                raise ValueError(f"bag '{path}' has no image topic{besides}; its topics are {reader.listing()}")
             self._views = Views(is_rectified(self.image_topic))
-            infos = sorted(reader.of_kind(INFO), key=lambda t: (-common_parts(t, self.image_topic), t.count("/")))
+            beside = camera_info_beside(self.image_topic)
+            fitting = sorted(set(infos) - own, key=lambda t: (t != beside, -common_parts(t, self.image_topic), t))
             if camera_info_topic is None:
-                infos = []
-            self.camera_info_topic = self._choose("camera_info", camera_info_topic or "", infos, infos)
+                fitting = []
+            self.camera_info_topic = self._choose("camera_info", camera_info_topic or "", fitting, infos)
             self.depth_topic = self._choose("depth", depth_topic, depths, images)
             self._first_info = self._find_info(reader)
             count = reader.topics[self.image_topic].count
