@@ -38,6 +38,9 @@ setup(
         "PyYAML>=5.4",
         "rich>=10",
         "rosbags>=0.10,<0.12",
+        # What bags are compressed with; rosbags needs them, too.
+        "lz4>=3",
+        'backports.zstd>=1.0; python_version < "3.14"',
     ],
     extras_require={
         "training": [

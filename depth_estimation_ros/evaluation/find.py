@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-_FILES = (".bag", ".mcap", ".db3", ".bag.active")
+from depth_estimation_ros.sources.storage import is_bag_file, is_rosbag2, natural
 
 
 def find_recordings(patterns: Iterable[str]) -> list[Path]:
@@ -38,7 +38,7 @@ def find_recordings(patterns: Iterable[str]) -> list[Path]:
         try:
             exists = Path(name).exists()
             paths = [Path(name)] if exists else [Path(p) for p in glob.glob(name, recursive=True)]
-            recordings = [recording for path in sorted(paths, key=_natural) for recording in _in(path)]
+            recordings = [recording for path in sorted(paths, key=natural) for recording in _in(path)]
         except OSError as error:
             raise ValueError(f"'{pattern}' cannot be read: {error.strerror}") from None
         if not recordings:
@@ -55,15 +55,11 @@ def find_recordings(patterns: Iterable[str]) -> list[Path]:
 
 def _in(path: Path) -> list[Path]:
     if path.is_file():
-        return [path] if path.name.endswith(_FILES) else []
-    if (path / "metadata.yaml").exists():
-        return [path]
-    children = sorted(path.iterdir(), key=_natural)
+        return [path] if is_bag_file(path) else []
+    children = sorted(path.iterdir(), key=natural)
+    files = [child for child in children if is_bag_file(child) and child.is_file()]
     # rosbag2 names the files of a bag after its folder.
-    if any(re.fullmatch(re.escape(path.name) + r"(_\d+)?\.(mcap|db3)", child.name) for child in children):
+    own = re.compile(re.escape(path.name) + r"(_\d+)?\.(mcap|db3)(\.zstd)?", re.IGNORECASE)
+    if files and (is_rosbag2(path) or any(own.fullmatch(file.name) for file in files)):
         return [path]
     return [recording for child in children for recording in _in(child)]
-
-
-def _natural(path: Path) -> list:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", str(path))]

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from depth_estimation_ros.sources.files import IMAGE_SUFFIXES, Folder, SingleImage, Video, Webcam
 from depth_estimation_ros.sources.frame import Frame, Source
+from depth_estimation_ros.sources.storage import is_bag
 
 __all__ = ["Frame", "Source", "open_source"]
-
-BAG_SUFFIXES = (".bag", ".mcap", ".db3")
 
 
 def open_source(
@@ -27,8 +26,8 @@ def open_source(
     Parameters
     ----------
     source : str
-        An image, a folder of images, a video, a bag (``.bag``, ``.mcap``, ``.db3``, or a rosbag2 folder),
-        or the number of a webcam.
+        An image, a folder of images, a video, a bag (``.bag``, ``.mcap``, ``.db3``, or a folder of those), or the
+        number of a webcam.
     depth_scale : float
         Metres per unit of depth PNGs beside a folder's images.
     image_topic, camera_info_topic, depth_topic : str
@@ -43,10 +42,14 @@ def open_source(
         return Webcam(int(re.search(r"\d+", source).group()))
     if not source:
         raise ValueError("no source given; name an image, folder, video, bag or the number of a webcam")
-    path = Path(source).expanduser()
-    if not path.exists():
-        raise ValueError(f"source '{source}' does not exist")
-    if path.suffix.lower() in BAG_SUFFIXES or (path.is_dir() and _is_bag(path)):
+    try:
+        path = Path(source).expanduser()
+        if not path.exists():
+            raise ValueError(f"source '{source}' does not exist")
+        bag = is_bag(path)
+    except (OSError, RuntimeError) as error:  # a name that is too long, of nobody's home, or may not be looked into
+        raise ValueError(f"source '{source}' cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if bag:
         from depth_estimation_ros.sources.bag import Bag
 
         return Bag(path, image_topic, camera_info_topic, depth_topic)
@@ -55,7 +58,3 @@ def open_source(
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return SingleImage(path)
     return Video(path)
-
-
-def _is_bag(path: Path) -> bool:
-    return (path / "metadata.yaml").exists() or any(child.suffix in BAG_SUFFIXES for child in path.iterdir())

@@ -1,14 +1,18 @@
-"""Opening bags of either ROS with rosbags, whole or damaged, and reading their messages in the order of receipt."""
+"""Bags of either ROS, whole or damaged: their topics, and their messages in the order of receipt."""
 
 from __future__ import annotations
 
-import struct
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from depth_estimation_ros.sources.bag_types import decoder
+from depth_estimation_ros.sources.storage import ZSTD, Storage, in_order, open_storages, unpack
+from depth_estimation_ros.sources.storage.common import FOREVER
 
 
 class Topic(NamedTuple):
@@ -27,12 +31,11 @@ class BagReader:
     Parameters
     ----------
     path : pathlib.Path
-        A file (``.bag``, ``.bag.active``, ``.mcap``, ``.db3``) or a rosbag2 folder.
+        A file (``.bag``, ``.bag.active``, ``.mcap``, ``.db3``, ``.mcap.zstd``, ``.db3.zstd``), or a folder of those of
+        one recording.
 
     Attributes
     ----------
-    notes : list of str
-        What the user should know of the bag, one sentence each.
     topics : dict of str to Topic
         Those with messages.
     undecodable : collections.Counter
@@ -45,21 +48,16 @@ class BagReader:
     """
 
     def __init__(self, path: Path):
-        try:
-            from depth_estimation_ros.sources import bag_files
-        except ImportError:
-            raise ValueError("bags are read with the package rosbags; install it: pip install rosbags") from None
-        self.path, self.notes, self.undecodable, self._files = path, [], Counter(), bag_files
-        try:
-            self._reader = bag_files.open_whole(path)
-        except Exception as error:  # whatever a damaged file makes the reader stumble over
-            self._reader = bag_files.open_damaged(path, error)
-            self.notes += self._reader.notes
-        kinds = {c.topic: c.msgtype for c in self._reader.connections}
-        counts = Counter()
-        for connection in self._reader.connections:
-            counts[connection.topic] += connection.msgcount
-        self.topics = {topic: Topic(kind, counts[topic]) for topic, kind in kinds.items() if counts[topic]}
+        self.path, self.undecodable = path, Counter()
+        self._storages, self._notes = open_storages(path)
+        kinds = defaultdict(Counter)  # of each topic, the messages of each type
+        for channel, count in ((c, s.counts[number]) for s in self._storages for number, c in s.channels.items()):
+            kinds[channel.topic][channel.kind, channel.encoding] += count
+        self.topics, self._decoders = {}, {}
+        for topic, found in kinds.items():
+            (kind, encoding), count = found.most_common(1)[0]
+            if count:
+                self.topics[topic], self._decoders[topic] = Topic(kind, count), decoder(kind, encoding)
 
     def __enter__(self) -> BagReader:
         """Return the reader, to be closed at the end."""
@@ -71,11 +69,18 @@ class BagReader:
 
     def close(self) -> None:
         """Close the files."""
-        self._reader.close()
+        for storage in self._storages:
+            storage.close()
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of the bag, one sentence each; reading may find more."""
+        damaged = [f"'{s.path.name}' is damaged: {s.damage}" for s in self._storages if s.damage]
+        return self._notes + damaged
 
     def of_kind(self, *kinds: str) -> list[str]:
-        """Return the topics of some types, in the order of the bag."""
-        return [name for name, topic in self.topics.items() if topic.kind in kinds]
+        """Return the topics of some types, in the order of the bag; those in an encoding that is not read are not."""
+        return [name for name, topic in self.topics.items() if topic.kind in kinds and self._decoders[name]]
 
     def listing(self) -> str:
         """Return all topics with their types, for a sentence."""
@@ -104,41 +109,32 @@ class BagReader:
         message : object or None
             None where it cannot be decoded.
         """
-        topics, last, again = set(topics), start, 0
+        topics = set(topics)
+        start, stop = max(start or 0, 0), FOREVER if stop is None else stop
+        parts = []
+        for storage in self._storages:
+            names = self._chosen(storage, topics)
+            if names:
+                parts.append((max(storage.begin, start), partial(_named, storage, names, start, stop)))
+        for received, topic, content in in_order(parts):
+            yield topic, received, self._decode(topic, content)
+
+    def _chosen(self, storage: Storage, topics: set[str]) -> dict[int, str]:
+        """Return the channels of some topics; of those only that are of the topic's type."""
+        return {
+            number: channel.topic
+            for number, channel in storage.channels.items()
+            if channel.topic in topics
+            and channel.topic in self.topics
+            and self.topics[channel.topic].kind == channel.kind
+        }
+
+    def _decode(self, topic: str, content: bytes) -> object | None:
         try:
-            for item in self._read(topics, start, stop):
-                again = again + 1 if item[1] == last else 1
-                last = item[1]
-                yield item
-            return
-        except self._files.DAMAGE as error:
-            self._leave_out_damage(error)
-        for item in self._read(topics, last, stop):
-            if item[1] == last and again > 0:
-                again -= 1  # was given before the damage
-                continue
-            yield item
-
-    def _read(self, topics: set[str], start: int | None, stop: int | None) -> Iterator[tuple[str, int, object]]:
-        chosen = [c for c in self._reader.connections if c.topic in topics]
-        if not chosen:
-            return
-        for connection, received, raw in self._reader.messages(chosen, start, stop):
-            try:
-                message = self._reader.deserialize(raw, connection.msgtype)
-            except Exception:  # rosbags' decoder is generated code, which fails in as many ways as bytes can be wrong
-                self.undecodable[connection.topic] += 1
-                message = None
-            yield connection.topic, received, message
-
-    def _leave_out_damage(self, error: Exception) -> None:
-        """Open the bag again without its damaged parts; raises the error if it is already so."""
-        if getattr(self._reader, "thorough", False):
-            raise ValueError(f"'{self.path}' cannot be read: {error}") from None
-        damaged = self._files.open_damaged(self.path, error, thorough=True)
-        self._reader.close()
-        self._reader = damaged
-        self.notes += [note for note in damaged.notes if note not in self.notes]
+            return self._decoders[topic](unpack(content, "zstd") if content[:4] == ZSTD else content)
+        except Exception:  # rosbags' decoder is generated code, which fails in as many ways as bytes can be wrong
+            self.undecodable[topic] += 1
+            return None
 
     def times(self, topic: str) -> np.ndarray:
         """
@@ -149,14 +145,7 @@ class BagReader:
         numpy.ndarray
             int64 [n], nanoseconds, ascending.
         """
-        connections = [c for c in self._reader.connections if c.topic == topic and c.msgcount]
-        found = [np.empty(0, np.int64)]
-        for owner in {id(c.owner): c.owner for c in connections}.values():
-            parts = [_times(storage, topic) for storage in getattr(owner, "storages", None) or [owner]]
-            if any(part is None for part in parts):
-                own = [c for c in connections if c.owner is owner]
-                parts = [[received for _, received, _ in self._reader.messages(own)]]
-            found += [np.asarray(part, np.int64) for part in parts]
+        found = [storage.times(set(self._chosen(storage, {topic}))) for storage in self._storages]
         return np.sort(np.concatenate(found))
 
     def first(self, topic: str, start: int | None = None) -> object | None:
@@ -173,28 +162,6 @@ class BagReader:
         return tuple(ends) if len(ends) == 2 else None
 
 
-def _times(storage, topic: str) -> list[int] | np.ndarray | None:
-    """Return the times of a topic's messages by what index a storage has; None if it has none."""
-    numbers = [connection.id for connection in storage.connections if connection.topic == topic]
-    if hasattr(storage, "times"):
-        return storage.times(topic)
-    if hasattr(storage, "indexes"):  # ROS 1
-        return [entry.time for number in numbers for entry in storage.indexes[number]]
-    if getattr(storage, "dbconn", None) is not None:  # sqlite3
-        marks = ",".join("?" * len(numbers))
-        query = f"SELECT timestamp FROM messages WHERE topic_id IN ({marks})"
-        return [row[0] for row in storage.dbconn.execute(query, numbers)]
-    if not getattr(storage, "chunks", None):
-        return None
-    times = []
-    for chunk in storage.chunks:  # mcap: each chunk is followed by the times of its messages, by channel
-        for number in numbers:
-            if not chunk.channel_count.get(number, 0):
-                continue
-            if number not in chunk.message_index_offsets:
-                return None
-            storage.bio.seek(chunk.message_index_offsets[number] + 9 + 2)
-            (size,) = struct.unpack("<I", storage.bio.read(4))
-            entries = np.frombuffer(storage.bio.read(size), np.dtype([("time", "<u8"), ("offset", "<u8")]))
-            times.append(entries["time"].astype(np.int64))
-    return np.concatenate(times) if times else []
+def _named(storage: Storage, names: dict[int, str], start: int, stop: int) -> Iterator[tuple[int, str, bytes]]:
+    for received, number, content in storage.messages(set(names), start, stop):
+        yield received, names[number], content
