@@ -33,7 +33,29 @@ CASES = {
         {},
         {"image": "packed"},
         ("packed", CompressedImage, RELIABLE),
-        "but this node wants sensor_msgs/msg/Image: set image_transport to compressed, and remap image/compressed",
+        "but this node wants sensor_msgs/msg/Image: set image_transport to compressed, and remap image/compressed to "
+        "/another_type/packed instead of image",
+    ),
+    "another_type_compressed": (
+        {"image_transport": "compressed"},
+        {"image": "packed"},
+        ("packed", CompressedImage, RELIABLE),
+        "nobody publishes it, but /another_type_compressed/packed is published: remap image/compressed to "
+        "/another_type_compressed/packed instead of image",
+    ),
+    "named_with_its_transport": (
+        {},
+        {"image": "camera/compressed"},
+        ("camera/compressed", CompressedImage, RELIABLE),
+        "this node wants sensor_msgs/msg/Image: remap image to /named_with_its_transport/camera and set "
+        "image_transport to compressed",
+    ),
+    "named_with_its_transport_compressed": (
+        {"image_transport": "compressed"},
+        {"image": "camera/compressed"},
+        ("camera/compressed", CompressedImage, RELIABLE),
+        "nothing received on /named_with_its_transport_compressed/camera/compressed for .* s: it has 1 publisher.s., "
+        "but none of them sends",
     ),
     "no_reference": (
         {"anchor": "scan"},

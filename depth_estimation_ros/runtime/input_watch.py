@@ -8,8 +8,6 @@ from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, qos_check_compatible
 from rclpy.subscription import Subscription
 
-_IMAGES = {"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"}
-
 REPEAT_SECONDS = 30.0
 """A warning that still holds is repeated so often."""
 
@@ -28,16 +26,21 @@ class InputWatch:
         Its message type, e.g. ``sensor_msgs/msg/Image``.
     advice : str
         What to do where nobody publishes the topic.
-    other, remedy : str
-        Topic on which the same may come in another form, and what to do if it does.
+    remedies : dict, optional
+        What to do where nothing comes, but (topic, type) is published.
     """
 
     def __init__(
-        self, node: Node, subscription: Subscription, type_name: str, advice: str, other: str = "", remedy: str = ""
+        self,
+        node: Node,
+        subscription: Subscription,
+        type_name: str,
+        advice: str,
+        remedies: dict[tuple[str, str], str] | None = None,
     ):
         self._node, self._subscription = node, subscription
         self._type_name, self._advice = type_name, advice
-        self._other, self._remedy = other, remedy
+        self._remedies = remedies or {}
         self.heard()
 
     def heard(self) -> None:
@@ -63,14 +66,16 @@ class InputWatch:
         return sentence
 
     def _cause(self) -> str:
-        publishers = self._node.get_publishers_info_by_topic(self._subscription.topic_name)
+        name = self._subscription.topic_name
+        publishers = self._node.get_publishers_info_by_topic(name)
         if not publishers:
-            if self._other and self._node.count_publishers(self._other):
-                return f"nobody publishes it, but {self._other} is published: {self._remedy}"
+            for (topic, kind), remedy in self._remedies.items():
+                if any(p.topic_type == kind for p in self._node.get_publishers_info_by_topic(topic)):
+                    return f"nobody publishes it, but {topic} is published: {remedy}"
             return f"nobody publishes it; {self._advice}"
         types = {p.topic_type for p in publishers}
         if self._type_name not in types:
-            remedy = f": {self._remedy}" if self._remedy and types & _IMAGES else ""
+            remedy = "".join(f": {r}" for (topic, kind), r in self._remedies.items() if topic == name and kind in types)
             return f"it is published as {', '.join(sorted(types))}, but this node wants {self._type_name}{remedy}"
         verdicts = [qos_check_compatible(p.qos_profile, self._subscription.qos_profile) for p in publishers]
         if all(compatibility == QoSCompatibility.ERROR for compatibility, _ in verdicts):

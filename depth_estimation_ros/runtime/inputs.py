@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -15,9 +14,11 @@ from depth_estimation_ros.frame.anchoring import REFERENCE_TYPES, Reference
 from depth_estimation_ros.frame.navigation import Navigation
 from depth_estimation_ros.frame.pipeline import POINTS, SCAN, FrameError, Surroundings
 from depth_estimation_ros.runtime.by_stamp import CameraInfos, References, nanoseconds
+from depth_estimation_ros.runtime.image_topic import image_topic
 from depth_estimation_ros.runtime.input_watch import REPEAT_SECONDS, InputWatch
 from depth_estimation_ros.runtime.transforms import Transforms
 from depth_estimation_ros.settings import FROM_POSE, Settings
+from depth_estimation_ros.sources.views import is_rectified
 
 if TYPE_CHECKING:
     from depth_estimation_ros.node import DepthEstimationNode
@@ -50,15 +51,9 @@ class Inputs:
         self._asked_for_latched = False
         self._newest = 0
         self._age = 0.0
-        settings, image_topic = node.settings, node.resolve_topic_name("image")
-        self._rectified = re.search(r"(^|_)rect", image_topic.rsplit("/", 1)[-1]) is not None
-        # As image_transport does: behind the name that image is remapped to.
-        packed_topic = f"{image_topic}/compressed"
-        kind, topic = Image, "image"
-        other, remedy = packed_topic, "set image_transport to compressed, and remap image/compressed if need be"
-        if settings.image_transport == "compressed":
-            kind, topic = CompressedImage, packed_topic
-            other, remedy = image_topic, "set image_transport to raw, and remap image if need be"
+        settings = node.settings
+        self._rectified = is_rectified(node.resolve_topic_name("image"))
+        images = image_topic(node, settings.image_transport)
         with ExitStack() as undo:
             undo.callback(self._transforms.close)
             self._undo = undo
@@ -80,13 +75,12 @@ class Inputs:
                     f"is anchor/{settings.anchor} remapped to the sensor's topic?",
                 )
             self._image_watch = self._subscribe(
-                kind,
-                topic,
+                images.kind,
+                images.name,
                 self._on_image,
                 settings.queue_depth,
                 "is the camera running, and image remapped to its topic?",
-                other,
-                remedy,
+                images.remedies,
             )
             self._undo = undo.pop_all()
 
@@ -143,12 +137,12 @@ class Inputs:
         )
 
     def _subscribe(
-        self, kind: type, topic: str, callback: Callable, depth: int, advice: str, other: str = "", remedy: str = ""
+        self, kind: type, topic: str, callback: Callable, depth: int, advice: str, remedies: dict | None = None
     ) -> InputWatch:
         qos = qos_profile(self._node.settings.image_reliability, depth)
         subscription = self._node.create_subscription(kind, topic, callback, qos)
         self._undo.callback(self._node.destroy_subscription, subscription)
-        return InputWatch(self._node, subscription, f"sensor_msgs/msg/{kind.__name__}", advice, other, remedy)
+        return InputWatch(self._node, subscription, f"sensor_msgs/msg/{kind.__name__}", advice, remedies)
 
     def _subscribe_latched(self) -> None:
         """Ask for the camera_info that was sent before, of a publisher that keeps it; any other would warn of that."""
