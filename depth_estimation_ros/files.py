@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -11,6 +14,18 @@ def write_whole(path: Path, content: str | bytes) -> None:
     draft = path.with_name(path.name + ".part")
     try:
         draft.write_bytes(content.encode() if isinstance(content, str) else content)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[TextIO]:
+    """Give a text file (UTF-8, lines as they are written) that takes its place once the ``with`` block is done."""
+    draft = path.with_name(path.name + ".part")
+    try:
+        with open(draft, "w", newline="", encoding="utf-8") as file:
+            yield file
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,7 +12,8 @@ import pytest
 
 from depth_estimation_ros.estimator import DepthMap
 from depth_estimation_ros.evaluation.bootstrap import block_length, mean_interval
-from depth_estimation_ros.evaluation.frame_result import DISTANCES, REGIONS, FrameResult, compare
+from depth_estimation_ros.evaluation.frame_result import DISTANCES, REGIONS, compare
+from depth_estimation_ros.evaluation.frame_table import FrameTable, tabulate
 from depth_estimation_ros.evaluation.metrics import METRICS, PixelErrors, depth_metrics
 from depth_estimation_ros.evaluation.summary import describe_machine, summarise
 
@@ -133,12 +135,25 @@ def test_frames_that_cannot_be_compared_have_no_flicker(before):
     assert found.flicker is None
 
 
-def test_a_result_survives_json():
+def test_a_table_keeps_every_figure_of_its_frames_in_memory_and_in_a_file(tmp_path):
     found = compare(sample(room(), 1), room() * 1.1, "bag", "net", 3.0, 40.0, (sample(room(), 0), room()))
-    text = json.dumps(found.to_dict(), allow_nan=False)
-    again = FrameResult.from_dict(json.loads(text))
-    assert again.to_dict() == found.to_dict()
-    assert (again.by_region["abs_rel"] == found.by_region["abs_rel"]).all()
+    blind = compare(sample(room(), 2), np.full((90, 120), np.nan, np.float32), "bag", "net")
+    with open(tmp_path / "rows", "w+b") as file:
+        shared, other = FrameTable(file), FrameTable(file)
+        for _ in range(300):  # more than are kept back
+            for table in (shared, other):
+                table.add(found)
+        shared.extend(pickle.loads(pickle.dumps(tabulate([blind, found])["bag"]["net"])))
+        assert (len(shared), shared.estimated, len(other), other.estimated) == (302, 301, 300, 300)
+        row = shared.row(300)
+        for name in ("index", "stamp", "known", "delay_ms", "invalid", "scale", "inference_ms", "latency_ms"):
+            assert row[name] == getattr(found, name)
+        for prefix, figures in (("", found.raw), ("scaled_", found.scaled), ("flicker_", found.flicker)):
+            for name in set(figures) - ({"pixels"} if prefix == "scaled_" else set()):
+                assert row[prefix + name] == figures[name]
+        assert shared.column("index").tolist() == [1] * 300 + [1, 2]
+        assert np.isnan(shared.column("abs_rel")[-1]) and len(shared.column("abs_rel", estimated=True)) == 301
+        np.testing.assert_allclose(shared.sums["by_region"]["abs_rel"], 301 * found.by_region["abs_rel"])
     # A live frame's own inference is not known.
     assert compare(sample(room()), room(), "bag", "net", math.nan).inference_ms is None
 

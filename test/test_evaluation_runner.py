@@ -23,12 +23,11 @@ from small_bags import depth, picture
 from test_evaluate_bag import command, evaluate, figures, small_bag
 
 from depth_estimation_ros.evaluation.checkpoint import Checkpoint
-from depth_estimation_ros.evaluation.frame_result import pooled
+from depth_estimation_ros.evaluation.frame_table import ROW, FrameTable
 from depth_estimation_ros.evaluation.outcome import RecordingResult
 from depth_estimation_ros.evaluation.pictures import KEPT, Gallery
 from depth_estimation_ros.evaluation.recording import Topics
 from depth_estimation_ros.evaluation.runner import slices
-from depth_estimation_ros.evaluation.summary import summarise
 from depth_estimation_ros.evaluation.work import ModelChoice, Options, evaluate_slice, survey
 from depth_estimation_ros.model import load_model
 
@@ -57,12 +56,13 @@ def test_results_do_not_depend_on_where_a_recording_is_cut(kitchen, options):
     whole = evaluate_slice(seen, 0, seen.images, options, 1)
     parts = [evaluate_slice(seen, start, stop, options, 1) for start, stop in ((0, 5), (5, 6), (6, seen.images))]
 
-    def timeless(frames):
-        return [{**frame.to_dict(), "inference_ms": 0.0} for frame in frames]
-
-    joined = [frame for part in parts for frame in part.frames]
-    assert len(joined) == 12 and any(frame.flicker for frame in joined)
-    assert timeless(joined) == timeless(whole.frames)
+    joined = FrameTable()
+    for part in parts:
+        joined.extend(part.frames["net"])
+    assert len(joined) == 12 and np.isfinite(joined.column("flicker_change")).any()
+    for name in set(ROW.names) - {"inference_ms"}:
+        np.testing.assert_array_equal(joined.column(name), whole.frames["net"].column(name))
+    assert_same_sums(joined, whole.frames["net"], rtol=1e-12)
     gallery = Gallery()
     for part in reversed(parts):
         gallery.merge(part.gallery)
@@ -84,18 +84,15 @@ def test_damage_that_slices_come_upon_reaches_the_report_once(tmp_path, options)
         recording.add(evaluate_slice(seen, start, stop, options, 1), stop - start)
     assert len(slices(seen.images, 1)) == 3
     assert recording.facts()["error"] == "messages of /depth cannot be decoded"
-    assert len(recording.frames) == 150
+    assert len(recording.frames["net"]) == 150
 
 
-def test_pooled_results_give_the_same_figures(kitchen, options):
-    seen = survey(str(kitchen), "kitchen", options)
-    frames = evaluate_slice(seen, 0, seen.images, options, 1).frames
-    light = pooled(frames[:5]) + pooled(frames[5:])
-    assert [bool(frame.by_region) for frame in light] == [k in (0, 5) for k in range(12)]
-    assert {frame.index: frame.raw for frame in light} == {frame.index: frame.raw for frame in frames}
-    whole, parts = (summarise(part)["models"]["net"].pop("by_region") for part in (frames, light))
-    for name in whole:
-        np.testing.assert_allclose(np.array(parts[name], float), np.array(whole[name], float), rtol=1e-12)
+def assert_same_sums(a, b, rtol=0.0):
+    assert a.estimated == b.estimated > 0
+    for kind in ("by_distance", "by_region"):
+        assert a.sums[kind].keys() == b.sums[kind].keys()
+        for name, values in a.sums[kind].items():
+            np.testing.assert_allclose(values, b.sums[kind][name], rtol=rtol)
 
 
 def test_a_slice_is_read_back_as_it_was_kept(kitchen, options, tmp_path):
@@ -106,7 +103,10 @@ def test_a_slice_is_read_back_as_it_was_kept(kitchen, options, tmp_path):
     key = checkpoint.key(seen, 3, 6)
     checkpoint.save(key, result)
     again = checkpoint.load(key)
-    assert [frame.to_dict() for frame in again.frames] == [frame.to_dict() for frame in result.frames]
+    assert len(result.frames["net"]) == 3
+    for name in ROW.names:
+        np.testing.assert_array_equal(again.frames["net"].column(name), result.frames["net"].column(name))
+    assert_same_sums(again.frames["net"], result.frames["net"])
     assert again.problems == result.problems and again.models == result.models and again.complete
     for before, after in zip(result.gallery.pictures, again.gallery.pictures, strict=True):
         np.testing.assert_array_equal(before.rgb, after.rgb)

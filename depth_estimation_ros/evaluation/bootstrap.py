@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 RESAMPLES = 2000
-_AT_ONCE = 4_000_000  # numbers held in memory
+_AT_ONCE = 500_000  # numbers held in memory
+# Of more blocks than these the interval is no better, but takes longer and longer: an hour's frames, one by one.
+_MOST_BLOCKS = 20_000
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,12 @@ def block_length(series: np.ndarray) -> int:
     -------
     int
         1 for frames without correlation. The choice of Politis and White (2004) for circular blocks, as corrected by
-        Patton, Politis and White (2009), at most a third of the frames.
+        Patton, Politis and White (2009), at most a third of the frames; so many that there are `_MOST_BLOCKS` at most.
     """
+    return max(_correlated(series), math.ceil(len(series) / _MOST_BLOCKS))
+
+
+def _correlated(series: np.ndarray) -> int:
     n = len(series)
     apart = np.asarray(series, np.float64) - np.mean(series)
     if n < 9 or np.ptp(series) == 0:

@@ -14,20 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from depth_estimation_ros.evaluation.frame_result import FrameResult
+from depth_estimation_ros.evaluation.frame_table import ROW, FrameTable
 from depth_estimation_ros.evaluation.pictures import Gallery
-from depth_estimation_ros.evaluation.work import Options, SliceResult, Survey
+from depth_estimation_ros.evaluation.work import Options, SliceResult, Survey, identity
 from depth_estimation_ros.files import write_whole
 
-_VERSION = 2  # of the files, and of what a slice's figures mean
-
-
-def identity(path: str | Path) -> list:
-    """Return what tells a recording from another, or from itself when it is written again: sizes and times."""
-    path = Path(path).resolve()
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    stats = [(file.name, file.stat()) for file in files if file.is_file()]
-    return [str(path), *([name, stat.st_size, stat.st_mtime_ns] for name, stat in stats)]
+_VERSION = 3  # of the files, and of what a slice's figures mean
 
 
 class Checkpoint:
@@ -84,8 +76,14 @@ class Checkpoint:
 
 def _pack(result: SliceResult) -> bytes:
     facts, arrays = result.gallery.to_arrays()
+    tables = {}
+    for number, (name, table) in enumerate(result.frames.items()):
+        rows = list(table.chunks())
+        arrays[f"rows_{number}"] = np.concatenate(rows) if rows else np.empty(0, ROW)
+        sums = {kind: {key: row.tolist() for key, row in groups.items()} for kind, groups in table.sums.items()}
+        tables[name] = {"estimated": table.estimated, "sums": sums}
     document = {
-        "frames": [frame.to_dict() for frame in result.frames],
+        "frames": tables,
         "gallery": facts,
         "problems": dict(result.problems),
         "errors": result.errors,
@@ -98,8 +96,13 @@ def _pack(result: SliceResult) -> bytes:
 
 def _unpack(stored) -> SliceResult:
     document = json.loads(str(stored["document"]))
+    frames = {}
+    for number, (name, facts) in enumerate(document["frames"].items()):
+        sums = {kind: {key: np.array(row) for key, row in groups.items()} for kind, groups in facts["sums"].items()}
+        frames[name] = FrameTable()
+        frames[name].append(stored[f"rows_{number}"], sums, facts["estimated"])
     return SliceResult(
-        frames=[FrameResult.from_dict(values) for values in document["frames"]],
+        frames=frames,
         gallery=Gallery.from_arrays(document["gallery"], stored),
         problems=Counter(document["problems"]),
         errors=document["errors"],

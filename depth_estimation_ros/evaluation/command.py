@@ -66,7 +66,7 @@ class Command:
         try:
             outcome, facts = self._evaluate(folder)
             resumable = resumable and outcome.broken_off
-            if outcome.frames:
+            if not outcome.empty:
                 self._report(outcome, facts, folder)
         except OSError as error:  # of a full disk, most often
             resumable = not self._chosen.live

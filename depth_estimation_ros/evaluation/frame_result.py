@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -59,8 +59,7 @@ class FrameResult:
         Metrics of the estimate times ``scale``: of its shape alone, a diagnostic.
     by_distance, by_region : dict of numpy.ndarray
         Sums as from `metrics.PixelErrors.grouped`, raw, over the number of all pixels compared: of the ranges between
-        `DISTANCES` (the last open), and of the cells of `REGIONS`, row by row. The latter are empty where another frame
-        has them too: see `pooled`.
+        `DISTANCES` (the last open), and of the cells of `REGIONS`, row by row.
     flicker : dict or None
         See `flicker`.
     inference_ms : float or None
@@ -87,22 +86,6 @@ class FrameResult:
     inference_ms: float | None
     latency_ms: float | None = None
     truth_deviation: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the same as JSON has it."""
-        sums = {
-            name: {key: values.tolist() for key, values in getattr(self, name).items()}
-            for name in ("by_distance", "by_region")
-        }
-        return {**asdict(self), **sums}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> FrameResult:
-        """Return what `to_dict` was called on."""
-        sums = {
-            name: {key: np.array(row) for key, row in values[name].items()} for name in ("by_distance", "by_region")
-        }
-        return cls(**{**values, **sums})
 
 
 def compare(
@@ -174,20 +157,6 @@ def compare(
         latency_ms=latency_ms,
         truth_deviation=sample.deviation,
     )
-
-
-def pooled(frames: list[FrameResult]) -> list[FrameResult]:
-    """
-    Leave the sums over the image's regions with the first frame of each model only, for all of them.
-
-    They are most of what a result takes, and nobody asks for those of a single frame.
-    """
-    sums: dict[str, dict[str, np.ndarray]] = {}
-    for frame in filter(lambda frame: frame.raw, frames):
-        for name, row in frame.by_region.items():
-            of_model = sums.setdefault(frame.model, {})
-            of_model[name] = of_model[name] + row if name in of_model else row
-    return [replace(frame, by_region=sums.pop(frame.model, {}) if frame.raw else {}) for frame in frames]
 
 
 def flicker(sample: Sample, depth: np.ndarray, before: Sample, depth_before: np.ndarray) -> dict[str, float] | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from rich.console import Console
 from rich.progress import Progress
@@ -72,7 +73,8 @@ class LiveRunner:
 
     def run(self, recordings: Sequence[tuple[str, str]], bags: Path | None = None) -> Outcome:
         """Evaluate recordings; parameters and result as of `Runner.run`."""
-        results = [RecordingResult(path, name) for path, name in recordings]
+        rows = TemporaryFile(dir=self._work_folder)  # noqa: SIM115 - the outcome reads it
+        results = [RecordingResult(path, name, file=rows) for path, name in recordings]
         fault = ""
         with show_progress(self._console) as progress:
             for recording in results:
@@ -167,7 +169,7 @@ class LiveRunner:
                         of_model.latency_ms(sample.stamp),
                         previous and (previous[0], previous[1].depth),
                     )
-                    recording.frames.append(frame)
+                    recording.table(name).add(frame)
                     self._gallery.offer(sample, depth, frame)
                     before[name] = sample, estimates[name]
                 if output is not None and estimates:

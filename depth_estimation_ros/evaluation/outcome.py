@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from depth_estimation_ros.evaluation.frame_result import FrameResult
+from depth_estimation_ros.evaluation.frame_table import FrameTable, Tables, indices
 from depth_estimation_ros.evaluation.pictures import Gallery
 from depth_estimation_ros.evaluation.work import SliceResult, Survey
 
@@ -25,8 +26,10 @@ class RecordingResult:
         Where it is, and what the report calls it.
     survey : Survey or None
         None if it was not opened.
-    frames : list of FrameResult
-        In the order of the recording; models in the order of the options.
+    file : binary file
+        Takes the rows of `frames`.
+    frames : dict of FrameTable
+        Of each model, in the order of the options.
     problems : Counter
         Images that were not compared, by reason.
     errors : list of str
@@ -40,7 +43,8 @@ class RecordingResult:
     path: str
     name: str
     survey: Survey | None = None
-    frames: list[FrameResult] = field(default_factory=list)
+    file: BinaryIO = field(default_factory=io.BytesIO, repr=False)
+    frames: dict[str, FrameTable] = field(default_factory=dict)
     problems: Counter = field(default_factory=Counter)
     errors: list[str] = field(default_factory=list)
     models: dict[str, dict] = field(default_factory=dict)
@@ -53,11 +57,16 @@ class RecordingResult:
 
     def add(self, result: SliceResult, images: int) -> None:
         """Add the next slice."""
-        self.frames += result.frames
+        for name, table in result.frames.items():
+            self.table(name).extend(table)
         self.problems.update(result.problems)
         self.note_damage(result.errors)
         self.models.update(result.models)
         self.images += images
+
+    def table(self, model: str) -> FrameTable:
+        """Return the table of a model."""
+        return self.frames.setdefault(model, FrameTable(self.file))
 
     def note_damage(self, sentences: Iterable[str]) -> None:
         """Take what was found to be missing while reading: each sentence once, however many slices say it."""
@@ -80,18 +89,17 @@ class RecordingResult:
 
     def _triangulated(self) -> dict[str, float] | None:
         """Return how many points of a frame have a truth, and how good that is, where it is triangulated."""
-        first = {frame.index: frame for frame in self.frames if frame.truth_deviation is not None}
-        if not first:
+        table = max(self.frames.values(), key=len, default=FrameTable())
+        deviation = table.column("truth_deviation")
+        estimated = ~np.isnan(deviation)
+        if not estimated.any():
             return None
-        figures = {
-            "points": [f.known for f in first.values()],
-            "deviation": [f.truth_deviation for f in first.values()],
-        }
+        figures = {"points": table.column("known")[estimated], "deviation": deviation[estimated]}
         return {name: float(np.median(values)) for name, values in figures.items()}
 
     def complaint(self) -> str:
         """Say in one line what is wrong with it; empty where nothing is."""
-        compared = len({frame.index for frame in self.frames})
+        compared = len(indices(self.frames.values()))
         if self.errors:
             return "; ".join([*self.errors, f"{compared} of its images were compared"] if compared else self.errors)
         if compared or self.survey is None:
@@ -123,9 +131,14 @@ class Outcome:
     interrupted: bool = False
 
     @property
-    def frames(self) -> list[FrameResult]:
-        """All results, recording by recording."""
-        return [frame for recording in self.recordings for frame in recording.frames]
+    def frames(self) -> Tables:
+        """All results."""
+        return {recording.name: recording.frames for recording in self.recordings}
+
+    @property
+    def empty(self) -> bool:
+        """Whether no frame was compared."""
+        return not any(len(table) for recording in self.recordings for table in recording.frames.values())
 
     @property
     def broken_off(self) -> bool:

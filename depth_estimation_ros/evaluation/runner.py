@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from rich.console import Console
@@ -14,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.evaluation import output_bag
 from depth_estimation_ros.evaluation.checkpoint import Checkpoint
-from depth_estimation_ros.evaluation.frame_result import pooled
+from depth_estimation_ros.evaluation.frame_table import indices
 from depth_estimation_ros.evaluation.outcome import Outcome, RecordingResult
 from depth_estimation_ros.evaluation.pictures import Gallery
 from depth_estimation_ros.evaluation.pool import Pool
@@ -26,13 +27,15 @@ _LOST = "a worker process was lost; if memory is short, fewer --jobs need less o
 
 @dataclass
 class _Piece:
-    """A slice of a recording on its way."""
+    """A slice of a recording on its way: done, and its result kept on disk; or broken off, with what there is of it."""
 
     recording: RecordingResult
     start: int
     stop: int
     key: str
-    result: SliceResult | None
+    done: bool
+    broken_off: SliceResult | None = None
+    compared: bool = False
 
     @property
     def images(self) -> int:
@@ -86,6 +89,7 @@ class Runner:
         self._pool, self._options, self._interrupted, self._console = pool, options, interrupted, console
         self._checkpoint = Checkpoint(work_folder, options)
         self._gallery, self._fault = Gallery(), ""
+        self._rows = TemporaryFile(dir=work_folder)  # noqa: SIM115 - the outcome reads it
 
     def run(self, recordings: Sequence[tuple[str, str]], bags: Path | None = None) -> Outcome:
         """
@@ -102,7 +106,7 @@ class Runner:
         -------
         Outcome
         """
-        results = [RecordingResult(path, name) for path, name in recordings]
+        results = [RecordingResult(path, name, file=self._rows) for path, name in recordings]
         with show_progress(self._console) as progress:
             self._survey(results, progress)
             pieces = self._evaluate(results, progress)
@@ -141,8 +145,8 @@ class Runner:
         for recording in (r for r in results if r.survey):
             for start, stop in slices(recording.survey.images, self._options.every):
                 key = self._checkpoint.key(recording.survey, start, stop)
-                pieces.append(_Piece(recording, start, stop, key, self._lightened(self._checkpoint.load(key))))
-        total, restored = sum(p.images for p in pieces), sum(p.images for p in pieces if p.result)
+                pieces.append(_Piece(recording, start, stop, key, self._checkpoint.load(key) is not None))
+        total, restored = sum(p.images for p in pieces), sum(p.images for p in pieces if p.done)
         finished = restored
         task = progress.add_task("evaluating images", total=total, completed=restored)
         if restored:
@@ -156,25 +160,29 @@ class Runner:
             seen = restored + self._pool.images_done() * self._options.every
             progress.update(task, completed=max(finished, min(seen, total)))
 
-        for piece, future in self._completed([p for p in pieces if not p.result], submit, watch):
+        for piece, future in self._completed([p for p in pieces if not p.done], submit, watch):
             result = future.result()
             if result.complete:
                 self._checkpoint.save(piece.key, result)
-                finished += piece.images
-            piece.result = self._lightened(result)
+                finished, piece.done = finished + piece.images, True
+            else:
+                piece.broken_off = result
         watch()
-        for piece in pieces:
-            if (result := piece.result) is not None:
-                looked_at = piece.images if result.complete else len({frame.index for frame in result.frames})
-                piece.recording.add(result, looked_at)
+        self._collect(pieces)
         return pieces
 
-    def _lightened(self, result: SliceResult | None) -> SliceResult | None:
-        """Take over a slice's pictures, and pool its maps: those of all slices together would fill the memory."""
-        if result is None:
-            return None
-        self._gallery.merge(result.gallery)
-        return replace(result, gallery=Gallery(), frames=pooled(result.frames))
+    def _collect(self, pieces: list[_Piece]) -> None:
+        """Give the results of all slices to their recordings, in order, one after the other in memory."""
+        for piece in pieces:
+            result = self._checkpoint.load(piece.key) if piece.done else piece.broken_off
+            if result is None:
+                if piece.done:
+                    raise ValueError(f"results of '{piece.recording.path}' have been removed from the output folder")
+                continue
+            self._gallery.merge(result.gallery)
+            piece.compared = any(map(len, result.frames.values()))
+            looked_at = piece.images if piece.done else len(indices(result.frames.values()))
+            piece.recording.add(result, looked_at)
 
     def _completed(
         self, items: Iterable, submit: Callable[..., Future], watch: Callable[[], None] = lambda: None
@@ -211,7 +219,7 @@ class Runner:
         """Join the output bags of the slices."""
         parts: dict[str, list[Path]] = {}
         for piece in pieces:
-            if piece.result.frames:
+            if piece.compared:
                 parts.setdefault(piece.recording.name, []).append(self._checkpoint.bag(piece.key))
         task = progress.add_task("writing bags", total=sum(map(len, parts.values())))
         for name, folders in parts.items():

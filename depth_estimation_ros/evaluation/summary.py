@@ -15,6 +15,7 @@ import numpy as np
 from depth_estimation_ros.estimator import DepthEstimator
 from depth_estimation_ros.evaluation.bootstrap import block_length, mean_interval
 from depth_estimation_ros.evaluation.frame_result import DISTANCES, REGIONS, FrameResult
+from depth_estimation_ros.evaluation.frame_table import FrameTable, Tables, tabulate
 from depth_estimation_ros.evaluation.metrics import METRICS
 
 EXTREMES = 10
@@ -25,7 +26,7 @@ _PACKAGES = ("depth_estimation_ros", "numpy", "opencv-python-headless", "onnxrun
 
 
 def summarise(
-    results: Iterable[FrameResult],
+    results: Tables | Iterable[FrameResult],
     models: Mapping[str, Mapping[str, Any]] | None = None,
     recordings: Sequence[Mapping[str, Any]] = (),
     machine: Mapping[str, str] | None = None,
@@ -38,7 +39,7 @@ def summarise(
 
     Parameters
     ----------
-    results : iterable of FrameResult
+    results : tables, or iterable of FrameResult
         Each frame of a recording at most once for a model.
     models : mapping, optional
         Facts of each model by its name, in the order in which the report shows them, as from `describe_model`; they
@@ -60,13 +61,14 @@ def summarise(
         Strict JSON: no infinity, no NaN; None where there is no figure.
     """
     models = dict(models or {})
-    by_model: dict[str, dict[str, list[FrameResult]]] = {name: {} for name in models}
-    for result in sorted(results, key=lambda r: (r.recording, r.index)):
-        by_model.setdefault(result.model, {}).setdefault(result.recording, []).append(result)
+    by_model: dict[str, dict[str, FrameTable]] = {name: {} for name in models}
+    for recording, tables in sorted(tabulate(results).items()):
+        for model, table in tables.items():
+            by_model.setdefault(model, {})[recording] = table
     return {
         "interrupted": interrupted,
         "averaging": "mean over frames; nothing is scaled to fit, except under 'scaled'",
-        "models": {name: {**_model_figures(frames), **models.get(name, {})} for name, frames in by_model.items()},
+        "models": {name: {**_model_figures(tables), **models.get(name, {})} for name, tables in by_model.items()},
         "paired": [_paired(a, b, by_model[a], by_model[b]) for a, b in combinations(by_model, 2)],
         "recordings": [dict(recording) for recording in recordings],
         "machine": dict(machine or {}),
@@ -108,83 +110,88 @@ def describe_machine() -> dict[str, str]:
     }
 
 
-def _model_figures(by_recording: dict[str, list[FrameResult]]) -> dict[str, Any]:
-    every = [frame for frames in by_recording.values() for frame in frames]
-    good = {name: [f for f in frames if f.raw] for name, frames in by_recording.items()}
-    good = {name: frames for name, frames in good.items() if frames}
-    frames = [frame for group in good.values() for frame in group]
-    errors = np.array([frame.raw["abs_rel"] for frame in frames])
-    order = np.argsort(errors, kind="stable").tolist()
-    blocks = {name: block_length(np.array([f.raw["abs_rel"] for f in group])) for name, group in good.items()}
-    times = {
-        name: [value for f in every if (value := getattr(f, name)) is not None]
-        for name in ("inference_ms", "latency_ms")
-    }
+def _model_figures(tables: dict[str, FrameTable]) -> dict[str, Any]:
+    # Column by column: those of all frames together would fill the memory.
+    def every(name: str) -> np.ndarray:
+        return _joined([table.column(name) for table in tables.values()])
+
+    good = {name: table for name, table in tables.items() if table.estimated}
+    errors = {name: table.column("abs_rel", True) for name, table in good.items()}
+    blocks = {name: block_length(series) for name, series in errors.items()}
+    order = np.argsort(_joined(list(errors.values())), kind="stable")
+    frames = sum(table.estimated for table in good.values())
     return {
-        "frames": len(frames),
-        "without_estimate": len(every) - len(frames),
-        "invalid": _mean([f.invalid for f in every]),
-        **_means(good, blocks, "raw"),
-        "scaled": _means(good, blocks, "scaled"),
-        "bias": _mean([float(np.expm1(f.by_distance["log"].sum())) for f in frames]),
-        "scale": _percentiles([f.scale for f in frames], (5, 50, 95)),
-        "delay_ms": _percentiles([f.delay_ms for f in every], (5, 50, 95)),
-        "by_distance": _by_distance(frames),
-        "by_region": _by_region(frames),
+        "frames": frames,
+        "without_estimate": sum(map(len, tables.values())) - frames,
+        "invalid": _mean(every("invalid")),
+        **_means(good, blocks),
+        "scaled": _means(good, blocks, "scaled_"),
+        "bias": _mean(np.expm1(_known(every("log_bias")))),
+        "scale": _percentiles(_known(every("scale")), (5, 50, 95)),
+        "delay_ms": _percentiles(every("delay_ms"), (5, 50, 95)),
+        "by_distance": _by_distance(good, frames),
+        "by_region": _by_region(good, frames),
         "by_recording": {
             name: {
-                "frames": len(group),
+                "frames": table.estimated,
                 "block": blocks[name],
-                **{metric: _mean([f.raw[metric] for f in group]) for metric in METRICS},
+                **{metric: _mean(table.column(metric, True)) for metric in METRICS},
             }
-            for name, group in good.items()
+            for name, table in good.items()
         },
-        "flicker": _flicker(every),
-        **{name: _percentiles(values, (50, 95)) for name, values in times.items()},
-        "worst": [_place(frames[i]) for i in order[::-1][:EXTREMES]],
-        "best": [_place(frames[i]) for i in order[:EXTREMES]],
+        "flicker": _flicker({name: _known(every(f"flicker_{name}")) for name in ("pixels", *_FLICKER)}),
+        **{name: _percentiles(_known(every(name)), (50, 95)) for name in ("inference_ms", "latency_ms")},
+        "worst": [_place(good, i) for i in order[::-1][:EXTREMES].tolist()],
+        "best": [_place(good, i) for i in order[:EXTREMES].tolist()],
     }
 
 
-def _means(good: dict[str, list[FrameResult]], blocks: dict[str, int], kind: str) -> dict[str, Any]:
+def _means(good: dict[str, FrameTable], blocks: dict[str, int], prefix: str = "") -> dict[str, Any]:
     """Return the metrics, and their intervals by name."""
     if not good:
         return {**dict.fromkeys(METRICS), "intervals": {}}
-    tables = [np.array([[getattr(f, kind)[m] for m in METRICS] for f in frames]) for frames in good.values()]
-    found = dict(zip(METRICS, mean_interval(tables, list(blocks.values())), strict=True))
+    found = {}
+    for metric in METRICS:
+        columns = [table.column(prefix + metric, True)[:, None] for table in good.values()]
+        (found[metric],) = mean_interval(columns, list(blocks.values()))
     return {
         **{metric: interval.mean for metric, interval in found.items()},
         "intervals": {metric: [interval.low, interval.high] for metric, interval in found.items()},
     }
 
 
-def _paired(
-    reference: str, model: str, first: dict[str, list[FrameResult]], second: dict[str, list[FrameResult]]
-) -> dict[str, Any]:
+def _paired(reference: str, model: str, first: dict[str, FrameTable], second: dict[str, FrameTable]) -> dict[str, Any]:
     """Return the differences, the second model less the first, over the frames that both have."""
-    apart, blocks = [], []
+    pairs = {}
     for name in sorted(set(first) & set(second)):
-        before = {f.index: f.raw for f in first[name] if f.raw}
-        pairs = [(before[f.index], f.raw) for f in second[name] if f.raw and f.index in before]
-        if pairs:
-            apart.append(np.array([[b[m] - a[m] for m in METRICS] for a, b in pairs]))
-            blocks.append(block_length(apart[-1][:, METRICS.index("abs_rel")]))
-    found = dict(zip(METRICS, mean_interval(apart, blocks), strict=True)) if apart else {}
+        images = [tables[name].column("index", True) for tables in (first, second)]
+        common, *places = np.intersect1d(*images, assume_unique=True, return_indices=True)
+        if len(common):
+            pairs[name] = places
+
+    def apart(name: str, metric: str) -> np.ndarray:
+        of_first, of_second = pairs[name]
+        return second[name].column(metric, True)[of_second] - first[name].column(metric, True)[of_first]
+
+    blocks = [block_length(apart(name, "abs_rel")) for name in pairs]
+    found = {}
+    for metric in METRICS if pairs else ():
+        (found[metric],) = mean_interval([apart(name, metric)[:, None] for name in pairs], blocks)
     return {
         "model": model,
         "reference": reference,
-        "frames": sum(map(len, apart)),
+        "frames": sum(len(places[0]) for places in pairs.values()),
         "differences": {
             metric: {"mean": i.mean, "low": i.low, "high": i.high, "decided": i.decided} for metric, i in found.items()
         },
     }
 
 
-def _by_distance(frames: list[FrameResult]) -> list[dict[str, Any]]:
+def _by_distance(good: dict[str, FrameTable], frames: int) -> list[dict[str, Any]]:
     """Return a row for each range of distance that has pixels."""
-    if not frames:
+    if not good:
         return []
-    groups = _groups(frames, "by_distance")
+    groups = _groups(good, frames, "by_distance")
     edges = zip(DISTANCES, (*DISTANCES[1:], None), strict=True)
     return [
         {"from": float(a), "to": None if b is None else float(b), **group}
@@ -193,29 +200,26 @@ def _by_distance(frames: list[FrameResult]) -> list[dict[str, Any]]:
     ]
 
 
-def _by_region(frames: list[FrameResult]) -> dict[str, Any] | None:
+def _by_region(good: dict[str, FrameTable], frames: int) -> dict[str, Any] | None:
     """Return the figures of every cell of the image, row by row; None in cells without truth."""
-    if not frames:
+    if not good:
         return None
-    groups, (rows, columns) = _groups(frames, "by_region"), REGIONS
+    groups, (rows, columns) = _groups(good, frames, "by_region"), REGIONS
     return {
         name: [[group.get(name) for group in groups[r * columns : (r + 1) * columns]] for r in range(rows)]
         for name in ("share", "abs_rel", "bias")
     }
 
 
-def _groups(frames: list[FrameResult], name: str) -> list[dict[str, float]]:
+def _groups(good: dict[str, FrameTable], frames: int, name: str) -> list[dict[str, float]]:
     """
     Return the figures of every group of pixels; empty for groups without any.
 
     Frames count the same, whatever their size: ``share`` is the mean share of a frame's pixels. ``bias`` is the typical
     share by which depth is too far (negative: too near).
     """
-    # One frame at a time: a stack of all would not fit into memory for long recordings.
-    sums: dict[str, Any] = {}
-    for frame in frames:
-        for key, row in getattr(frame, name).items():
-            sums[key] = sums.get(key, 0.0) + row / len(frames)
+    tables = [table.sums[name] for table in good.values()]
+    sums = {key: sum(table[key] for table in tables) / frames for key in tables[0]}
     return [
         {
             "share": float(n),
@@ -230,28 +234,48 @@ def _groups(frames: list[FrameResult], name: str) -> list[dict[str, float]]:
     ]
 
 
-def _flicker(frames: list[FrameResult]) -> dict[str, float] | None:
+def _flicker(columns: dict[str, np.ndarray]) -> dict[str, float] | None:
     """Return the mean over pairs of frames, every static pixel counting the same."""
-    found = [frame.flicker for frame in frames if frame.flicker]
-    if not found:
+    if not len(columns["pixels"]):
         return None
-    pixels = [row["pixels"] for row in found]
-    means = {name: float(np.average([row[name] for row in found], weights=pixels)) for name in _FLICKER}
-    return {"pairs": len(found), **means}
+    means = {name: float(np.average(columns[name], weights=columns["pixels"])) for name in _FLICKER}
+    return {"pairs": len(columns["pixels"]), **means}
 
 
-def _place(frame: FrameResult) -> dict[str, Any]:
-    return {"recording": frame.recording, "index": frame.index, "stamp": frame.stamp, **frame.raw, "scale": frame.scale}
+def _place(good: dict[str, FrameTable], number: int) -> dict[str, Any]:
+    """Return what is said of one of the frames with an estimate, by its number among all of them."""
+    for recording, table in good.items():
+        if number < table.estimated:
+            row = table.row(number)
+            metrics = {metric: float(row[metric]) for metric in METRICS}
+            facts = {"index": int(row["index"]), "stamp": int(row["stamp"])}
+            return {
+                "recording": recording,
+                **facts,
+                **metrics,
+                "pixels": int(row["pixels"]),
+                "scale": row["scale"].item(),
+            }
+        number -= table.estimated
+    raise IndexError("no such frame")
 
 
-def _mean(values: list[float]) -> float | None:
-    return float(np.mean(values)) if values else None
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.empty(0)
 
 
-def _percentiles(values: list[float], which: tuple[int, ...]) -> dict[str, float] | None:
-    if not values:
+def _known(values: np.ndarray) -> np.ndarray:
+    return values[~np.isnan(values)]
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(np.mean(values)) if len(values) else None
+
+
+def _percentiles(values: np.ndarray, which: tuple[int, ...]) -> dict[str, float] | None:
+    if not len(values):
         return None
-    found = np.percentile(np.array(values, np.float64), which)
+    found = np.percentile(values, which)
     return {f"p{p}": float(value) for p, value in zip(which, found, strict=True)}
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.estimator import DepthEstimator, DepthMap
-from depth_estimation_ros.evaluation.frame_result import FrameResult, compare
+from depth_estimation_ros.evaluation.frame_result import compare
+from depth_estimation_ros.evaluation.frame_table import FrameTable
 from depth_estimation_ros.evaluation.output_bag import OutputBag
 from depth_estimation_ros.evaluation.pictures import Gallery
 from depth_estimation_ros.evaluation.recording import Recording, Topics
@@ -104,8 +105,8 @@ class SliceResult:
 
     Parameters
     ----------
-    frames : list of FrameResult
-        In the order of the recording; models in the order of the options.
+    frames : dict of FrameTable
+        Of each model, in the order of the options.
     gallery : Gallery
         Worst and best frames as pictures.
     problems : Counter
@@ -118,7 +119,7 @@ class SliceResult:
         What `summary.describe_model` says of each model.
     """
 
-    frames: list[FrameResult] = field(default_factory=list)
+    frames: dict[str, FrameTable] = field(default_factory=dict)
     gallery: Gallery = field(default_factory=Gallery)
     problems: Counter = field(default_factory=Counter)
     errors: list[str] = field(default_factory=list)
@@ -195,6 +196,7 @@ def evaluate_slice(
     _must_see(survey.path)
     estimators = {choice.name: _estimator(choice, options.backend, threads) for choice in options.models}
     result = SliceResult(models={name: describe_model(e) for name, e in estimators.items()})
+    result.frames = {name: FrameTable() for name in estimators}
     output = None if bag is None else OutputBag(bag, [choice.name for choice in options.models])
     try:
         before = _frame_before(survey, start, options, estimators)
@@ -203,7 +205,7 @@ def evaluate_slice(
             for name, (depth_map, inference_ms) in estimates.items():
                 previous = (before[0], before[1][name].depth) if _follows(before, sample, options.every) else None
                 frame = compare(sample, depth_map.depth, survey.name, name, inference_ms, previous=previous)
-                result.frames.append(frame)
+                result.frames[name].add(frame)
                 result.gallery.offer(sample, depth_map.depth, frame)
             before = sample, {name: depth_map for name, (depth_map, _) in estimates.items()}
             if output is not None:
@@ -231,7 +233,21 @@ def _samples(survey: Survey, start: int, stop: int, options: Options, result: Sl
 
 def open_recording(survey: Survey, options: Options) -> Recording:
     """Open a recording again, with the topics and the clock offset of its survey: every slice is to be read alike."""
-    return Recording(survey.path, survey.topics, tolerance=options.tolerance, clock_offset=survey.clock_offset)
+    # Of a long one, finding out about it takes as long as a slice: the last one stays open.
+    key = survey, options.tolerance, tuple(map(tuple, identity(survey.path)))
+    if _last.__dict__.get("key") != key:
+        recording = Recording(survey.path, survey.topics, tolerance=options.tolerance, clock_offset=survey.clock_offset)
+        _last.key, _last.recording, _last.damage = key, recording, list(recording.damage)
+    _last.recording.damage = list(_last.damage)  # a slice tells of its own damage only
+    return _last.recording
+
+
+def identity(path: str | Path) -> list[list]:
+    """Return what tells a recording from another, or from itself when it is written again: sizes and times."""
+    path = Path(path).resolve()
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    stats = [(file.name, file.stat()) for file in files if file.is_file()]
+    return [[str(path)], *([name, stat.st_size, stat.st_mtime_ns] for name, stat in stats)]
 
 
 def _frame_before(
@@ -258,8 +274,8 @@ def _estimate(estimator: DepthEstimator, sample: Sample) -> tuple[DepthMap, floa
     return estimator.postprocess(outputs, sample.rgb, sample.camera), elapsed
 
 
-# An engine belongs to the thread that made it; a cluster's workers have several.
-_engines = threading.local()
+# An engine belongs to the thread that made it, and a recording is read by one; a cluster's workers have several.
+_engines, _last = threading.local(), threading.local()
 
 
 def _estimator(choice: ModelChoice, backend: str, threads: int) -> DepthEstimator:

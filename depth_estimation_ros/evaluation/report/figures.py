@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from depth_estimation_ros.evaluation.frame_result import FrameResult
 from depth_estimation_ros.evaluation.report.picture import Picture
 
 # Okabe and Ito (2008): eight colours that people with any kind of colour vision tell apart.
@@ -35,6 +34,7 @@ _STYLE = {
 _DPI = 130
 _UNKNOWN = "#303030"
 _MANY = 200  # frames from which single ones are drawn faintly under their running mean
+_DRAWN = 2000  # points of a line that a picture can show
 
 
 def draw_distances(models: dict[str, Any]) -> bytes:
@@ -85,16 +85,16 @@ def draw_regions(figures: dict[str, Any], worst: float, bias: float) -> bytes:
         return _png(figure)
 
 
-def draw_time(frames: dict[str, list[FrameResult]]) -> bytes:
-    """Draw AbsRel and the scale of the frames of one recording over time, by model; returns a PNG."""
-    start = min(frame.stamp for group in frames.values() for frame in group)
+def draw_time(frames: dict[str, list[np.ndarray]]) -> bytes:
+    """Draw AbsRel and the scale over time (stamps in ns, AbsRel, scale; [n] each), by model; returns a PNG."""
+    start = min(stamps.min() for stamps, _, _ in frames.values())
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(6.4, 4.2), layout="constrained")
         error, scale = figure.subplots(2, sharex=True, height_ratios=(3, 2))
-        for number, (name, group) in enumerate(frames.items()):
-            x = np.array([(frame.stamp - start) * 1e-9 for frame in group])
-            for axes, values in ((error, [f.raw["abs_rel"] for f in group]), (scale, [f.scale for f in group])):
-                _draw_series(axes, x, np.array(values), number, _short(name))
+        for number, (name, (stamps, errors, scales)) in enumerate(frames.items()):
+            x = (stamps - start) * 1e-9
+            for axes, values in ((error, errors), (scale, scales)):
+                _draw_series(axes, x, values, number, _short(name))
         error.set(ylabel="AbsRel")
         error.set_ylim(bottom=0)
         error.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -148,11 +148,22 @@ def _draw_series(axes: Axes, x: np.ndarray, values: np.ndarray, number: int, lab
     if len(x) <= _MANY:
         axes.plot(x, values, color=colour, marker=_MARKERS[number % len(_MARKERS)], markersize=3, label=label)
         return
-    axes.plot(x, values, color=colour, alpha=0.25, linewidth=0.8)
+    axes.plot(*_thinned(x, values), color=colour, alpha=0.25, linewidth=0.8)
     width = max(3, len(x) // 60)
-    smooth = np.convolve(values, np.ones(width) / width, "valid")
-    middle = (width - 1) // 2
-    axes.plot(x[middle : middle + len(smooth)], smooth, color=colour, label=f"{label}, mean of {width}")
+    running = np.cumsum(np.concatenate([[0.0], values]))
+    smooth = (running[width:] - running[:-width]) / width
+    middle, step = (width - 1) // 2, max(1, len(smooth) // _DRAWN)
+    drawn = x[middle : middle + len(smooth) : step], smooth[::step]
+    axes.plot(*drawn, color=colour, label=f"{label}, mean of {width}")
+
+
+def _thinned(x: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest and the highest of each few values, where all are more than a picture can show."""
+    step = len(x) // _DRAWN
+    if step < 4:
+        return x, values
+    groups = values[: len(values) // step * step].reshape(-1, step)
+    return np.repeat(x[::step][: len(groups)], 2), np.stack([groups.min(axis=1), groups.max(axis=1)], axis=1).ravel()
 
 
 def _legend(axes: Axes, count: int) -> None:

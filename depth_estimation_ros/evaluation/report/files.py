@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import csv
-import io
+import heapq
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from depth_estimation_ros.evaluation.frame_result import FrameResult
+from depth_estimation_ros.evaluation.frame_table import FrameTable, Tables, csv_values, tabulate
 from depth_estimation_ros.evaluation.metrics import METRICS
 from depth_estimation_ros.evaluation.report.picture import Picture
-from depth_estimation_ros.files import write_whole
+from depth_estimation_ros.files import write_whole, written_whole
 
 RECORDINGS_OVER_TIME = 6
 """Recordings whose error over time is drawn; the worst, where there are more."""
@@ -45,7 +46,7 @@ def check_installed() -> None:
 
 
 def write_report(
-    summary: Mapping[str, Any], results: Iterable[FrameResult], pictures: Sequence[Picture], output: Path
+    summary: Mapping[str, Any], results: Tables | Iterable[FrameResult], pictures: Sequence[Picture], output: Path
 ) -> None:
     """
     Write ``report.html``, ``metrics.json``, ``frames.csv`` and ``figures/*.png``.
@@ -54,7 +55,7 @@ def write_report(
     ----------
     summary : dict
         As from `evaluation.summary.summarise`.
-    results : iterable of FrameResult
+    results : tables, or iterable of FrameResult
         The same that were summarised.
     pictures : sequence of Picture
         Worst and best frames, of each model and kind in the order in which to show them.
@@ -71,22 +72,22 @@ def write_report(
     check_installed()
     from depth_estimation_ros.evaluation.report.page import make_page
 
-    ordered = sorted(results, key=lambda r: (r.recording, r.index))
+    tables = tabulate(results)
     folder = output / "figures"
     folder.mkdir(parents=True, exist_ok=True)
-    images = _draw(summary, ordered)
+    images = _draw(summary, tables)
     shown = [(picture, f"{picture.kind}_{number:03d}.png") for number, picture in enumerate(pictures, 1)]
     images.update(_draw_pictures(shown))
     for name, (_, png) in images.items():
         write_whole(folder / name, png)
     for stale in set(folder.glob("*.png")) - {folder / name for name in images}:
         stale.unlink()
-    write_whole(output / "frames.csv", _table(ordered, list(summary["models"])).encode())
+    _write_table(tables, list(summary["models"]), output / "frames.csv")
     write_whole(output / "metrics.json", (json.dumps(summary, indent=1, allow_nan=False) + "\n").encode())
     write_whole(output / "report.html", make_page(summary, images, shown).encode())
 
 
-def _draw(summary: Mapping[str, Any], results: list[FrameResult]) -> dict[str, tuple[str, bytes]]:
+def _draw(summary: Mapping[str, Any], tables: Tables) -> dict[str, tuple[str, bytes]]:
     """Draw the figures: caption and PNG by file name."""
     from depth_estimation_ros.evaluation.report import figures
 
@@ -101,20 +102,23 @@ def _draw(summary: Mapping[str, Any], results: list[FrameResult]) -> dict[str, t
     )
     for number, (name, found) in enumerate(models.items(), 1):
         drawn[f"region_{number:02d}.png"] = (name, figures.draw_regions(found, worst, max(bias, 0.01)))
-    by_recording: dict[str, dict[str, list[FrameResult]]] = {}
-    for result in filter(lambda r: r.raw, results):
-        by_recording.setdefault(result.recording, {name: [] for name in models})[result.model].append(result)
+    names = sorted({recording for found in models.values() for recording in found["by_recording"]})
     errors = {
         recording: max(found["by_recording"].get(recording, {"abs_rel": 0})["abs_rel"] for found in models.values())
-        for recording in by_recording
+        for recording in names
     }
     chosen = sorted(errors, key=lambda recording: -errors[recording])[:RECORDINGS_OVER_TIME]
     for number, recording in enumerate(sorted(chosen), 1):
         caption = recording
         if len(errors) > len(chosen):
             caption += f", one of the {len(chosen)} with the largest error of {len(errors)} recordings"
-        groups = {name: group for name, group in by_recording[recording].items() if group}
-        drawn[f"time_{number:02d}.png"] = (caption, figures.draw_time(groups))
+        found = {name: tables[recording][name] for name in models if name in tables[recording]}
+        series = {
+            name: [table.column(column, True) for column in ("stamp", "abs_rel", "scale")]
+            for name, table in found.items()
+            if table.estimated
+        }
+        drawn[f"time_{number:02d}.png"] = (caption, figures.draw_time(series))
     return drawn
 
 
@@ -126,22 +130,23 @@ def _draw_pictures(shown: Sequence[tuple[Picture, str]]) -> dict[str, tuple[str,
     }
 
 
-def _table(results: list[FrameResult], models: list[str]) -> str:
-    """Return the frames as CSV: a line for each frame and model, models in the report's order."""
-    file = io.StringIO(newline="")
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    order = {name: number for number, name in enumerate(models)}
-    for r in sorted(results, key=lambda r: (r.recording, r.index, order[r.model])):
-        flicker = r.flicker or {}
-        writer.writerow(
-            [
-                *(r.recording, r.model, r.index, r.stamp, r.delay_ms, r.known, r.invalid),
-                *(r.raw.get(metric) for metric in METRICS),
-                r.scale,
-                *(r.scaled.get(metric) for metric in METRICS),
-                *(flicker.get(name) for name in _FLICKER),
-                *(r.inference_ms, r.latency_ms, r.truth_deviation),
+def _write_table(tables: Tables, models: list[str], path: Path) -> None:
+    """Write the frames as CSV: a line for each frame and model, models in the report's order."""
+    with written_whole(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for recording, by_model in sorted(tables.items()):
+            # Line by line: those of a long recording would fill the memory.
+            lines = [
+                _lines(by_model[name], place, (recording, name))
+                for place, name in enumerate(models)
+                if name in by_model
             ]
-        )
-    return file.getvalue()
+            writer.writerows(line for _, line in heapq.merge(*lines, key=lambda item: item[0]))
+
+
+def _lines(table: FrameTable, place: int, names: tuple[str, str]) -> Iterator[tuple[tuple[int, int], list]]:
+    """Give the lines of a model on a recording, each with its order: by image, then by model."""
+    for rows in table.chunks():
+        for row in rows.tolist():
+            yield (row[0], place), [*names, *csv_values(row, COLUMNS[2:])]
