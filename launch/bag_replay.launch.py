@@ -5,75 +5,48 @@ To replay the whole of a bag, transforms and other sensors included, start `dept
 `use_sim_time:=true` beside `ros2 bag play BAG --clock`.
 """
 
-from launch.actions import (
-    DeclareLaunchArgument,
-    GroupAction,
-    IncludeLaunchDescription,
-    OpaqueFunction,
-    RegisterEventHandler,
-)
-from launch.event_handlers import OnProcessExit
+from pathlib import Path
+
+from launch.actions import GroupAction, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, ThisLaunchFileDir
-from launch_ros.actions import Node
 
-from depth_estimation_ros.launching import end_with_failed, typed
-from depth_estimation_ros.processes import transport_environment
-from launch import LaunchDescription
+from depth_estimation_ros.launching import SHARED, declared, described, read, sources
 
-# Of image_source, beside `source`: default, and what it is.
+# A path, as --show-args can look into no other.
+NODE = str(Path(__file__).with_name("depth_estimation.launch.py"))
+# Of image_source: default, and what it is.
 PARAMETERS = {
+    "source": ("", "Bag, folder of images, video, or the number of a webcam; needed."),
     "rate": (0.0, "Images a second; 0 is the source's own rate."),
     "loop": (True, "Start again at the end."),
-    "image_topic": ("", "The bag's topic of images; empty is the first."),
-    "camera_info_topic": ("", "The bag's topic of intrinsics; empty is the first."),
+    "image_topic": ("", "The bag's topic of images; empty is the camera's."),
+    "camera_info_topic": ("", "The bag's topic of intrinsics; empty is that of the images."),
     "horizontal_fov": (0.0, "Horizontal field of view in radians where the source has no intrinsics."),
 }
 
 
 def generate_launch_description():
     """Return the source and what `depth_estimation.launch.py` starts; its arguments can be given here too."""
-    return LaunchDescription(
-        [
-            DeclareLaunchArgument("source", description="Bag, folder of images, video, or the number of a webcam."),
-            *(
-                DeclareLaunchArgument(name, default_value=str(default).lower(), description=description)
-                for name, (default, description) in PARAMETERS.items()
-            ),
-            DeclareLaunchArgument("rviz", default_value="true", description="Open RViz as well."),
-            RegisterEventHandler(OnProcessExit(on_exit=end_with_failed)),
-            OpaqueFunction(function=_check),
-            # In a group, as its horizontal_fov is not the source's.
-            GroupAction(
-                [
-                    IncludeLaunchDescription(
-                        PythonLaunchDescriptionSource([ThisLaunchFileDir(), "/depth_estimation.launch.py"]),
-                        # The source says it in its camera_info.
-                        launch_arguments={"rviz": LaunchConfiguration("rviz"), "horizontal_fov": ""}.items(),
-                    )
-                ]
-            ),
-            OpaqueFunction(function=_source),
-        ]
+    # The source says its field of view in its camera_info. In a group, so that only the node's is empty.
+    node = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(NODE), launch_arguments={"horizontal_fov": ""}.items()
     )
-
-
-def _read(context):
-    """Return the source's parameters."""
-    examples = {"source": "", **{name: default for name, (default, _) in PARAMETERS.items()}}
-    return {n: typed(n, LaunchConfiguration(n).perform(context), example) for n, example in examples.items()}
+    return described(
+        __file__,
+        [
+            *declared({**PARAMETERS, "rviz": (True, "Open RViz as well."), **SHARED}),
+            OpaqueFunction(function=_check),
+            GroupAction([node]),
+            OpaqueFunction(function=_source),
+        ],
+    )
 
 
 def _check(context):
     """Find mistakes before the first process is started."""
-    _read(context)
+    if not read(context, PARAMETERS)["source"]:
+        raise ValueError("source is not given: source:=BAG, or a folder of images, a video, the number of a webcam")
 
 
 def _source(context):
-    yield Node(
-        package="depth_estimation_ros",
-        executable="image_source",
-        parameters=[_read(context)],
-        additional_env=transport_environment(),
-        output="screen",
-    )
+    yield from sources(context, "image_source", read(context, PARAMETERS))

@@ -1,98 +1,67 @@
 """The depth estimation node, with the transport settings that large messages need, and RViz on request."""
 
 import os
-import re
 
-from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration
+from launch.actions import OpaqueFunction
 from launch_ros.actions import LifecycleNode, Node
 
-from depth_estimation_ros.launching import check_installed, typed
-from depth_estimation_ros.processes import transport_environment
+from depth_estimation_ros.launching import (
+    SHARED,
+    camera_namespaces,
+    check_installed,
+    check_programs,
+    declared,
+    described,
+    environment,
+    is_true,
+    shared_options,
+    typed,
+    value,
+)
+from depth_estimation_ros.processes import share_path
 from depth_estimation_ros.settings import DECLARATIONS, defaults
-from launch import LaunchDescription
 
-CONFIG = os.path.join(get_package_share_directory("depth_estimation_ros"), "config")
+ARGUMENTS = {
+    **SHARED,
+    "params_file": (share_path("config/depth_estimation.yaml"), "YAML file with the node's parameters."),
+    "rviz": (False, "Open RViz as well."),
+    "fixed_frame": ("camera_optical_frame", "RViz's fixed frame, e.g. base_link."),
+    **{name: ("", f"{d.description} Empty: as in params_file.") for name, d in DECLARATIONS.items()},
+}
 
 
 def generate_launch_description():
     """Declare an argument for everything that can be set, each parameter of the node included."""
-    arguments = [
-        DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node."),
-        DeclareLaunchArgument(
-            "cameras",
-            default_value="",
-            description="Namespaces of several cameras, such as 'front left right', within `namespace`: a node "
-            "for each, in one process. Empty: one camera.",
-        ),
-        DeclareLaunchArgument(
-            "params_file",
-            default_value=os.path.join(CONFIG, "depth_estimation.yaml"),
-            description="YAML file with the node's parameters.",
-        ),
-        DeclareLaunchArgument("image", default_value="image", description="Topic of the colour image."),
-        DeclareLaunchArgument("camera_info", default_value="camera_info", description="Topic of its intrinsics."),
-        DeclareLaunchArgument("use_sim_time", default_value="false", description="Take the time from /clock."),
-        DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
-        DeclareLaunchArgument(
-            "large_messages",
-            default_value="true",
-            description="Set the Fast DDS profile and the malloc thresholds that images and clouds need.",
-        ),
-        DeclareLaunchArgument("rviz", default_value="false", description="Open RViz as well."),
-        DeclareLaunchArgument(
-            "fixed_frame", default_value="camera_optical_frame", description="RViz's fixed frame, e.g. base_link."
-        ),
-    ]
-    parameters = [
-        DeclareLaunchArgument(
-            name, default_value="", description=f"{declaration.description} Empty: as in params_file."
-        )
-        for name, declaration in DECLARATIONS.items()
-    ]
-    return LaunchDescription([*arguments, *parameters, OpaqueFunction(function=_nodes)])
+    return described(__file__, [*declared(ARGUMENTS), OpaqueFunction(function=_nodes)])
 
 
 def _nodes(context):
-    def value(name):
-        return LaunchConfiguration(name).perform(context)
-
-    def is_true(name):
-        return IfCondition(LaunchConfiguration(name)).evaluate(context)
-
     # Whatever can fail is read before the first process is started: see depth_estimation_ros.launching.
-    given = {name: typed(name, text, default) for name, default in defaults().items() if (text := value(name))}
-    if not os.path.isfile(params_file := value("params_file")):
+    check_programs()
+    given = {name: typed(name, text, default) for name, default in defaults().items() if (text := value(context, name))}
+    if not os.path.isfile(params_file := value(context, "params_file")):
         raise ValueError(f"params_file {params_file!r} not found: give the path of a YAML file of parameters")
-    if rviz := is_true("rviz"):
+    if rviz := is_true(context, "rviz"):
         check_installed("rviz2")
-    environment = transport_environment() if is_true("large_messages") else {}
-    use_sim_time = {"use_sim_time": is_true("use_sim_time")}
-    common = {
-        "package": "depth_estimation_ros",
-        "namespace": value("namespace"),
-        "remappings": [("image", value("image")), ("camera_info", value("camera_info"))],
-        "arguments": ["--ros-args", "--log-level", value("log_level")],
-        "additional_env": environment,
-        "output": "screen",
-    }
+    use_sim_time = {"use_sim_time": is_true(context, "use_sim_time")}
     parameters = [params_file, given, use_sim_time]
-    if cameras := value("cameras"):
+    namespace, cameras = value(context, "namespace"), value(context, "cameras")
+    namespaces = camera_namespaces(namespace, cameras)
+    common = {"namespace": namespace, **shared_options(context)}
+    if cameras:
         parameters.append({"cameras": cameras})
         yield Node(executable="multi_camera_node", parameters=parameters, **common)
     else:
         yield LifecycleNode(
             executable="depth_estimation_node", name="depth_estimation", parameters=parameters, **common
         )
-    for camera in re.split(r"[\s,]+", cameras.strip()) if rviz else ():
+    for camera in namespaces if rviz else ():
         yield Node(
             package="rviz2",
             executable="rviz2",
-            namespace="/".join(filter(None, (value("namespace"), camera))),
-            arguments=["-d", os.path.join(CONFIG, "depth_estimation.rviz"), "-f", value("fixed_frame")],
+            namespace=camera,
+            arguments=["-d", str(share_path("config/depth_estimation.rviz")), "-f", value(context, "fixed_frame")],
             parameters=[use_sim_time],
-            remappings=[("image", value("image"))],
-            additional_env=environment,
+            remappings=[("image", value(context, "image"))],
+            additional_env=environment(context),
         )

@@ -1,22 +1,23 @@
 """Several cameras: a depth estimation node for each in its namespace, in one process with one engine."""
 
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, ThisLaunchFileDir
+from pathlib import Path
 
-from launch import LaunchDescription
+from launch.actions import IncludeLaunchDescription, OpaqueFunction
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+from depth_estimation_ros.launching import SHARED, declared, described, value
+
+# A path, as --show-args can look into no other.
+NODE = str(Path(__file__).with_name("depth_estimation.launch.py"))
 
 
 def generate_launch_description():
     """Return what `depth_estimation.launch.py` starts; its arguments can be given here too."""
-    return LaunchDescription(
-        [
-            DeclareLaunchArgument(
-                "cameras", description="Namespaces of the cameras, separated by spaces or commas: 'front left right'."
-            ),
-            IncludeLaunchDescription(
-                PythonLaunchDescriptionSource([ThisLaunchFileDir(), "/depth_estimation.launch.py"]),
-                launch_arguments={"cameras": LaunchConfiguration("cameras")}.items(),
-            ),
-        ]
-    )
+    cameras = {"cameras": SHARED["cameras"]}
+    include = IncludeLaunchDescription(PythonLaunchDescriptionSource(NODE))
+    return described(__file__, [*declared(cameras), OpaqueFunction(function=_check), include])
+
+
+def _check(context):
+    if not value(context, "cameras").strip(" ,"):
+        raise ValueError("cameras is not given: name the namespaces of the cameras, e.g. cameras:='front left right'")

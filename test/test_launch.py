@@ -8,9 +8,10 @@ import yaml
 pytest.importorskip("launch_ros", reason="launch comes with a full ROS installation, not from PyPI")
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
-from launch.actions import IncludeLaunchDescription
+from launch.actions import GroupAction, IncludeLaunchDescription, SetLaunchConfiguration
 from launch.launch_context import LaunchContext
 from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.utilities import normalize_to_list_of_substitutions, perform_substitutions
 from launch_file import prefix_of
 from launch_ros.actions import Node
 from launch_ros.utilities import evaluate_parameters
@@ -39,7 +40,16 @@ def _with_rviz(tmp_path, monkeypatch):
 
 def nodes(name="depth_estimation.launch.py", /, started=None, **arguments):
     """Return the processes that a launch file would start, in this order."""
-    started, context = [] if started is None else started, LaunchContext()
+    return started_by([included(name, **arguments)], [] if started is None else started)
+
+
+def included(name, /, **arguments):
+    source = PythonLaunchDescriptionSource(str(LAUNCH / name))
+    return IncludeLaunchDescription(source, launch_arguments=arguments.items())
+
+
+def started_by(entities, started):
+    context = LaunchContext()
 
     def visit(entity):
         if isinstance(entity, Node):
@@ -48,8 +58,8 @@ def nodes(name="depth_estimation.launch.py", /, started=None, **arguments):
             for inner in entity.visit(context) or ():
                 visit(inner)
 
-    source = PythonLaunchDescriptionSource(str(LAUNCH / name))
-    visit(IncludeLaunchDescription(source, launch_arguments=arguments.items()))
+    for entity in entities:
+        visit(entity)
     return started
 
 
@@ -57,6 +67,14 @@ def parameters(node):
     """Return the parameters of arguments that a node would be started with."""
     given = evaluate_parameters(LaunchContext(), node._Node__parameters)
     return {name: value for p in given if isinstance(p, dict) for name, value in p.items()}
+
+
+def text(substitutions):
+    return perform_substitutions(LaunchContext(), normalize_to_list_of_substitutions(substitutions))
+
+
+def namespace(node):
+    return text(node._Node__node_namespace)
 
 
 @pytest.mark.parametrize("path", sorted(LAUNCH.glob("*.launch.py")), ids=lambda path: path.name)
@@ -68,6 +86,15 @@ def test_every_launch_file_says_what_its_arguments_are(path):
 def test_every_parameter_of_the_node_is_an_argument():
     names = [argument.name for argument in described("depth_estimation.launch.py").get_launch_arguments()]
     assert set(DECLARATIONS) <= set(names) and len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("name", ("demo.launch.py", "bag_replay.launch.py", "multi_camera.launch.py"))
+def test_the_others_show_all_arguments_of_the_node_too(name):
+    shown, of_node = (
+        {argument.name for argument in described(n).get_launch_arguments()}
+        for n in (name, "depth_estimation.launch.py")
+    )
+    assert shown >= of_node
 
 
 DEMO = ("demo.launch.py", {"rviz": "false"})
@@ -90,6 +117,10 @@ REPLAY = ("bag_replay.launch.py", {"rviz": "false", "source": "/bag"})
         (*REPLAY, {"horizontal_fov": "wide"}, "horizontal_fov takes a value such as 0.0, not 'wide'"),
         (*REPLAY, {"loop": "2"}, "loop takes a value such as true, not '2'"),
         (*REPLAY, {"params_file": "/no.yaml"}, "params_file '/no.yaml' not found: give the path of a YAML file"),
+        (*DEMO, {"cameras": "front, le-ft"}, "'le-ft' is no namespace for ROS: Invalid namespace"),
+        ("depth_estimation.launch.py", {}, {"namespace": "my robot"}, "'my robot' is no namespace for ROS"),
+        (*REPLAY, {"source": ""}, "source is not given: source:=BAG"),
+        ("multi_camera.launch.py", {"cameras": "front"}, {"cameras": " "}, "cameras is not given: name the namespaces"),
     ],
 )
 def test_a_mistake_is_one_sentence_before_anything_is_started(name, sound, mistake, sentence):
@@ -121,10 +152,12 @@ def test_rviz_that_is_not_installed_is_said_before_anything_is_started(name, mis
 
 
 def test_arguments_reach_the_camera_in_its_parameters_types():
-    _, camera = nodes("demo.launch.py", rviz="false", rate="10", seed="3")
+    depth, camera = nodes("demo.launch.py", rviz="false", rate="10", seed="3", horizontal_fov="1")
     assert camera.node_executable == "synthetic_camera"
-    assert parameters(camera) == {"seed": 3, "rate": 10.0, "camera_height": 1.3, "camera_pitch": 0.16}
+    mounting = {"camera_height": 1.3, "camera_pitch": 0.16}
+    assert parameters(camera) == {"seed": 3, "rate": 10.0, "horizontal_fov": 1.0, "use_sim_time": False, **mounting}
     assert isinstance(parameters(camera)["rate"], float)
+    assert parameters(depth) == {"use_sim_time": False, **mounting}, "the camera says its field of view"
 
 
 def test_arguments_reach_the_source_in_its_parameters_types():
@@ -137,15 +170,43 @@ def test_arguments_reach_the_source_in_its_parameters_types():
         "image_topic": "",
         "camera_info_topic": "",
         "horizontal_fov": 1.0,
+        "use_sim_time": False,
     }
     assert "horizontal_fov" not in parameters(depth), "the source says it"
+
+
+@pytest.mark.parametrize(("name", "sound"), (DEMO, REPLAY))
+def test_source_and_node_have_the_same_topics_clock_and_transport(name, sound):
+    given = {"namespace": "robot", "image": "/lens/image", "camera_info": "/lens/camera_info", "use_sim_time": "true"}
+    for node in nodes(name, **sound, **given, log_level="debug", large_messages="false"):
+        assert namespace(node) == "robot" and parameters(node)["use_sim_time"] is True
+        remappings = [tuple(map(text, pair)) for pair in node._Node__remappings]
+        assert remappings == [("image", "/lens/image"), ("camera_info", "/lens/camera_info")]
+        assert "debug" in [text(word) for word in node._Node__arguments] and not node.additional_env
+
+
+@pytest.mark.parametrize(("name", "sound"), (DEMO, REPLAY))
+def test_each_of_several_cameras_has_a_source(name, sound):
+    depth, *cameras = nodes(name, **sound, namespace="robot", cameras="front, /rear")
+    assert depth.node_executable == "multi_camera_node"
+    assert [namespace(camera) for camera in cameras] == ["robot/front", "/rear"]
+
+
+def test_groups_keep_two_includes_apart():
+    one, other = (
+        included("depth_estimation.launch.py", namespace=name, **values)
+        for name, values in {"front": {"max_depth": "5"}, "rear": {}}.items()
+    )
+    front, rear = started_by([SetLaunchConfiguration("robot", "mine"), GroupAction([one]), GroupAction([other])], [])
+    assert (namespace(front), namespace(rear)) == ("front", "rear")
+    assert parameters(front)["max_depth"] == 5.0 and "max_depth" not in parameters(rear)
 
 
 def test_a_text_that_looks_like_another_type_stays_a_text():
     (depth,) = nodes(model="yes", max_depth="7")
     assert parameters(depth) == {"model": "yes", "max_depth": 7.0, "use_sim_time": False}
-    several, *_ = nodes(cameras="1")
-    assert parameters(several)["cameras"] == "1"
+    several, *_ = nodes(cameras="no")
+    assert parameters(several)["cameras"] == "no"
 
 
 @pytest.mark.parametrize("asked", (False, True))
@@ -163,8 +224,8 @@ def test_cameras_are_one_process_and_each_has_an_rviz():
 
 @pytest.mark.parametrize("name", ("demo.launch.py", "bag_replay.launch.py", "multi_camera.launch.py"))
 def test_the_others_start_the_node_and_take_its_arguments(name):
-    first, *_ = nodes(name, cameras="", source="/bag", rviz="false", min_depth="0.5")
-    assert first.node_executable == "depth_estimation_node" and parameters(first)["min_depth"] == 0.5
+    first, *_ = nodes(name, cameras="front", source="/bag", rviz="false", min_depth="0.5")
+    assert first.node_executable == "multi_camera_node" and parameters(first)["min_depth"] == 0.5
 
 
 def test_the_rviz_configuration_shows_what_the_node_publishes():

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import contextmanager
+from pathlib import Path
 
 import cv2
 import pytest
@@ -27,10 +28,25 @@ except PackageNotFoundError:
     )
 
 
+# As a robot's own launch file includes the node's, with an argument of its own.
+ROBOT = """
+import sys
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription
+
+def generate_launch_description():
+    return LaunchDescription([
+        DeclareLaunchArgument("robot"),
+        ExecuteProcess(cmd=[sys.executable, "-c", "import time; time.sleep(60)"]),
+        IncludeLaunchDescription({node!r}, launch_arguments={{"model": "/none"}}.items()),
+    ])
+"""
+
+
 @contextmanager
 def launched(name, *arguments, **variables):
     """Launch a file for the length of a ``with`` block, in a process group of its own."""
-    path = REPOSITORY / "launch" / name
+    path = REPOSITORY / "launch" / name  # or a path of its own
     environment = {**os.environ, **ros_environment(), **variables}
     environment["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY / "test"), environment["PYTHONPATH"]])
     with tempfile.TemporaryFile() as log:
@@ -86,19 +102,22 @@ def test_several_cameras_give_depth_and_end_by_ctrl_c(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["depth_estimation.launch.py", "multi_camera.launch.py"])
-def test_a_missing_model_is_one_sentence(name):
+def test_a_node_that_fails_ends_its_launch_by_one_sentence_and_exit_code_1(name):
     arguments = ["model:=/none", *["cameras:=front left"] * (name == "multi_camera.launch.py")]
-    with ros_context(name="launch_observer") as node, launched(name, *arguments) as process:
-        wait_for(node, lambda: "process has died" in output(process) or process.poll() is not None)
+    with launched(name, *arguments) as process:
+        assert process.wait(30) == 1 and not anybody_left(process)
         printed = output(process)
     assert printed.count("model '/none' not found: give the path of an ONNX file") == 1
     assert "exit code 1" in printed and "Traceback" not in printed
 
 
-def test_several_cameras_need_names():
-    with launched("multi_camera.launch.py") as process:
-        assert process.wait(20) == 1
-        assert "missing required argument 'cameras'" in output(process)
+def test_a_node_that_fails_leaves_a_launch_that_includes_it_alone(tmp_path):
+    robot = tmp_path / "robot.launch.py"
+    robot.write_text(ROBOT.format(node=str(REPOSITORY / "launch" / "depth_estimation.launch.py")))
+    with ros_context(name="launch_observer") as node, launched(robot, "robot:=mine") as process:
+        wait_for(node, lambda: "process has died" in output(process), process=process)
+        assert process.poll() is None and "has no argument" not in output(process)
+        assert ctrl_c(process) == 0 and not anybody_left(process)
 
 
 @pytest.mark.parametrize(
@@ -108,10 +127,16 @@ def test_several_cameras_need_names():
         ("demo.launch.py", [], "rviz2 is not installed: give rviz:=false, or install it"),
         ("demo.launch.py", ["rviz:=false", "max_depth:=abc"], "max_depth takes a value such as 10.0, not 'abc'"),
         ("bag_replay.launch.py", ["rviz:=false", "source:=/bag", "rate:=abc"], "rate takes a value such as 0.0, not"),
+        ("multi_camera.launch.py", [], "cameras is not given: name the namespaces of the cameras"),
         (
             "depth_estimation.launch.py",
             ["params_file:=/nope.yaml"],
             "params_file '/nope.yaml' not found: give the path",
+        ),
+        (
+            "bag_replay.launch.py",
+            ["sorce:=/bag", "quite_another:=1", "sigterm_timeout:=3"],
+            "bag_replay.launch.py has no argument quite_another, sorce (did you mean source?); --show-args lists those",
         ),
     ],
 )
@@ -121,6 +146,26 @@ def test_a_mistake_starts_nothing_and_leaves_nothing(name, arguments, sentence, 
         assert not anybody_left(process)
         printed = output(process)
     assert printed.count(sentence) == 1 and "Traceback" not in printed and "process started" not in printed
+
+
+def test_a_package_that_pip_installed_says_how_its_programs_are_started(tmp_path):
+    prefix = Path(prefix_of(tmp_path / "pip"))
+    (prefix / "lib" / "depth_estimation_ros").unlink()
+    with launched("depth_estimation.launch.py", AMENT_PREFIX_PATH=str(prefix)) as process:
+        assert process.wait(20) == 1
+        printed = output(process)
+    assert "pip puts them on the PATH instead. Start depth_estimation_node --ros-args" in printed
+    assert "process started" not in printed
+
+
+def test_the_demo_runs_in_a_namespace_on_topics_of_other_names():
+    arguments = ("rviz:=false", "namespace:=robot", "image:=/lens/image", "camera_info:=/lens/camera_info")
+    with ros_context(name="launch_observer") as node, launched("demo.launch.py", *arguments) as process:
+        depth = DepthClient(node, process, "/robot")
+        depth.subscribe("depth/image")
+        depth.wait(lambda: depth.got["depth/image"])
+        assert node.count_publishers("/lens/image") == 1 and node.count_publishers("/robot/ground_truth/depth") == 1
+        assert ctrl_c(process) == 0 and not anybody_left(process)
 
 
 @pytest.mark.parametrize(
