@@ -5,8 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from numbers import Real
 
 import numpy as np
+
+from depth_estimation_ros.sentences import quoted
+
+# What no camera is beyond, in pixels; ratios and products of these are numbers of float32, too.
+_SHORTEST, _LONGEST = 1e-6, 1e9
+_LARGEST = 1 << 16
+_WHOLE = (int, np.integer)
 
 
 @dataclass(frozen=True)
@@ -28,7 +36,7 @@ class PinholeCamera:
     Raises
     ------
     ValueError
-        If the size or a focal length is not positive, or a value is not finite.
+        If the size is not a positive whole number, or the intrinsics are none of a camera.
     """
 
     width: int
@@ -40,16 +48,16 @@ class PinholeCamera:
 
     def __post_init__(self):
         """Refuse intrinsics that no camera can have."""
-        if self.width <= 0 or self.height <= 0:
-            raise ValueError(f"camera size must be positive, got {self.width}x{self.height}")
-        if 0 < self.fx < math.inf and 0 < self.fy < math.inf and math.isfinite(self.cx) and math.isfinite(self.cy):
-            return  # several cameras are made for every frame
-        values = {"fx": self.fx, "fy": self.fy, "cx": self.cx, "cy": self.cy}
-        bad = [f"{name}={value}" for name, value in values.items() if not math.isfinite(value)]
-        bad += [f"{name}={values[name]}" for name in ("fx", "fy") if values[name] <= 0]
+        check_size("camera", self.width, self.height)
+        try:
+            focal = _SHORTEST <= self.fx <= _LONGEST and _SHORTEST <= self.fy <= _LONGEST
+            if focal and -_LONGEST <= self.cx <= _LONGEST and -_LONGEST <= self.cy <= _LONGEST:
+                return  # several cameras are made for every frame
+        except (TypeError, ValueError):  # not numbers
+            pass
         raise ValueError(
-            f"camera intrinsics must be finite with positive focal lengths, got {', '.join(bad)}; "
-            "is the camera calibrated?"
+            "camera intrinsics must be finite with positive focal lengths, in pixels, got "
+            f"fx={self.fx}, fy={self.fy}, cx={self.cx}, cy={self.cy}; is the camera calibrated?"
         )
 
     @classmethod
@@ -67,9 +75,10 @@ class PinholeCamera:
         Raises
         ------
         ValueError
-            If the field of view is out of range.
+            If the field of view is out of range, or the size not a positive whole number.
         """
-        if not 0.0 < horizontal_fov < math.pi:
+        check_size("camera", width, height)
+        if not isinstance(horizontal_fov, Real) or not 0.0 < horizontal_fov < math.pi:
             raise ValueError(f"horizontal_fov must lie between 0 and pi radians, got {horizontal_fov}")
         focal = 0.5 * width / math.tan(0.5 * horizontal_fov)
         return cls(width, height, focal, focal, 0.5 * (width - 1), 0.5 * (height - 1))
@@ -91,6 +100,7 @@ class PinholeCamera:
         Focal lengths scale with the size; the principal point keeps its place between pixel
         *edges* (``c' = (c + 0.5) s - 0.5``), which is what ``cv2.resize`` does to the pixels.
         """
+        check_size("camera", width, height)
         if (width, height) == (self.width, self.height):
             return self
         sx, sy = width / self.width, height / self.height
@@ -103,7 +113,16 @@ class PinholeCamera:
         return replace(self, width=width, height=height, cx=self.cx - x, cy=self.cy - y)
 
     def strided(self, step: int) -> PinholeCamera:
-        """Return the camera of ``image[::step, ::step]``, which has every `step`-th pixel of every `step`-th row."""
+        """
+        Return the camera of ``image[::step, ::step]``, which has every `step`-th pixel of every `step`-th row.
+
+        Raises
+        ------
+        ValueError
+            If the step is not a whole number from 1 on.
+        """
+        if not isinstance(step, _WHOLE) or step < 1:
+            raise ValueError(f"the step must be a whole number from 1 on, got {quoted(step)}")
         if step == 1:
             return self
         width, height = -(-self.width // step), -(-self.height // step)
@@ -123,8 +142,8 @@ class PinholeCamera:
         ValueError
             If it is none.
         """
-        if degrees % 90:
-            raise ValueError(f"images turn by multiples of 90 degrees, not by {degrees}")
+        if not isinstance(degrees, Real) or degrees % 90:
+            raise ValueError(f"images turn by multiples of 90 degrees, not by {quoted(degrees)}")
         camera = self
         for _ in range(degrees // 90 % 4):
             c = camera
@@ -141,6 +160,14 @@ class PinholeCamera:
             float32 [height, width, 2], read-only: (x/z, y/z). A point is ``z * (x/z, y/z, 1)``.
         """
         return _rays(self)
+
+
+def check_size(what: str, width: int, height: int) -> None:
+    """Raise ValueError, in one sentence, if a size is not one of whole pixels."""
+    if not (isinstance(width, _WHOLE) and isinstance(height, _WHOLE)):
+        raise ValueError(f"{what} size must be in whole pixels, got {quoted(width)} x {quoted(height)}")
+    if not (0 < width <= _LARGEST and 0 < height <= _LARGEST):
+        raise ValueError(f"{what} size must be positive, at most {_LARGEST} pixels, got {width}x{height}")
 
 
 @lru_cache(maxsize=16)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from depth_estimation_ros.backends import Backend, create_backend
-from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.camera import PinholeCamera, check_size
 from depth_estimation_ros.model import Model, load_model
 from depth_estimation_ros.resample import shrink
+from depth_estimation_ros.sentences import quoted
 
 # The positive numbers of float32.
 _TINY, _HUGE = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
@@ -33,11 +34,26 @@ class DepthMap:
     deviation : numpy.ndarray or None
         float32 [h, w], metres, one standard deviation of the depth's error, NaN where depth is invalid; from models
         that say how sure they are.
+
+    Raises
+    ------
+    ValueError
+        If the depth is no image, or the camera or the deviation is of another size.
     """
 
     depth: np.ndarray
     camera: PinholeCamera | None = None
     deviation: np.ndarray | None = None
+
+    def __post_init__(self):
+        """Refuse what is no view."""
+        if not isinstance(self.depth, np.ndarray) or self.depth.ndim != 2 or not self.depth.size:
+            raise ValueError(f"depth must be an array [height, width], got {_described(self.depth)}")
+        height, width = self.depth.shape
+        if self.camera is not None and (self.camera.width, self.camera.height) != (width, height):
+            raise ValueError(f"the camera is {self.camera.width}x{self.camera.height}, the depth {width}x{height}")
+        if self.deviation is not None and self.deviation.shape != self.depth.shape:
+            raise ValueError(f"deviation must be an array [{height}, {width}] too, got {_described(self.deviation)}")
 
     def limited(self, near: float, far: float) -> DepthMap:
         """Return the same view, invalid where depth is not between two depths in metres."""
@@ -47,7 +63,15 @@ class DepthMap:
         return DepthMap(np.where(valid, self.depth, _NAN), self.camera, deviation)
 
     def resized(self, width: int, height: int) -> DepthMap:
-        """Return the same view at another size, interpolated; invalid pixels stay invalid."""
+        """
+        Return the same view at another size, interpolated; invalid pixels stay invalid.
+
+        Raises
+        ------
+        ValueError
+            If the size is not one of whole pixels.
+        """
+        check_size("depth", width, height)
         if self.depth.shape == (height, width):
             return self
         depth, deviation = (
@@ -70,7 +94,8 @@ class DepthEstimator:
     """
 
     def __init__(self, model: Model, backend: Backend):
-        self.model, self.backend = model, backend
+        # Without its content, which may be large and has gone into the engine.
+        self.model, self.backend = replace(model, content=None), backend
 
     @classmethod
     def load(cls, model: str | Path = "default", backend: str = "auto", threads: int = 0) -> DepthEstimator:
@@ -116,18 +141,20 @@ class DepthEstimator:
         Raises
         ------
         ValueError
-            If the image is not uint8 [H, W, 3], or the camera is of another size.
+            If the image is not uint8 [H, W, 3], or the camera is none or of another size.
         BackendError
             If the engine fails.
         """
-        return self.postprocess(self.backend.infer(self.preprocess(rgb)), rgb, camera)
+        images = self.preprocess(rgb)
+        _check_camera(camera, rgb)
+        return self.postprocess(self.backend.infer(images), rgb, camera)
 
     def preprocess(self, rgb: np.ndarray) -> np.ndarray:
         """Resample an image, uint8 [H, W, 3], to a batch of one of the network's input size, uint8 [1, h, w, 3]."""
-        if not isinstance(rgb, np.ndarray):  # None is what cv2.imread gives for a file that it cannot read
-            raise ValueError(f"rgb must be a uint8 array [height, width, 3], got {rgb!r:.40}")
-        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
-            raise ValueError(f"rgb must be a uint8 array [height, width, 3], got {rgb.dtype} {list(rgb.shape)}")
+        # None is what cv2.imread gives for a file that it cannot read.
+        is_image = isinstance(rgb, np.ndarray) and rgb.dtype == np.uint8 and rgb.ndim == 3 and rgb.shape[2] == 3
+        if not is_image or not rgb.size:
+            raise ValueError(f"rgb must be a uint8 array [height, width, 3], got {_described(rgb)}")
         # Averaging while shrinking, as in training: plain interpolation would alias.
         return shrink(rgb, self.model.info.input_width, self.model.info.input_height)[None]
 
@@ -159,11 +186,7 @@ class DepthEstimator:
         height, width = depth.shape
         ratio = np.float32(1.0)
         if camera is not None:
-            if (camera.height, camera.width) != rgb.shape[:2]:
-                raise ValueError(
-                    f"the camera is {camera.width}x{camera.height}, the image {rgb.shape[1]}x{rgb.shape[0]}: "
-                    "use the intrinsics of this image size"
-                )
+            _check_camera(camera, rgb)
             info = self.model.info
             resized = (info.input_width / camera.width) * (info.input_height / camera.height)
             ratio = np.float32(camera.focal_length * math.sqrt(resized) / info.focal_length)
@@ -175,3 +198,21 @@ class DepthEstimator:
             return DepthMap(depth, camera)
         deviation = np.where(valid, ratio * np.exp(0.5 * log_variance[0, 0]), _NAN)
         return DepthMap(depth, camera, deviation)
+
+
+def _check_camera(camera: PinholeCamera | None, rgb: np.ndarray) -> None:
+    """Refuse intrinsics that are not those of an image."""
+    if camera is None:
+        return
+    if not isinstance(camera, PinholeCamera):
+        raise ValueError(f"camera must be a PinholeCamera or None, got {quoted(camera)}")
+    if (camera.height, camera.width) != rgb.shape[:2]:
+        raise ValueError(
+            f"the camera is {camera.width}x{camera.height}, the image {rgb.shape[1]}x{rgb.shape[0]}: "
+            "use the intrinsics of this image size"
+        )
+
+
+def _described(value: object) -> str:
+    """Return type and shape of an array; anything else as it is."""
+    return f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else quoted(value)

@@ -24,6 +24,7 @@ from rich.progress import track
 from depth_estimation_ros.backends import BackendError, create_backend
 from depth_estimation_ros.model import METADATA_KEY, Model, ModelInfo, load_model
 from depth_estimation_ros.resample import shrink
+from depth_estimation_ros.sentences import choices, quoted, reason
 from depth_estimation_ros.sources import Source, open_source
 
 # Weights whose names begin so stay in float, and so does all that is computed from them.
@@ -111,7 +112,7 @@ def quantize(
         raise ValueError(f"quantising needs the package onnx ({error}); install it: pip install onnx") from None
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
         folded, draft = Path(folder) / "folded.onnx", Path(folder) / output.name
-        _fold_constants(model.path, folded)
+        _fold_constants(model, folded)
         graph = onnx.load(folded).graph
         if any("QuantizeLinear" in node.op_type or "Integer" in node.op_type for node in graph.node):
             raise ValueError(f"{model.path} is quantised already; quantise the float model that it was made from")
@@ -135,7 +136,7 @@ def quantize(
         quantised.opset_import.extend(declared)
         info = replace(model.info, name=f"{model.info.name}_int8", source_sha256=model.sha256)
         quantised.metadata_props.add(key=METADATA_KEY, value=info.to_json())
-        quantised.ir_version = onnx.load(model.path, load_external_data=False).ir_version
+        quantised.ir_version = onnx.load_model_from_string(model.content).ir_version
         onnx.checker.check_model(quantised)
         onnx.save(quantised, draft)
         difference = _difference(model, load_model(draft), frames)
@@ -143,7 +144,7 @@ def quantize(
     return difference
 
 
-def _fold_constants(path: Path, folded: Path) -> None:
+def _fold_constants(model: Model, folded: Path) -> None:
     """Write the model with constants folded: weights stored in half precision become weights again."""
     import onnxruntime
 
@@ -152,11 +153,12 @@ def _fold_constants(path: Path, folded: Path) -> None:
     options.optimized_model_filepath = str(folded)
     options.log_severity_level = 3
     try:
-        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        onnxruntime.InferenceSession(model.content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # ONNX Runtime's own share only Exception
-        reason = str(error).splitlines()[0]
         folder = folded.parent.parent.absolute()
-        raise ValueError(f"no copy of {path} can be written into {folder} (is the disk full?): {reason}") from None
+        raise ValueError(
+            f"no copy of {model.path} can be written into {folder} (is the disk full?): {reason(error)}"
+        ) from None
 
 
 def _float_nodes(graph, keep: Sequence[str] | None) -> list[str]:
@@ -166,8 +168,8 @@ def _float_nodes(graph, keep: Sequence[str] | None) -> list[str]:
     names = {i.removeprefix(_WRAPPER) for node in weighted for i in node.input if i in constants}
     for prefix in keep or ():
         if not any(name.startswith(prefix) for name in names):
-            parts = ", ".join(sorted({name.split(".")[0] for name in names}))
-            raise ValueError(f"no weight's name begins with {prefix!r}; the model's parts are {parts}")
+            parts = choices(sorted({name.split(".")[0] for name in names}), prefix)
+            raise ValueError(f"no weight's name begins with {quoted(prefix)}; the model's parts are {parts}")
     prefixes = KEEP if keep is None else tuple(keep)
     floating, computed = [], set()
     for node in graph.node:  # sorted: what a node reads comes before it
@@ -238,7 +240,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("quantize_model: interrupted, nothing was written", file=sys.stderr)
         return 130
-    before, after = (path.stat().st_size / 1e6 for path in (model.path, options.output))
+    before, after = (size / 1e6 for size in (len(model.content), options.output.stat().st_size))
     print(
         f"{options.output}: {after:.1f} MB (from {before:.1f} MB), calibrated on {len(frames)} images; there its depth "
         f"is {difference.mean():.1%} from the float model's on average, {np.quantile(difference, 0.99):.1%} at most "

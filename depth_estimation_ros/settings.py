@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any
 
 from depth_estimation_ros.anchor import CORRECTIONS
-from depth_estimation_ros.backends import BACKENDS
+from depth_estimation_ros.backends import BACKENDS, MAX_THREADS
 from depth_estimation_ros.backends.tensorrt.builder import PRECISIONS
 from depth_estimation_ros.preview import COLOUR_MAPS
 
@@ -93,7 +93,9 @@ class Settings:
         Effect.CONFIGURE,
         choices=BACKENDS,
     )
-    threads: int = _parameter(0, "CPU threads of the engine; 0 takes all cores.", Effect.CONFIGURE, limits=(0, 256))
+    threads: int = _parameter(
+        0, "CPU threads of the engine; 0 takes all cores.", Effect.CONFIGURE, limits=(0, MAX_THREADS)
+    )
     engine_precision: str = _parameter(
         "fp16",
         "Of a TensorRT engine. int8 takes a model from quantize_model --symmetric; best is the fastest that computes "

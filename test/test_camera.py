@@ -36,7 +36,49 @@ def test_a_right_angle_of_view_has_half_the_width_as_focal_length():
     assert camera.fx == pytest.approx(320) and camera.cx == 319.5
 
 
-@pytest.mark.parametrize("values", [(0, 480, 1, 1, 1, 1), (640, 480, 0, 1, 1, 1), (640, 480, 1, math.nan, 1, 1)])
-def test_impossible_intrinsics_are_refused(values):
-    with pytest.raises(ValueError, match=r"camera (size|intrinsics) must be"):
-        PinholeCamera(*values)
+@pytest.mark.parametrize("size", [(0, 480), (640, -1), (640.0, 480), ("640", "480"), (None, None), (1 << 17, 480)])
+def test_a_size_that_is_none_is_refused(size):
+    made = (
+        lambda: PinholeCamera(*size, 500.0, 500.0, 320.0, 240.0),
+        lambda: PinholeCamera.from_fov(*size, 1.0),
+        lambda: NYU.resized(*size),
+        lambda: NYU.cropped(0, 0, *size),
+    )
+    for make in made:
+        with pytest.raises(ValueError, match=r"camera size must be"):
+            make()
+
+
+BAD = (0, -1.0, math.nan, math.inf, -math.inf, 1e-300, 1e300, "500", None, 1j, np.zeros(2))
+
+
+@pytest.mark.parametrize("bad", BAD, ids=map(str, BAD))
+@pytest.mark.parametrize("place", range(4))
+def test_intrinsics_that_no_camera_has_are_refused(place, bad):
+    values = [500.0, 500.0, 320.0, 240.0]
+    values[place] = bad
+    if place > 1 and isinstance(bad, int | float) and abs(bad) <= 1:
+        assert PinholeCamera(640, 480, *values).cx == values[2]  # the optical axis may leave the image anywhere
+        return
+    with pytest.raises(ValueError, match=r"camera intrinsics must be finite .*calibrated"):
+        PinholeCamera(640, 480, *values)
+
+
+def test_numbers_of_numpy_are_numbers():
+    camera = PinholeCamera(np.int64(640), np.uint16(480), np.float32(500), np.float64(500), np.int32(320), 240)
+    assert camera.resized(320, 240).fx == 250 and camera.rays().shape == (480, 640, 2)
+
+
+@pytest.mark.parametrize("fov", [0, -1.0, math.pi, math.nan, "1.0", None])
+def test_a_field_of_view_that_is_none_is_refused(fov):
+    with pytest.raises(ValueError, match="horizontal_fov must lie between 0 and pi radians"):
+        PinholeCamera.from_fov(640, 480, fov)
+
+
+def test_steps_and_turns_that_are_none_are_refused():
+    for step in (0, -2, 1.5, "2", None):
+        with pytest.raises(ValueError, match="the step must be a whole number from 1 on"):
+            NYU.strided(step)
+    for degrees in (45, math.nan, math.inf, "90", None):
+        with pytest.raises(ValueError, match="multiples of 90 degrees"):
+            NYU.turned(degrees)

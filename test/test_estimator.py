@@ -70,12 +70,44 @@ def test_real_rooms_come_out_in_metres(estimator, rgbd_data):
 
 
 def test_an_image_that_is_none_is_refused(estimator):
-    for bad in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)):
+    shapes = (4, 4), (4, 4, 4), (0, 4, 3), (4, 0, 3), (1, 4, 4, 3), ()
+    arrays = [np.zeros(shape, np.uint8) for shape in shapes]
+    for bad in (*arrays, np.zeros((4, 4, 3), np.float32), [[[0, 0, 0]]], "image.png", b"\xff\xd8", 7):
         with pytest.raises(ValueError, match="rgb must be a uint8 array"):
             estimator.estimate(bad)
     unreadable = cv2.imread("/nowhere/typo.png")
     with pytest.raises(ValueError, match=r"rgb must be a uint8 array \[height, width, 3\], got None"):
         estimator.estimate(unreadable, CAMERA)
+
+
+@pytest.mark.parametrize("camera", [(640, 480, 500, 500, 320, 240), np.eye(3), "camera.yaml", 525.0, {}])
+def test_intrinsics_that_are_no_camera_are_refused(estimator, noise, camera):
+    with pytest.raises(ValueError, match="camera must be a PinholeCamera or None, got"):
+        estimator.estimate(noise, camera)
+
+
+def test_a_view_of_one_pixel_and_one_of_an_extreme_shape_have_depth(estimator):
+    for height, width in ((1, 1), (1, 3000), (3000, 1), (7, 5)):
+        rgb = np.full((height, width, 3), 100, np.uint8)
+        depth = estimator.estimate(rgb, PinholeCamera.from_fov(width, height, 1.0)).depth
+        assert np.isfinite(depth).all() and depth.shape == (64, 80)
+
+
+def test_views_that_are_none_are_refused():
+    depth = np.ones((4, 6), np.float32)
+    for bad in (None, 2.0, [[1.0]], np.ones(4), np.ones((4, 6, 1)), np.ones((0, 6))):
+        with pytest.raises(ValueError, match=r"depth must be an array \[height, width\], got"):
+            DepthMap(bad)
+    with pytest.raises(ValueError, match="the camera is 640x480, the depth 6x4"):
+        DepthMap(depth, CAMERA)
+    with pytest.raises(ValueError, match=r"deviation must be an array \[4, 6\] too, got float32 \[6, 4\]"):
+        DepthMap(depth, None, depth.T)
+
+
+@pytest.mark.parametrize("size", [(0, 4), (6, -4), (6.0, 4), ("6", "4"), (None, None), (10**9, 10**9)])
+def test_a_view_is_not_resized_to_what_is_no_size(size):
+    with pytest.raises(ValueError, match="depth size must be"):
+        DepthMap(np.ones((4, 6), np.float32)).resized(*size)
 
 
 def test_intrinsics_of_another_size_are_refused(estimator, noise):

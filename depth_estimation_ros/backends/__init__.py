@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import threading
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Protocol
@@ -12,8 +13,11 @@ from typing import Protocol
 import numpy as np
 
 from depth_estimation_ros.model import Model
+from depth_estimation_ros.sentences import choices, quoted, reason
 
 BACKENDS = ("auto", "cpu", "cuda", "tensorrt", "tensorrt_rtx", "openvino")
+MAX_THREADS = 256
+"""CPU threads that an engine can be told to use."""
 
 
 class BackendError(RuntimeError):
@@ -118,14 +122,19 @@ def create_backend(
     Parameters
     ----------
     model : Model
-        A checked model.
+        A checked model, as `load_model` gives it.
     backend : {"auto", "cpu", "cuda", "tensorrt", "tensorrt_rtx", "openvino"}
         ``"cpu"`` and ``"cuda"`` are ONNX Runtime's. ``"auto"`` takes CUDA where this machine's ONNX Runtime has it,
         else the CPU: with OpenVINO where that is installed on an x86-64 machine, else with ONNX Runtime.
     threads : int
-        CPU threads of the engine, 0 for all cores.
+        CPU threads of the engine, 0 to 256; 0 for all cores.
     engine : EngineOptions, optional
         What else there is to choose. TensorRT may build for minutes.
+
+    Returns
+    -------
+    Backend
+        That has computed one image already.
 
     Raises
     ------
@@ -135,10 +144,25 @@ def create_backend(
         If a build was broken off (`concurrent.futures`).
     """
     if backend not in BACKENDS:
-        raise BackendError(f"backend {backend!r} is unknown; choose one of: {', '.join(BACKENDS)}")
+        raise BackendError(f"backend {quoted(backend)} is unknown; choose one of: {choices(BACKENDS)}")
+    if not isinstance(threads, int) or not 0 <= threads <= MAX_THREADS:
+        raise BackendError(f"threads must be a whole number from 0 to {MAX_THREADS}, got {quoted(threads)}")
+    try:
+        made = _make(model, backend, threads, engine or EngineOptions())
+        _must_compute(made, model)
+    except (BackendError, CancelledError):
+        raise
+    except Exception as error:  # whatever an engine, or one of the many libraries behind it, makes of a model
+        raise BackendError(
+            f"backend {backend} cannot run model {quoted(model.path)}: {reason(error)}; choose another backend, or "
+            "export the model again"
+        ) from error
+    return made
+
+
+def _make(model: Model, backend: str, threads: int, engine: EngineOptions) -> Backend:
     if backend == "auto":
         backend = _best()
-    engine = engine or EngineOptions()
     if backend == "openvino":
         from depth_estimation_ros.backends.openvino import OpenVinoBackend
 
@@ -150,6 +174,32 @@ def create_backend(
     from depth_estimation_ros.backends.onnxruntime import OnnxRuntimeBackend
 
     return OnnxRuntimeBackend(model, backend, threads, engine.callers)
+
+
+def _must_compute(backend: Backend, model: Model) -> None:
+    """Let an engine compute a black image: some refuse only then what they took before."""
+    info = model.info
+    try:
+        outputs = backend.infer(np.zeros((1, info.input_height, info.input_width, 3), np.uint8))
+    except EngineLostError:
+        raise
+    except Exception as error:
+        raise BackendError(
+            f"model {quoted(model.path)} cannot be used: its first inference fails ({reason(error)}); export it again, "
+            "or choose another backend"
+        ) from error
+    shapes = {name: (array.dtype, array.shape) for name, array in outputs.items()}
+    depth = shapes["depth"]
+    if depth[0] != np.float32 or len(depth[1]) != 4 or depth[1][:2] != (1, 1) or not outputs["depth"].size:
+        raise BackendError(
+            f"model {quoted(model.path)} cannot be used: its depth of one image is {depth[0]} {list(depth[1])}, the "
+            "contract asks for float32 [1, 1, h, w]; export it again"
+        )
+    if shapes.get("log_variance", depth) != depth:
+        raise BackendError(
+            f"model {quoted(model.path)} cannot be used: its log_variance has the shape "
+            f"{list(shapes['log_variance'][1])}, its depth {list(depth[1])}; export it again"
+        )
 
 
 def _best() -> str:

@@ -7,6 +7,7 @@ import onnxruntime
 
 from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.model import Model
+from depth_estimation_ros.sentences import choices, quoted, reason
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -33,14 +34,14 @@ class OnnxRuntimeBackend:
     Raises
     ------
     BackendError
-        If the provider is not part of the installed ONNX Runtime, or does not start.
+        If the provider is not part of the installed ONNX Runtime, does not start, or refuses the model.
     """
 
     def __init__(self, model: Model, provider: str = "cpu", threads: int = 0, callers: int = 1):
         available = onnxruntime.get_available_providers()
         wanted = PROVIDERS[provider]
         if wanted not in available:
-            have = ", ".join(name for name, p in PROVIDERS.items() if p in available)
+            have = choices(name for name, p in PROVIDERS.items() if p in available)
             raise BackendError(
                 f"the installed ONNX Runtime has no {provider} provider (it has: {have}); "
                 "install a build of onnxruntime that has it, or choose another backend"
@@ -49,9 +50,18 @@ class OnnxRuntimeBackend:
         options.intra_op_num_threads = threads
         # Idle threads sleep: a spinning pool would burn the cores that the rest of the robot needs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
+        # What fails is raised. Only of CUDA's libraries, the log alone says which is missing.
+        options.log_severity_level = 4 if provider == "cpu" else 3
         providers = list(dict.fromkeys((wanted, PROVIDERS["cpu"])))
-        self._session = onnxruntime.InferenceSession(str(model.path), options, providers=providers)
+        try:
+            # Its own fallback would print, and try the same once more.
+            self._session = onnxruntime.InferenceSession(model.content, options, providers=providers, enable_fallback=0)
+        except Exception as error:  # onnxruntime raises classes of its own that share only Exception
+            raise BackendError(
+                f"onnxruntime/{provider} cannot run model {quoted(model.path)}: {reason(error)}; export it again, or "
+                "choose another backend"
+            ) from error
+        self._session._model_bytes = None  # it would keep the file in memory to no purpose
         # ONNX Runtime falls back to the CPU with a mere log line when a provider's libraries do not load.
         if self._session.get_providers()[0] != wanted:
             raise BackendError(
@@ -69,5 +79,5 @@ class OnnxRuntimeBackend:
         try:
             arrays = self._session.run(self._outputs, {"image": images})
         except Exception as error:  # onnxruntime raises classes of its own that share only Exception
-            raise BackendError(f"{self.name} failed: {str(error).splitlines()[0]}") from error
+            raise BackendError(f"{self.name} failed: {reason(error)}") from error
         return dict(zip(self._outputs, arrays, strict=True))

@@ -11,6 +11,7 @@ import numpy as np
 
 from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.model import Model
+from depth_estimation_ros.sentences import first_line, quoted, reason
 
 
 class OpenVinoBackend:
@@ -52,10 +53,13 @@ class OpenVinoBackend:
         if callers > 1:
             options["NUM_STREAMS"] = max(1, min(callers, (threads or os.cpu_count()) // 2))
         try:
-            self._compiled = core.compile_model(str(model.path), "CPU", options)
+            self._compiled = core.compile_model(core.read_model(model.content), "CPU", options)
             self._requests = [self._compiled.create_infer_request()]
-        except RuntimeError as error:
-            raise BackendError(f"{self.name} cannot run {model.path}: {_reason(error)}") from error
+        except Exception as error:
+            raise BackendError(
+                f"{self.name} cannot run model {quoted(model.path)}: {_reason(error)}; export it again, or choose "
+                "another backend"
+            ) from error
         self.concurrent = self._compiled.get_property("NUM_STREAMS") > 1
         self._outputs = model.outputs
 
@@ -64,7 +68,7 @@ class OpenVinoBackend:
         try:
             with self._request() as request:
                 found = request.infer({"image": images}, share_inputs=True)
-        except RuntimeError as error:
+        except Exception as error:
             raise BackendError(f"{self.name} failed: {_reason(error)}") from error
         return {name: found[name] for name in self._outputs}
 
@@ -102,8 +106,8 @@ def _core():
     return openvino.Core()
 
 
-def _reason(error: RuntimeError) -> str:
+def _reason(error: Exception) -> str:
     """Return what an error of OpenVINO says, without the places in its source that come first."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
-    return (told or lines or [type(error).__name__])[-1]
+    return first_line((told or lines)[-1]) if lines else reason(error)

@@ -180,7 +180,7 @@ def candidates(
         Largest batch.
     """
     on_gpu = device.type == "cuda"
-    content = model.path.read_bytes()
+    content = model.content
     quantized = is_quantized(content)
     for library in NAMES:
         for precision in candidate_precisions(content):
@@ -228,5 +228,5 @@ def _torch(make: Callable[[], nn.Module], model: Model, device: torch.device, gr
 
 def _half(model: Model, provider: str, threads: int, folder: Path) -> Backend:
     path = folder / f"{model.path.stem}_half.onnx"
-    path.write_bytes(prepare(model.path.read_bytes(), half=True))
+    path.write_bytes(prepare(model.content, half=True))
     return create_backend(load_model(path), provider, threads)

@@ -81,7 +81,7 @@ class Workshop:
         if backend := self._from_cache(model, options, key):
             return backend
         # The model's weights may be in half precision, and the engine's in single.
-        with self.cache.lock(self.cancelled, room=2 * model.path.stat().st_size):
+        with self.cache.lock(self.cancelled, room=2 * len(model.content)):
             # Another process may have built it while this one waited.
             if self.cache.stamp(key) != seen and (backend := self._from_cache(model, options, key)):
                 return backend
@@ -139,7 +139,7 @@ class Workshop:
     def _best(self, model: Model, options: BuildOptions, key: dict[str, str], compare: Comparison) -> Checked:
         """Build what the model can be built as, and choose the fastest that computes the model."""
         times, refused, fastest = {}, {}, None
-        for precision in candidate_precisions(model.path.read_bytes()):
+        for precision in candidate_precisions(model.content):
             try:
                 checked = self._checked(model, replace(options, precision=precision), key, compare)
             except parity.ParityError as error:
@@ -169,7 +169,7 @@ class Workshop:
         timings = self.cache.timing_cache(key) if key else None
         made = build(
             self.library,
-            model.path.read_bytes(),
+            model.content,
             options,
             free_memory=self.cuda.memory_info()[0] if key else 1 << 30,
             timing_cache=timings.read_bytes() if timings and timings.is_file() else b"",
