@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from depth_estimation_ros.camera import PinholeCamera
     from depth_estimation_ros.estimator import DepthEstimator, DepthMap
+
+# Before OpenCV is imported: what it and FFmpeg print about a picture, video or webcam, our own sentences say better.
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 __all__ = ["DepthEstimator", "DepthMap", "PinholeCamera"]
 

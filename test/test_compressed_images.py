@@ -44,3 +44,33 @@ def test_a_compressed_image_that_was_cut_off_is_refused(suffix, share):
 def test_compressed_data_that_is_no_colour_picture_is_refused(format, data, sentence):
     with pytest.raises(ValueError, match=sentence):
         compressed_to_rgb(CompressedImage(format=format, data=data))
+
+
+MOSAIC = np.zeros((48, 64), np.uint8)
+MOSAIC[0::2, 0::2], MOSAIC[1::2, 1::2] = 200, 30  # red, blue
+MOSAIC[0::2, 1::2] = MOSAIC[1::2, 0::2] = 90  # green
+
+
+@pytest.mark.parametrize(
+    ("pixels", "suffix", "format"),
+    [
+        (MOSAIC, ".png", "bayer_rggb8; png compressed "),
+        (MOSAIC, ".jpg", "bayer_rggb8; jpeg compressed "),
+        (np.roll(MOSAIC, 1, axis=1), ".png", "bayer_grbg8; png compressed "),
+        (MOSAIC.astype(np.uint16) * 257, ".png", "bayer_rggb16; png compressed "),
+        (np.full((48, 64, 3), (30, 90, 200), np.uint8), ".jpg", "bayer_rggb8; jpeg compressed bgr8"),
+    ],
+)
+def test_a_bayer_mosaic_is_demosaiced_if_image_transport_did_not(pixels, suffix, format):
+    rgb = compressed_to_rgb(CompressedImage(format=format, data=cv2.imencode(suffix, pixels)[1].tobytes()))
+    assert rgb[20:28, 20:28].reshape(-1, 3).mean(axis=0) == pytest.approx([200, 90, 30], abs=4)
+
+
+def test_16_bits_alpha_and_grey_become_rgb_of_8_bits():
+    rgb = np.array((200, 90, 30))
+    for pixels, suffix in ((rgb[::-1] * 257, ".png"), ([*rgb[::-1], 7], ".png"), (rgb[::-1], ".png")):
+        kind = np.uint16 if np.max(pixels) > 255 else np.uint8
+        data = cv2.imencode(suffix, np.full((24, 32, len(pixels)), pixels, kind))[1].tobytes()
+        assert (compressed_to_rgb(CompressedImage(format="png", data=data)) == rgb).all()
+    grey = cv2.imencode(".png", np.full((24, 32), 77 * 257, np.uint16))[1].tobytes()
+    assert (compressed_to_rgb(CompressedImage(format="mono16; png compressed ", data=grey)) == 77).all()

@@ -11,10 +11,9 @@ from std_msgs.msg import Header
 
 from depth_estimation_ros.conversions.encodings import COLOUR_LAYOUTS, DEPTH_LAYOUTS, Layout, find_layout
 from depth_estimation_ros.conversions.memory import fill
+from depth_estimation_ros.pictures import decode
 
 _BIG_ENDIAN_HOST = sys.byteorder == "big"
-# How JPEG and PNG begin, and what they end with.
-_PICTURES = {b"\xff\xd8": b"\xff\xd9", b"\x89PNG": b"IEND"}
 _FROM_RGB = {
     "rgb8": None,
     "bgr8": cv2.COLOR_RGB2BGR,
@@ -51,10 +50,7 @@ def image_to_rgb(msg: Image) -> np.ndarray:
         If the encoding is not known, or size, step and data length do not agree.
     """
     layout = find_layout(msg.encoding, COLOUR_LAYOUTS)
-    pixels = _pixels(msg, layout)
-    if layout.code is not None:
-        pixels = cv2.cvtColor(pixels, layout.code)
-    return pixels if layout.dtype == "u1" else cv2.convertScaleAbs(pixels, alpha=255 / 65535)
+    return _to_rgb(_pixels(msg, layout), layout)
 
 
 def compressed_to_rgb(msg: CompressedImage) -> np.ndarray:
@@ -64,7 +60,8 @@ def compressed_to_rgb(msg: CompressedImage) -> np.ndarray:
     Parameters
     ----------
     msg : sensor_msgs.msg.CompressedImage
-        JPEG, PNG, or what else OpenCV reads; the pixels are taken in the order in which image_transport writes them.
+        JPEG, PNG, TIFF, WebP, BMP or PNM, as `pictures.decode` takes them. As in cv_bridge, the orientation of EXIF is
+        not followed. A Bayer mosaic that was compressed as it is (``bayer_rggb8; png compressed``) is demosaiced.
 
     Returns
     -------
@@ -74,21 +71,23 @@ def compressed_to_rgb(msg: CompressedImage) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the data is cut off, is no picture, or is compressed depth.
+        If the data is cut off, is no picture or claims to be larger than it can be, or is compressed depth.
     """
-    data = np.frombuffer(msg.data, np.uint8)
-    what = f"the compressed image (format '{msg.format}', {data.size} bytes)"
+    data = bytes(msg.data)
+    what = f"the compressed image (format '{msg.format}', {len(data)} bytes)"
     if "compressedDepth" in msg.format:
         raise ValueError(f"{what} is depth, not colour; remap image to the colour camera")
-    # OpenCV fills what is missing of a cut-off picture with grey and says nothing.
-    start, end = data[:8].tobytes(), data[-64:].tobytes()
-    ending = next((last for first, last in _PICTURES.items() if start.startswith(first)), b"")
-    if ending not in end:
-        raise ValueError(f"{what} is cut off; look for losses on the way from the camera")
-    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if data.size else None
-    if pixels is None:
-        raise ValueError(f"{what} cannot be decoded; JPEG and PNG can")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    encoding = msg.format.partition(";")[0].strip()
+    mosaic = encoding.startswith("bayer_")
+    try:
+        pixels = decode(data, cv2.IMREAD_UNCHANGED if mosaic else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except ValueError as error:
+        advice = "; look for losses on the way from the camera" if "cut off" in str(error) else ""
+        raise ValueError(f"{what} {error}{advice}") from None
+    if not mosaic or pixels.ndim == 3:
+        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    layout = find_layout(f"{encoding.rstrip('0123456789')}{8 * pixels.itemsize}", COLOUR_LAYOUTS)
+    return _to_rgb(pixels, layout)
 
 
 def image_to_depth(msg: Image) -> np.ndarray:
@@ -174,6 +173,13 @@ def depth_to_image(
         fits = (millimetres > 0.0) & (millimetres <= 65535.0)
         return _image(np.where(fits, millimetres, 0.0).astype(np.uint16), header, encoding, out)
     raise ValueError(f"cannot write depth as '{encoding}'; choose 32FC1 (metres) or 16UC1 (millimetres)")
+
+
+def _to_rgb(pixels: np.ndarray, layout: Layout) -> np.ndarray:
+    """Return stored pixels as RGB of 8 bits."""
+    if layout.code is not None:
+        pixels = cv2.cvtColor(pixels, layout.code)
+    return pixels if layout.dtype == "u1" else cv2.convertScaleAbs(pixels, alpha=255 / 65535)
 
 
 def _pixels(msg: Image, layout: Layout) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.geometry.rectify import Lens
+from depth_estimation_ros.pictures import decode
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
@@ -71,9 +72,13 @@ def depth_of(message) -> np.ndarray:
     # A header of 12 bytes (enum, two float32), then a 16-bit PNG. It holds millimetres, or for 32FC1 a quantised
     # inverse depth: z = a / (value - b), 0 invalid.
     data = bytes(message.data)
-    stored = cv2.imdecode(np.frombuffer(data, np.uint8, offset=12), cv2.IMREAD_UNCHANGED) if len(data) > 12 else None
-    if stored is None or stored.ndim != 2:
-        raise ValueError(f"a compressed depth image of format '{message.format}' cannot be read")
+    what = f"a compressed depth image of format '{message.format}'"
+    try:
+        stored = decode(data[12:], cv2.IMREAD_UNCHANGED)
+    except ValueError as error:
+        raise ValueError(f"{what} {error}") from None
+    if stored.ndim != 2:
+        raise ValueError(f"{what} has {stored.shape[2]} channels, not one")
     if message.format.startswith("32FC1"):
         _, a, b = struct.unpack("<iff", data[:12])
         with np.errstate(divide="ignore"):

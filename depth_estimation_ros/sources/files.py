@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +10,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from depth_estimation_ros.pictures import read_file
 from depth_estimation_ros.sources.frame import Frame
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
-
-# What FFmpeg prints about a broken video says less than our own sentence.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -33,10 +30,7 @@ def read_image(path: Path) -> np.ndarray:
     ValueError
         If it is not a readable image.
     """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError(f"'{path}' is not a readable image")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(_read(path, cv2.IMREAD_COLOR, "image"), cv2.COLOR_BGR2RGB)
 
 
 def read_depth(path: Path, scale: float) -> np.ndarray:
@@ -60,11 +54,20 @@ def read_depth(path: Path, scale: float) -> np.ndarray:
     ValueError
         If it is not a readable image of one channel.
     """
-    stored = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if stored is None or stored.ndim != 2:
+    stored = _read(path, cv2.IMREAD_UNCHANGED, "depth image")
+    if stored.ndim != 2:
         raise ValueError(f"'{path}' is not a readable depth image; a PNG of one channel is expected")
     invalid = (stored == 0) | ((stored == 65535) & (stored.dtype == np.uint16))
     return np.where(invalid, np.float32(np.nan), stored * np.float32(scale))
+
+
+def _read(path: Path, flags: int, what: str) -> np.ndarray:
+    try:
+        return read_file(path, flags)
+    except ValueError as error:
+        raise ValueError(f"'{path}' is not a readable {what}: it {error}") from None
+    except OSError as error:
+        raise ValueError(f"'{path}' is not a readable {what}: {error.strerror}") from None
 
 
 class SingleImage:
@@ -149,8 +152,6 @@ class Webcam:
     """A camera of this computer, by its number."""
 
     def __init__(self, index: int):
-        if hasattr(cv2, "setLogLevel"):
-            cv2.setLogLevel(0)  # the sentence below says it better
         self._capture = cv2.VideoCapture(index)
         if not self._capture.isOpened():
             raise ValueError(f"webcam {index} cannot be opened; is it plugged in and free, and may you read it?")

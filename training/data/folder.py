@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import Dataset
 
 from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.pictures import read_file
 from training.data.augment import Augmentation
 from training.data.frames import FrameTransform
 
@@ -72,12 +73,15 @@ class PreparedFolder(Dataset):
     def decode(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Read a pair: uint8 RGB [H, W, 3] (or half the size), and depth as stored; ValueError names a damaged file."""
         rgb, depth = self.pairs[index]
-        image = cv2.imread(str(rgb), self.transform.colour_flag)
-        raw = cv2.imread(str(depth), cv2.IMREAD_UNCHANGED)
-        for path, array in ((rgb, image), (depth, raw)):
-            if array is None:
-                raise ValueError(f"{path} is not an image that can be read; remove it or prepare the folder again")
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), raw
+        found = []
+        for path, flag in ((rgb, self.transform.colour_flag), (depth, cv2.IMREAD_UNCHANGED)):
+            try:
+                found.append(read_file(path, flag))
+            except (ValueError, OSError) as error:
+                raise ValueError(
+                    f"{path} is not an image that can be read ({error}); remove it or prepare the folder again"
+                ) from None
+        return cv2.cvtColor(found[0], cv2.COLOR_BGR2RGB), found[1]
 
 
 def split_names(split_file: str | Path, split: str) -> list[str]:

@@ -17,6 +17,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from depth_estimation_ros.pictures import decode
+
 INDEX_FIELDS = ("name", "scene", "time", "split", "shard")
 
 
@@ -71,11 +73,12 @@ def read_shards(
 def _decode(sample: dict, colour_flag: int) -> tuple[str, np.ndarray, np.ndarray]:
     images = []
     for field, flag in (("rgb.jpg", colour_flag), ("depth.png", cv2.IMREAD_UNCHANGED)):
-        encoded = np.frombuffer(sample.get(field, b""), np.uint8)
-        image = cv2.imdecode(encoded, flag) if encoded.size else None
-        if image is None:
-            raise ValueError(f"{sample['__url__']} holds no readable {sample['__key__']}.{field}; prepare it again")
-        images.append(image)
+        try:
+            images.append(decode(sample.get(field, b""), flag))
+        except ValueError:
+            raise ValueError(
+                f"{sample['__url__']} holds no readable {sample['__key__']}.{field}; prepare it again"
+            ) from None
     return sample["__key__"], cv2.cvtColor(images[0], cv2.COLOR_BGR2RGB), images[1]
 
 
