@@ -1,3 +1,4 @@
+import os
 from glob import glob
 from pathlib import Path
 
@@ -6,6 +7,8 @@ from setuptools import find_packages, setup
 package = "depth_estimation_ros"
 # `colcon build --symlink-install` runs a link to this file, in a folder that has no README.
 here = Path(__file__).resolve().parent
+# An installed ROS has numpy 1, and an OpenCV built for it, which pip does not see and would put another over.
+beside_ros = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy", "kilted")
 
 setup(
     name=package,
@@ -30,9 +33,9 @@ setup(
     ],
     # ROS itself is never listed here: see requirements/.
     install_requires=[
-        "numpy>=1.21",
+        "numpy>=1.21,<2" if beside_ros else "numpy>=1.21",
+        *([] if beside_ros else ["opencv-python-headless>=4.5"]),
         "onnxruntime>=1.16",
-        "opencv-python-headless>=4.5",
         # What the backend 'auto' takes on a CPU where it is there: the fastest in float32.
         'openvino>=2024.0; platform_machine == "x86_64"',
         "PyYAML>=5.4",
@@ -75,14 +78,14 @@ setup(
             f"multi_camera_node = {package}.entry:multi_camera",
             f"synthetic_camera = {package}.entry:synthetic_camera",
             f"image_source = {package}.entry:image_source",
-            f"depth_estimation_demo = {package}.demo.__main__:main",
-            f"depth_estimation_bench = {package}.bench.pipeline:main",
-            f"evaluate_bag = {package}.evaluate_bag:main",
-            f"build_engine = {package}.build_engine:main",
-            f"engines = {package}.engines:main",
-            f"quantize_model = {package}.quantize:main",
-            "fetch_model = training.fetch:main",
-            "prepare_nyu_raw = training.data.nyu_raw:main",
+            f"depth_estimation_demo = {package}.entry:demo",
+            f"depth_estimation_bench = {package}.entry:bench",
+            f"evaluate_bag = {package}.entry:evaluate_bag",
+            f"build_engine = {package}.entry:build_engine",
+            f"engines = {package}.entry:engines",
+            f"quantize_model = {package}.entry:quantize_model",
+            f"fetch_model = {package}.entry:fetch_model",
+            f"prepare_nyu_raw = {package}.entry:prepare_nyu_raw",
         ],
     },
     zip_safe=False,

@@ -7,9 +7,13 @@ into, so that the node starts at once: for a robot's image, or for all robots of
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports, as a package may be missing
+    from depth_estimation_ros import entry
+
+    entry.build_engine()
+
 import argparse
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -136,7 +140,3 @@ def _parser() -> argparse.ArgumentParser:
         "--dry-run", action="store_true", help="build, and keep nothing: whether TensorRT takes the model"
     )
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

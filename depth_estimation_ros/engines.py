@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports, as a package may be missing
+    from depth_estimation_ros import entry
+
+    entry.engines()
+
 import argparse
 import sys
 import time
@@ -65,7 +70,3 @@ def _show(cache: EngineCache, console: Console) -> None:
             time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used)),
         )
     console.print(table)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Where the nodes' programs begin: imports next to nothing, so that Ctrl-C ends them without a word from here on."""
+"""Where the programs begin: imports next to nothing, so that Ctrl-C and a missing package take a line at most."""
 
 from __future__ import annotations
 
@@ -6,28 +6,91 @@ import signal
 import sys
 from importlib import import_module
 
+from depth_estimation_ros.installing import TRAINING, advice
+
 
 def node() -> None:
     """Run ``depth_estimation_node``."""
-    _run("node")
+    _run("depth_estimation_node", "node")
 
 
 def multi_camera() -> None:
     """Run ``multi_camera_node``."""
-    _run("multi_camera")
+    _run("multi_camera_node", "multi_camera")
 
 
 def synthetic_camera() -> None:
     """Run ``synthetic_camera``."""
-    _run("synthetic_camera")
+    _run("synthetic_camera", "synthetic_camera")
 
 
 def image_source() -> None:
     """Run ``image_source``."""
-    _run("image_source")
+    _run("image_source", "image_source")
 
 
-def _run(module: str) -> None:
-    # A KeyboardInterrupt in an import would print where it came. Until `runtime.program` there is nothing to clean up.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    sys.exit(import_module(f"depth_estimation_ros.{module}").main())
+def demo() -> None:
+    """Run ``depth_estimation_demo``."""
+    _run("demo", "demo.__main__", interruptible=True)
+
+
+def bench() -> None:
+    """Run ``depth_estimation_bench``."""
+    _run("bench", "bench.pipeline", interruptible=True)
+
+
+def evaluate_bag() -> None:
+    """Run ``evaluate_bag``."""
+    _run("evaluate_bag", "evaluate_bag", interruptible=True)
+
+
+def build_engine() -> None:
+    """Run ``build_engine``."""
+    _run("build_engine", "build_engine", interruptible=True)
+
+
+def engines() -> None:
+    """Run ``engines``."""
+    _run("engines", "engines", interruptible=True)
+
+
+def quantize_model() -> None:
+    """Run ``quantize_model``."""
+    _run("quantize_model", "quantize", interruptible=True)
+
+
+def fetch_model() -> None:
+    """Run ``fetch_model``."""
+    _run("fetch_model", "training.fetch", interruptible=True)
+
+
+def prepare_nyu_raw() -> None:
+    """Run ``prepare_nyu_raw``."""
+    _run("prepare_nyu_raw", "training.data.nyu_raw", interruptible=True)
+
+
+def _run(program: str, module: str, interruptible: bool = False) -> None:
+    """
+    Run a module's ``main`` and exit with what it returns.
+
+    Parameters
+    ----------
+    program : str
+        As the user calls it.
+    module : str
+        Of this package, or of ``training``.
+    interruptible : bool
+        Whether ``main`` expects a KeyboardInterrupt at Ctrl-C; the nodes have handlers of their own.
+    """
+    # A KeyboardInterrupt in an import would print where it came. Until `main` there is nothing to clean up.
+    handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    of_training = module.startswith("training.")
+    try:
+        main = import_module(module if of_training else f"depth_estimation_ros.{module}").main
+        if interruptible:
+            signal.signal(signal.SIGINT, handler)
+        sys.exit(main())
+    except ImportError as error:
+        if (sentence := advice(error, TRAINING if of_training else "")) is None:
+            raise
+        sys.exit(f"{program}: {sentence}")

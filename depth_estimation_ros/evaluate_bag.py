@@ -6,6 +6,11 @@ Compares the depth that models estimate from a camera's images with the depth th
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports, as a package may be missing
+    from depth_estimation_ros import entry
+
+    entry.evaluate_bag()
+
 import argparse
 import math
 import sys
@@ -83,13 +88,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("interrupted, no report")
         return 130
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package == "rosbags":
-            return _complain("bags are read with the package rosbags, which is missing: pip install 'rosbags<0.12'")
-        if package != "rclpy":
-            raise
-        return _complain("ROS 2 is missing: source an installed one, or `pip install -r requirements/ros2-jazzy.txt`")
 
 
 def _at_least(least: int) -> Callable[[str], int]:
@@ -121,7 +119,3 @@ def _complain(sentence: str) -> int:
     """Say what is wrong; returns the exit code for it."""
     print(f"evaluate_bag: {sentence}", file=sys.stderr)
     return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

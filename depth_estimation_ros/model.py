@@ -16,6 +16,7 @@ import stat
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from depth_estimation_ros.installing import how_to_install
 from depth_estimation_ros.sentences import choices, quoted, reason, shortened
 
 # Newer versions of ONNX Runtime report to their makers unless this is set before they load. A robot reports to nobody.
@@ -241,7 +242,7 @@ def _check(content: bytes) -> tuple[ModelInfo, tuple[str, ...]]:
         import onnxruntime
     except ImportError as error:
         raise ModelError(
-            f"models are read with the package onnxruntime ({error}); install it: pip install onnxruntime"
+            f"models are read with the package onnxruntime ({error}); install it: {how_to_install('onnxruntime')}"
         ) from None
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

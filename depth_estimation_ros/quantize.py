@@ -9,6 +9,11 @@ in float: ONNX Runtime has no transposed convolution in int8, and several versio
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports, as a package may be missing
+    from depth_estimation_ros import entry
+
+    entry.quantize_model()
+
 import argparse
 import logging
 import os
@@ -22,6 +27,7 @@ import numpy as np
 from rich.progress import track
 
 from depth_estimation_ros.backends import BackendError, create_backend
+from depth_estimation_ros.installing import how_to_install
 from depth_estimation_ros.model import METADATA_KEY, Model, ModelInfo, load_model
 from depth_estimation_ros.resample import shrink
 from depth_estimation_ros.sentences import choices, quoted, reason
@@ -109,7 +115,7 @@ def quantize(
         import onnx
         from onnxruntime.quantization import QuantType, quantize_static
     except ImportError as error:
-        raise ValueError(f"quantising needs the package onnx ({error}); install it: pip install onnx") from None
+        raise ValueError(f"quantising needs the package onnx ({error}); install it: {how_to_install('onnx')}") from None
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
         folded, draft = Path(folder) / "folded.onnx", Path(folder) / output.name
         _fold_constants(model, folded)
@@ -247,7 +253,3 @@ def main(arguments: list[str] | None = None) -> int:
         "for 99 of 100 pixels"
     )
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -275,6 +275,6 @@ def test_the_verdict_says_which_model_is_better_and_when_that_is_open():
 
 def test_a_missing_matplotlib_is_one_sentence_and_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ValueError, match=r"pip install 'depth_estimation_ros\[report\]'"):
+    with pytest.raises(ValueError, match="the report needs matplotlib: pip install matplotlib"):
         write_report(summarise([frame(0)]), [frame(0)], [], tmp_path / "report")
     assert not (tmp_path / "report").exists()

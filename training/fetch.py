@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports, as a package may be missing
+    from depth_estimation_ros import entry
+
+    entry.fetch_model()
+
 import argparse
 import sys
 from pathlib import Path
@@ -21,10 +26,8 @@ def main(args: list[str] | None = None) -> None:
         "--output", type=Path, default=Path("fcrn_nyu.onnx"), metavar="MODEL.onnx", help="default: %(default)s, here"
     )
     arguments = parser.parse_args(args)
-    try:
-        from training import fcrn
-    except ModuleNotFoundError as error:
-        sys.exit(f"fetch_model: {error.name} is missing: pip install 'depth_estimation_ros[training]'")
+    from training import fcrn
+
     try:
         refuse_missing_folder(arguments.output)
         if arguments.output.is_dir():
@@ -40,7 +43,3 @@ def main(args: list[str] | None = None) -> None:
         sys.exit("fetch_model: stopped; a download goes on from here when run again")
     size = arguments.output.stat().st_size / 1e6
     print(f"{arguments.output}: {size:.1f} MB, ONNX Runtime within {difference:.1e} of PyTorch; its card is beside it")
-
-
-if __name__ == "__main__":
-    main()

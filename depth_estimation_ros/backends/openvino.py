@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from depth_estimation_ros.backends import BackendError
+from depth_estimation_ros.installing import how_to_install
 from depth_estimation_ros.model import Model
 from depth_estimation_ros.sentences import first_line, quoted, reason
 
@@ -101,7 +102,7 @@ def _core():
     except ImportError as error:
         raise BackendError(
             f"the backend openvino needs the package openvino ({error}); "
-            "install it: pip install openvino, or choose another backend"
+            f"install it: {how_to_install('openvino')}, or choose another backend"
         ) from None
     return openvino.Core()
 

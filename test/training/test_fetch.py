@@ -244,4 +244,7 @@ def test_without_pytorch_the_command_says_what_to_install(monkeypatch, tmp_path)
     command = [sys.executable, "-m", "training.fetch", "fcrn-nyu"]
     run = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 1
-    assert run.stderr == "fetch_model: torch is missing: pip install 'depth_estimation_ros[training]'\n"
+    assert run.stderr == (
+        "fetch_model: the Python package torch is missing: "
+        "pip install '.[training]' in the clone of depth_estimation_ros\n"
+    )

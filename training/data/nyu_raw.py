@@ -8,6 +8,11 @@ bad_files.csv and skipped.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports, as a package may be missing
+    from depth_estimation_ros import entry
+
+    entry.prepare_nyu_raw()
+
 import argparse
 import hashlib
 import importlib.util
@@ -27,6 +32,7 @@ import numpy as np
 from rich.progress import Progress
 
 from depth_estimation_ros.files import write_json, write_whole
+from depth_estimation_ros.installing import TRAINING
 from training.data import kinect
 from training.data.association import RawPair, find_scenes, sample_evenly, scene_pairs
 from training.data.shards import INDEX_FIELDS, webdataset, write_shard
@@ -255,7 +261,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
     if arguments.fill and importlib.util.find_spec("scipy") is None:
-        sys.exit("prepare_nyu_raw: scipy is missing, which fills holes: pip install 'depth_estimation_ros[training]'")
+        sys.exit(f"prepare_nyu_raw: scipy, which fills holes, is missing: {TRAINING}")
     options = {name: getattr(arguments, name) for name in Settings.__dataclass_fields__}
     try:
         if arguments.jobs < 1 or arguments.per_scene < 0 or not arguments.max_gap > 0:
@@ -280,7 +286,3 @@ def main() -> None:
         print(f"skipped {file}: {reason}", file=sys.stderr)
     scenes = len({part.scene for part in parts})
     print(f"{count} frames of {scenes} scenes in {arguments.output}, {len(bad)} skipped (bad_files.csv)")
-
-
-if __name__ == "__main__":
-    main()

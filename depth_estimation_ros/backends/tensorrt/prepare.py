@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from depth_estimation_ros.backends import BackendError
+from depth_estimation_ros.installing import how_to_install
 
 if TYPE_CHECKING:
     import onnx
@@ -74,7 +75,7 @@ def _import_onnx():
     except ImportError:
         raise BackendError(
             "building a TensorRT engine takes the Python package onnx; install it with "
-            "`python3 -m pip install onnx`, or choose the backend cuda or cpu"
+            f"`{how_to_install('onnx')}`, or choose the backend cuda or cpu"
         ) from None
     return onnx
 

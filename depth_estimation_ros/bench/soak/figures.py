@@ -10,6 +10,8 @@ from statistics import median
 import numpy as np
 from rich.table import Table
 
+from depth_estimation_ros.installing import how_to_install
+
 MEMORY_LIMIT_MB = 10.0
 """Growth of a process's memory over the second half of a run that still counts as flat."""
 
@@ -121,7 +123,7 @@ def draw(rows: list[Row], path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise ValueError("no picture was drawn: pip install matplotlib") from None
+        raise ValueError(f"no picture was drawn: {how_to_install('matplotlib')}") from None
     minutes = [row.seconds / 60 for row in rows]
     figure = Figure(figsize=(8, 8), layout="constrained")
     panels = figure.subplots(3, sharex=True)

@@ -16,6 +16,7 @@ from depth_estimation_ros.evaluation.frame_table import FrameTable, Tables, csv_
 from depth_estimation_ros.evaluation.metrics import METRICS
 from depth_estimation_ros.evaluation.report.picture import Picture
 from depth_estimation_ros.files import write_whole, written_whole
+from depth_estimation_ros.installing import how_to_install
 
 RECORDINGS_OVER_TIME = 6
 """Recordings whose error over time is drawn; the worst, where there are more."""
@@ -42,7 +43,7 @@ def check_installed() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise ValueError("the report needs matplotlib: pip install 'depth_estimation_ros[report]'") from None
+        raise ValueError(f"the report needs matplotlib: {how_to_install('matplotlib')}") from None
 
 
 def write_report(

@@ -1,0 +1,75 @@
+"""What to type for a Python package that is missing: beside a ROS installation apt's comes first, and numpy stays 1."""
+
+from __future__ import annotations
+
+import os
+
+NUMPY_1 = ("humble", "iron", "jazzy", "kilted")
+"""ROS distributions whose OpenCV and cv_bridge are built for numpy 1 and do not load with numpy 2."""
+
+TRAINING = "pip install '.[training]' in the clone of depth_estimation_ros"
+"""The command for all that ``training`` needs."""
+
+# By module, where the package has another name, or a limit.
+_PIP = {
+    "cv2": "opencv-python-headless",
+    "yaml": "PyYAML",
+    "rosbags": "'rosbags<0.12'",
+    "cuda": "cuda-bindings",
+    "backports": "backports.zstd",
+    "tensorrt_rtx": "tensorrt-rtx",
+    "jsonargparse": "'jsonargparse[signatures]'",
+}
+_APT = {
+    "cv2": "python3-opencv",
+    "yaml": "python3-yaml",
+    **{module: f"python3-{module}" for module in ("h5py", "matplotlib", "numpy", "rich", "scipy")},
+}
+_ROS = ("ament_index_python", "builtin_interfaces", "launch", "launch_ros", "rcl_interfaces", "rclpy", "tf2_ros")
+
+
+def how_to_install(module: str) -> str:
+    """
+    Return the command that installs what a module comes with.
+
+    Beside a ROS installation, which is known by ``ROS_DISTRO``, it brings neither numpy 2 nor a second OpenCV.
+
+    Parameters
+    ----------
+    module : str
+        Name of a top-level module, for example ``"rosbags"``.
+    """
+    distribution = os.environ.get("ROS_DISTRO", "")
+    if module in _ROS or module.endswith(("_msgs", "_srvs")):
+        if not distribution:
+            return "source an installed ROS 2, or pip install -r requirements/ros2-jazzy.txt"
+        package = "tf2_ros_py" if module == "tf2_ros" else module
+        return f"sudo apt install ros-{distribution}-{package.replace('_', '-')}"
+    if distribution and module in _APT:
+        return f"sudo apt install {_APT[module]}"
+    keep = " 'numpy<2'" if distribution in NUMPY_1 else ""
+    return f"pip install {_PIP.get(module, module)}{keep}"
+
+
+def advice(error: ImportError, command: str = "") -> str | None:
+    """
+    Say in one sentence what is missing and how it is installed.
+
+    Parameters
+    ----------
+    error : ImportError
+        Of an import.
+    command : str
+        What to type instead of `how_to_install`.
+
+    Returns
+    -------
+    str or None
+        None if the error is no package's absence, but a fault of the code.
+    """
+    if "numpy.core.multiarray" in str(error):  # what an OpenCV for numpy 1 says to numpy 2
+        return "OpenCV does not load with this numpy, as it was built for numpy 1: pip install 'numpy<2'"
+    module = (error.name or "").partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or module in ("", "depth_estimation_ros", "training"):
+        return None
+    return f"the Python package {module} is missing: {command or how_to_install(module)}"
