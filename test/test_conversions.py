@@ -5,7 +5,7 @@ import array
 import cv2
 import numpy as np
 import pytest
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from depth_estimation_ros.camera import PinholeCamera
@@ -15,6 +15,7 @@ from depth_estimation_ros.conversions import (
     depth_to_image,
     image_to_depth,
     image_to_rgb,
+    lens_from_info,
     rgb_to_image,
 )
 from depth_estimation_ros.conversions.encodings import COLOUR_LAYOUTS, DEPTH_LAYOUTS
@@ -301,3 +302,59 @@ def test_images_out_equal_cv_bridge():
         (depth_to_image(depth), bridge.cv2_to_imgmsg(depth, "32FC1")),
     ):
         assert ours == theirs
+
+
+# -- camera_info as drivers fill it
+
+P = PinholeCamera(64, 48, 60.0, 61.0, 30.0, 22.0)
+K = PinholeCamera(64, 48, 70.0, 71.0, 33.0, 25.0)
+
+
+def driver_info(k=K, p=P, d=(0.0,) * 5, model="plumb_bob", **fields):
+    msg = CameraInfo(width=64, height=48, d=list(d), distortion_model=model, **fields)
+    msg.k = [0.0] * 9 if k is None else k.k.ravel().tolist()
+    msg.p = [0.0] * 12 if p is None else np.hstack([p.k, np.zeros((3, 1))]).ravel().tolist()
+    return msg
+
+
+@pytest.mark.parametrize(
+    ("info", "rectified", "camera"),
+    [
+        (driver_info(), False, K),
+        (driver_info(p=None), False, K),
+        (driver_info(k=None), False, P),
+        (driver_info(), True, P),
+        (driver_info(p=None), True, K),
+        (driver_info(d=(-0.1, 0.0, 0.0, 0.0)), True, P),
+        (driver_info(d=(), model=""), False, K),
+        (driver_info(d=(0.0,) * 3, model="nobody's"), False, K),
+        (driver_info(binning_x=2, binning_y=4), False, K.resized(32, 12)),
+        (
+            driver_info(roi=RegionOfInterest(x_offset=8, y_offset=4, width=32, height=24), binning_x=2, binning_y=2),
+            False,
+            K.cropped(8, 4, 32, 24).resized(16, 12),
+        ),
+    ],
+)
+def test_intrinsics_are_taken_from_where_the_message_has_them(info, rectified, camera):
+    assert camera_from_info(info, rectified) == camera
+
+
+@pytest.mark.parametrize(
+    ("info", "sentence"),
+    [
+        (driver_info(k=None, p=None), "is the camera calibrated?"),
+        (driver_info(roi=RegionOfInterest(x_offset=60, width=32, height=24)), r"its roi, 32x24 at \(60, 0\), is not"),
+        (driver_info(binning_x=2**32 - 1), "camera size must be positive"),
+        (CameraInfo(), "camera size must be positive"),
+    ],
+)
+def test_a_camera_info_of_no_camera_is_refused_in_a_sentence(info, sentence):
+    with pytest.raises(ValueError, match=f"camera_info cannot be used: .*{sentence}"):
+        camera_from_info(info)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_coefficients_that_are_no_numbers_are_refused(value):
+    with pytest.raises(ValueError, match="coefficients of the distortion must be finite"):
+        lens_from_info(driver_info(d=(0.1, value, 0.0, 0.0, 0.0)))

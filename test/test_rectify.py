@@ -162,14 +162,67 @@ def test_the_fields_of_camera_info_are_read():
     ("model", "coefficients", "sentence"),
     [
         ("fov", (0.9,), "distortion model 'fov' is unknown .known: plumb_bob, rational_polynomial, equidistant"),
-        ("plumb_bob", (0.1, 0.2), "plumb_bob takes 4 or 5 finite coefficients"),
-        ("equidistant", (0.1, 0.2, 0.0, float("nan")), "equidistant takes 4 finite coefficients"),
-        ("rational_polynomial", (0.1,) * 5, "rational_polynomial takes 8 or 12 or 14 finite coefficients"),
+        ("plumb_bob", (0.1, 0.2), "plumb_bob takes 4, 5, 8, 12 or 14 coefficients, got 2"),
+        ("equidistant", (0.1, 0.2, 0.0, float("nan")), "coefficients of the distortion must be finite"),
+        ("plumb_bob", (0.1, float("inf"), 0.0, 0.0), "coefficients of the distortion must be finite"),
+        ("rational_polynomial", (0.1,) * 15, "rational_polynomial takes 4, 5, 8, 12 or 14 coefficients, got 15"),
+        ("equidistant", (0.1,) * 5, "equidistant takes 4 coefficients, got 5"),
+        ("", (0.1,) * 5, "distortion model '' is unknown"),
     ],
 )
 def test_calibrations_that_are_none_are_refused(model, coefficients, sentence):
     with pytest.raises(ValueError, match=sentence):
         Lens(CAMERA, model, coefficients)
+    with pytest.raises(ValueError, match=sentence):
+        Lens.from_calibration(640, 480, CAMERA.k.ravel(), coefficients, model)
+
+
+FIVE = (-0.03, 0.035, -0.0001, -0.0002, -0.012)
+EIGHT = (0.07, -0.1, 0.0002, -0.0003, 0.04, 0.4, -0.06, 0.03)
+TILTED = (*EIGHT, 0.01, 0.002, -0.01, 0.001, 0.02, -0.01)
+FISHEYE = (-0.009, 0.046, -0.043, 0.008)
+
+
+@pytest.mark.parametrize(
+    ("model", "sent", "taken"),
+    [
+        ("plumb_bob", FIVE[:4], FIVE[:4]),
+        ("plumb_bob", (*FIVE, 0.0, 0.0, 0.0), FIVE),  # Orbbec
+        ("plumb_bob", EIGHT, EIGHT),
+        ("plumb_bob", TILTED[:12], TILTED[:12]),
+        ("rational_polynomial", TILTED, TILTED),
+        ("rational_polynomial", FIVE, FIVE),
+        ("rational_polynomial", EIGHT[:6], (*EIGHT[:6], 0.0, 0.0)),
+        ("rational_polynomial", (*EIGHT, *(0.0,) * 12), EIGHT),
+        ("radtan", FIVE[:4], FIVE[:4]),  # Kalibr
+        ("Brown-Conrady", FIVE, FIVE),
+        ("equidistant", (*FISHEYE, 0.0), FISHEYE),  # T265
+        ("fisheye", FISHEYE, FISHEYE),
+        ("Kannala-Brandt4", (*FISHEYE, *(0.0,) * 10), FISHEYE),
+    ],
+)
+def test_a_distortion_is_that_of_opencv_whatever_the_driver_calls_it(model, sent, taken):
+    lens = Lens.from_calibration(640, 480, CAMERA.k.ravel(), sent, model)
+    u, v = lens.pixels_of(lens.rectified)
+    rows, columns = np.mgrid[20:480:80, 20:640:80].reshape(2, -1)
+    rays = np.concatenate([lens.rectified.rays()[rows, columns].astype(np.float64), np.ones((len(rows), 1))], axis=1)
+    opencv = cv2.fisheye if taken is FISHEYE else cv2
+    pixels = opencv.projectPoints(rays[:, None], np.zeros(3), np.zeros(3), CAMERA.k, np.array(taken))[0][:, 0]
+    np.testing.assert_allclose(np.stack([u, v], axis=-1)[rows, columns], pixels, atol=2e-3)
+    back = opencv.undistortPoints(pixels[:, None], CAMERA.k, np.array(taken))[:, 0]
+    near = np.abs(rays[:, :2]).max(axis=1) < 0.3  # its five iterations do for these
+    np.testing.assert_allclose(back[near], rays[near, :2], atol=1e-3)
+
+
+@pytest.mark.parametrize("rotation", [(float("nan"),) * 9, (1.0,) * 9, (2.0, 0, 0, 0, 2.0, 0, 0, 0, 2.0)])
+def test_an_r_that_is_no_rotation_is_refused(rotation):
+    with pytest.raises(ValueError, match="R is no rotation"):
+        Lens(CAMERA, "plumb_bob", FIVE, rotation, NARROW)
+
+
+def test_coefficients_that_nothing_can_be_rectified_by_are_refused():
+    with pytest.raises(ValueError, match=r"cannot be rectified; is the camera calibrated\?"):
+        Lens(CAMERA, "plumb_bob", (1e300,) * 5).rectified  # noqa: B018
 
 
 def test_an_image_of_another_size_is_refused():

@@ -11,22 +11,32 @@ from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.geometry.rectify import Lens
 
 
-def camera_from_info(msg: CameraInfo) -> PinholeCamera:
+def camera_from_info(msg: CameraInfo, rectified: bool = False) -> PinholeCamera:
     """
     Read the intrinsics of the image that a camera_info message accompanies, where that is rectified or needs not be.
 
-    They are taken from ``K``, or from ``P`` where the lens has distortion and the image is therefore a rectified one;
-    these describe the full sensor, and are cropped by ``roi`` and scaled by ``binning`` as the message says.
+    They are taken from ``K``, or from ``P`` where the image is a rectified one, as it must be if the lens has
+    distortion, or where ``K`` is not filled; these describe the full sensor, and are cropped by ``roi`` and scaled by
+    ``binning`` as the message says.
+
+    Parameters
+    ----------
+    msg : sensor_msgs.msg.CameraInfo
+        The message.
+    rectified : bool
+        Whether the image is known to be rectified.
 
     Raises
     ------
     ValueError
-        If the size is zero, or the intrinsics are zero or not finite (an uncalibrated camera).
+        If the size is zero, the intrinsics are zero or not finite (an uncalibrated camera), or ``roi`` is not within
+        the image.
     """
-    rectified = any(msg.d) and msg.p[0] > 0
-    fx, cx, fy, cy = (float(msg.p[i]) for i in (0, 2, 5, 6)) if rectified else (float(msg.k[i]) for i in (0, 2, 4, 5))
+    by_projection = msg.p[0] > 0 and (rectified or any(msg.d) or msg.k[0] == 0)
+    matrix, places = (msg.p, (0, 5, 2, 6)) if by_projection else (msg.k, (0, 4, 2, 5))
+    intrinsics = (float(matrix[place]) for place in places)
     try:
-        return _windowed(PinholeCamera(int(msg.width), int(msg.height), fx, fy, cx, cy), msg)
+        return _windowed(PinholeCamera(int(msg.width), int(msg.height), *intrinsics), msg)
     except ValueError as error:
         raise ValueError(f"camera_info cannot be used: {error}") from None
 
@@ -52,6 +62,10 @@ def _windowed(whole: PinholeCamera | Lens, msg: CameraInfo):
     roi, bins = msg.roi, (max(msg.binning_x, 1), max(msg.binning_y, 1))
     width, height = int(msg.width), int(msg.height)
     if roi.width and roi.height:
+        if roi.x_offset + roi.width > width or roi.y_offset + roi.height > height:
+            raise ValueError(
+                f"its roi, {roi.width}x{roi.height} at ({roi.x_offset}, {roi.y_offset}), is not within {width}x{height}"
+            )
         width, height = roi.width, roi.height
         whole = whole.cropped(roi.x_offset, roi.y_offset, width, height)
     return whole if bins == (1, 1) else whole.resized(width // bins[0], height // bins[1])

@@ -78,8 +78,9 @@ class Viewing:
 
 
 def _calibrated(info: CameraInfo, distortion: str, rectified: bool) -> PinholeCamera | Lens:
-    if not any(info.d) or distortion == "rectified" or (distortion == "auto" and rectified):
-        return camera_from_info(info)
+    rectified = distortion == "rectified" or (distortion == "auto" and rectified)
+    if rectified or not any(info.d):
+        return camera_from_info(info, rectified)
     if distortion == "refuse":
         raise ValueError(
             f"camera_info has distortion ({info.distortion_model}), which the parameter distortion refuses: feed "

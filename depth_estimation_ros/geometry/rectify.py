@@ -19,10 +19,66 @@ import numpy as np
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.resample import shrink
 
-# Numbers of coefficients by the names of sensor_msgs/distortion_models. Drivers send the longer forms of OpenCV, with a
-# thin prism and a tilted sensor, under the name rational_polynomial.
-MODELS = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
+# Numbers of coefficients by the names of sensor_msgs/distortion_models. OpenCV and image_geometry take any number of
+# their one model, with a thin prism and a tilted sensor, under either of its names; drivers send them so.
+_OPENCV = (4, 5, 8, 12, 14)
+MODELS = {"plumb_bob": _OPENCV, "rational_polynomial": _OPENCV, "equidistant": (4,)}
+# What the same models are called elsewhere: Kalibr, OpenCV, Isaac Sim, drivers.
+_ALIASES = {
+    "radtan": "plumb_bob",
+    "radial_tangential": "plumb_bob",
+    "brown_conrady": "plumb_bob",
+    "rational": "rational_polynomial",
+    "fisheye": "equidistant",
+    "opencv_fisheye": "equidistant",
+    "equi": "equidistant",
+    "kannala_brandt": "equidistant",
+    "kannala_brandt4": "equidistant",
+}
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+
+def distortion(model: str, coefficients: Sequence[float]) -> tuple[str, tuple[float, ...]]:
+    """
+    Read a distortion as OpenCV and image_geometry do, whatever the driver calls it.
+
+    Parameters
+    ----------
+    model : str
+        A name of `MODELS`, or what others call it: ``radtan``, ``fisheye``, ``kannala_brandt``, ...
+    coefficients : sequence of float
+        D. Trailing ones may be missing where OpenCV takes fewer, and zeros may follow.
+
+    Returns
+    -------
+    model : str
+        One of `MODELS`.
+    coefficients : tuple of float
+        So many as OpenCV takes.
+
+    Raises
+    ------
+    ValueError
+        If the model is unknown, or the coefficients are not of it or not finite.
+    """
+    name = model.strip().lower().replace("-", "_").replace(" ", "_")
+    name = _ALIASES.get(name, name)
+    counts = MODELS.get(name)
+    if counts is None:
+        raise ValueError(
+            f"distortion model {model[:40]!r} is unknown (known: {', '.join(MODELS)}); publish rectified images"
+        )
+    d = tuple(map(float, coefficients))
+    if len(d) not in counts and len(d) > counts[0]:
+        while len(d) > counts[0] and d[-1] == 0.0:
+            d = d[:-1]
+        d += (0.0,) * (next((count for count in counts if count >= len(d)), len(d)) - len(d))
+    if len(d) not in counts:
+        takes = ", ".join(map(str, counts[:-1])) + " or " * (len(counts) > 1) + str(counts[-1])
+        raise ValueError(f"distortion model {name} takes {takes} coefficients, got {len(d)}")
+    if not np.isfinite(d).all():
+        raise ValueError(f"the coefficients of the distortion must be finite, got {list(d)}; is the camera calibrated?")
+    return name, d
 
 
 @dataclass(frozen=True)
@@ -57,16 +113,12 @@ class Lens:
 
     def __post_init__(self):
         """Refuse what OpenCV would misread."""
-        counts = MODELS.get(self.model)
-        if counts is None:
-            raise ValueError(
-                f"distortion model {self.model!r} is unknown (known: {', '.join(MODELS)}); publish rectified images"
-            )
-        if len(self.coefficients) not in counts or not np.isfinite(self.coefficients).all():
-            allowed = " or ".join(map(str, counts))
-            raise ValueError(
-                f"distortion model {self.model} takes {allowed} finite coefficients, got {list(self.coefficients)}"
-            )
+        known = (self.model, self.coefficients)
+        if distortion(*known) != known:
+            raise ValueError(f"coefficients of the distortion model {self.model} must be as `distortion` gives them")
+        turn = np.reshape(self.rotation, (3, 3))
+        if not np.isfinite(turn).all() or np.abs(turn @ turn.T - np.eye(3)).max() > 0.01 or np.linalg.det(turn) < 0:
+            raise ValueError("R is no rotation; is the camera calibrated?")
 
     @classmethod
     def from_calibration(
@@ -97,7 +149,7 @@ class Lens:
             If K is not that of a camera, or the model and its coefficients do not fit.
         """
         camera = PinholeCamera(width, height, float(k[0]), float(k[4]), float(k[2]), float(k[5]))
-        d = tuple(map(float, d))
+        model, d = distortion(model, d)
         if not (len(p) and p[0] > 0):
             return cls(camera, model, d)
         projection = PinholeCamera(width, height, float(p[0]), float(p[5]), float(p[2]), float(p[6]))
@@ -115,11 +167,16 @@ class Lens:
             return self.projection
         c, d = self.camera, np.array(self.coefficients)
         size = (c.width, c.height)
-        if self.model == "equidistant":
-            K = cv2.fisheye.estimateNewCameraMatrixForUndistortRectify(c.k, d, size, np.eye(3), balance=0.0)
-        else:
-            K, _ = cv2.getOptimalNewCameraMatrix(c.k, d, size, 0.0)
-        return PinholeCamera(*size, *map(float, (K[0, 0], K[1, 1], K[0, 2], K[1, 2])))
+        try:
+            if self.model == "equidistant":
+                K = cv2.fisheye.estimateNewCameraMatrixForUndistortRectify(c.k, d, size, np.eye(3), balance=0.0)
+            else:
+                K, _ = cv2.getOptimalNewCameraMatrix(c.k, d, size, 0.0)
+            return PinholeCamera(*size, *map(float, (K[0, 0], K[1, 1], K[0, 2], K[1, 2])))
+        except (cv2.error, ValueError):
+            raise ValueError(
+                f"an image with the distortion {self.model} {list(d)} cannot be rectified; is the camera calibrated?"
+            ) from None
 
     def cropped(self, x: int, y: int, width: int, height: int) -> Lens:
         """Return the lens of a window of the image (``roi`` of the message)."""

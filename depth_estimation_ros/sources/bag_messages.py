@@ -93,9 +93,9 @@ def distorts(message) -> bool:
     return bool(np.any(message.d if hasattr(message, "d") else message.D))
 
 
-def camera_of(message) -> PinholeCamera:
+def camera_of(message, rectified: bool = False) -> PinholeCamera:
     """
-    Return the intrinsics of a camera_info of either ROS, of the rectified image where the lens distorts.
+    Return the intrinsics of a camera_info of either ROS, as `camera_from_info` of the conversions does.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def camera_of(message) -> PinholeCamera:
     """
     from depth_estimation_ros.conversions import camera_from_info
 
-    return camera_from_info(_in_lower_case(message))
+    return camera_from_info(_in_lower_case(message), rectified)
 
 
 def lens_of(message) -> Lens | None:

@@ -50,7 +50,7 @@ def view_of(info, width: int, height: int, rectified: bool) -> View:
         If the camera is not calibrated, its lens is unknown, or its image has another shape.
     """
     lens = None if rectified else lens_of(info)
-    camera = lens.camera if lens else camera_of(info)
+    camera = lens.camera if lens else camera_of(info, rectified)
     if not same_shape(camera.width, camera.height, width, height):
         raise ValueError(f"camera_info is of {camera.width}x{camera.height}, which does not fit {width}x{height}")
     if (camera.width, camera.height) != (width, height):
