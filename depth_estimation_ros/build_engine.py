@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     except CancelledError:
         console.print("build_engine: cancelled, nothing was written")
         return _CANCELLED
-    except (ValueError, BackendError) as error:
+    except (ValueError, BackendError, OSError) as error:
         console.print(f"build_engine: {error}", soft_wrap=True, highlight=False, markup=False)
         return 1
     return 0
@@ -88,7 +88,7 @@ def _work(options: argparse.Namespace, progress: Callable, cancelled: threading.
     workshop = Workshop(library, open_cuda(), cache, options.frames, progress, cancelled, log)
     if options.dry_run:
         size = len(workshop.build(model, choice).plan) / 1e6
-        return f"{library.name} {library.version} builds {model.path.name}: {size:.1f} MB; nothing was kept or compared"
+        return f"{library.name} {library.version} builds {model.info.name}: {size:.1f} MB; nothing was kept or compared"
     backend = workshop.open(model, choice)
     if options.output:
         plan, _ = cache.load(engine_key(model, choice, library, workshop.cuda.device()))

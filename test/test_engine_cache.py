@@ -17,7 +17,7 @@ from tensorrt_on_host import CHILDREN
 
 from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.backends.tensorrt.builder import BuildOptions, build
-from depth_estimation_ros.backends.tensorrt.cache import EngineCache, default_folder
+from depth_estimation_ros.backends.tensorrt.cache import EngineCache
 from depth_estimation_ros.backends.tensorrt.cuda import Device
 from depth_estimation_ros.backends.tensorrt.engine import engine_key, l4t_release
 from depth_estimation_ros.backends.tensorrt.files import write_privately
@@ -144,9 +144,22 @@ def test_a_folder_that_others_can_write_is_refused(tmp_path, mode):
 
 def test_the_default_folder_is_the_users_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_folder() == tmp_path / "depth_estimation_ros" / "engines"
+    assert EngineCache().folder == tmp_path / "depth_estimation_ros" / "engines"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert default_folder() == Path.home() / ".cache" / "depth_estimation_ros" / "engines"
+    assert EngineCache().folder == Path.home() / ".cache" / "depth_estimation_ros" / "engines"
+
+
+@pytest.mark.parametrize("folder", ["~nosuchuser/engines", "x" * 300])
+def test_a_folder_that_cannot_be_is_one_sentence(folder):
+    with pytest.raises(BackendError, match=r"the engine cache '.*' cannot be a folder: .*; choose another folder with"):
+        EngineCache(folder)
+
+
+def test_any_models_name_makes_a_file_name(tmp_path):
+    for name in ("深" * 100, "x" * 100, "../../etc", "."):
+        cache = EngineCache(tmp_path)
+        path = cache.store({"model": name, "precision": "fp16"}, b"plan", {})
+        assert path.parent == tmp_path and cache.load({"model": name, "precision": "fp16"}) == (b"plan", {})
 
 
 def test_the_engines_not_used_for_longest_make_room(tmp_path, key, plan, said):

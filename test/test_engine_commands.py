@@ -47,7 +47,7 @@ def users_cache(tmp_path, monkeypatch):
 
 def test_a_dry_run_says_whether_tensorrt_takes_the_model(capsys, users_cache):
     assert build_engine.main([*RTX, "--dry-run", "--precision", "fp16"]) == 0
-    assert "builds nyu_resnet18_small.onnx: 17.3 MB; nothing was kept" in capsys.readouterr().out
+    assert "builds nyu_resnet18_small: 17.3 MB; nothing was kept" in capsys.readouterr().out
     assert not users_cache.exists()
 
 

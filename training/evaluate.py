@@ -17,7 +17,6 @@ from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.estimator import DepthEstimator, DepthMap
 from depth_estimation_ros.evaluation.metrics import METRICS, DepthMetrics
 from depth_estimation_ros.files import write_json
-from depth_estimation_ros.model import load_model
 from training.breakdown import Calibration, ErrorByDistance
 from training.card import check_card, enter_figures
 from training.data.folder import PreparedFolder, split_names
@@ -252,11 +251,13 @@ def main() -> None:
         refuse_missing_folder(arguments.json, arguments.csv)
         data = (arguments.depth_scale, protocol)
         if arguments.model == "median":
+            if arguments.card:
+                raise ValueError("--card is for a model, and the median of the training depths is none")
             predictor = MedianPredictor(open_frames(arguments.data, "train", *data)[0])
         else:
             predictor = Predictor(DepthEstimator.load(arguments.model), arguments.flip)
         if arguments.card:
-            sha256 = load_model(arguments.model).sha256
+            sha256 = predictor.estimator.model.sha256
             check_card(arguments.card, sha256)
         frames, names = open_frames(arguments.data, arguments.split, *data)
         found = evaluate(predictor, frames, names, protocol)

@@ -21,6 +21,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.estimator import DepthEstimator
 from depth_estimation_ros.model import METADATA_KEY, OUTPUTS, ModelInfo
@@ -229,7 +230,7 @@ def main() -> None:
         frames = training_frames(checkpoint.data, arguments.data)
         difference = export(checkpoint, info, arguments.output, arguments.half_weights, frames, arguments.decoder)
         card = write_card(arguments.output, checkpoint)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, BackendError) as error:
         sys.exit(f"export: {error}")
     size = arguments.output.stat().st_size / 1e6
     print(f"{arguments.output}: {size:.1f} MB, ONNX Runtime within {difference:.1e} of PyTorch on {len(frames)} frames")

@@ -11,6 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from depth_estimation_ros.backends import BackendError
 from training.download import cache_folder, fetch
 from training.files import refuse_missing_folder
 
@@ -35,7 +36,7 @@ def main(args: list[str] | None = None) -> None:
         checkpoint = fcrn.load(arguments.file) if arguments.file else fetch(fcrn.URL, cache_folder(), fcrn.load)
         print(f"weights with sha256 {checkpoint.sha256} converted, writing {arguments.output}")
         difference = fcrn.write_model(checkpoint, arguments.output)
-    except ValueError as error:
+    except (ValueError, BackendError) as error:
         sys.exit(f"fetch_model: {error}")
     except OSError as error:
         sys.exit(f"fetch_model: cannot write {arguments.output}: {error.strerror or error}")

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from depth_estimation_ros.backends import BackendError, create_backend
 from depth_estimation_ros.bench.usage import Usage
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.files import write_json
@@ -49,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         result = measure(load_model(options.model), PinholeCamera.from_fov(width, height, 1.1), options, console)
         options.output.parent.mkdir(parents=True, exist_ok=True)
         write_json(options.output, result)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, BackendError) as error:
         print(f"bench.node: {error}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
@@ -127,8 +128,6 @@ def write_empty_model(model: Model, path: Path) -> Path:
     Its depth is a plane in front of the camera with a little of the image's red in it.
     """
     import onnx
-
-    from depth_estimation_ros.backends import create_backend
 
     info = model.info
     image = np.zeros((1, info.input_height, info.input_width, 3), np.uint8)

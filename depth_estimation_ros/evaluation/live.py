@@ -55,8 +55,8 @@ class Played:
         The node's own, of frames: ``received``, ``published``, ``superseded``, ``failed``.
     inference_ms : dict
         The node's own percentiles over its last frames: ``p50``, ``p95``.
-    engine : str
-        The node's engine.
+    engine, model_sha256 : str
+        The node's engine, and its model.
     """
 
     file: BinaryIO
@@ -66,6 +66,7 @@ class Played:
     counts: dict[str, int] = field(default_factory=dict)
     inference_ms: dict[str, float] = field(default_factory=dict)
     engine: str = ""
+    model_sha256: str = ""
 
     @property
     def seconds(self) -> float:
@@ -121,7 +122,7 @@ class Listener(Node):
             if values.get("state") == "active":
                 names = ("received", "published", "superseded", "failed")
                 self._played.counts = {name: int(values[name]) for name in names}
-                self._played.engine = values["backend"]
+                self._played.engine, self._played.model_sha256 = values["backend"], values["model_sha256"]
                 times = {p: values.get(f"inference_ms_{p}") for p in ("p50", "p95")}
                 self._played.inference_ms = {p: float(ms) for p, ms in times.items() if ms}
 

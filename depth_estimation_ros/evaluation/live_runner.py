@@ -125,6 +125,8 @@ class LiveRunner:
     def _note(self, choice: ModelChoice, played: Played, recording: RecordingResult) -> None:
         if played.engine:
             estimator = DepthEstimator(load_model(choice.path), _NodesEngine(played.engine))
+            if {played.model_sha256, estimator.model.sha256} != {choice.sha256}:
+                raise ValueError(f"model '{choice.path}' became another file meanwhile: evaluate it again")
             self._inference[choice.name] = played.inference_ms or None
             recording.models[choice.name] = describe_model(estimator)
         self._counts[choice.name].update(played.counts, played=len(played.published))

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
+from depth_estimation_ros.backends import BackendError
 from training.experiments.report import write_report
 from training.experiments.results import Result
 from training.experiments.runner import Runner
@@ -32,7 +33,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         _run(arguments)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, BackendError) as error:
         sys.exit(f"experiments: {error}")
     except KeyboardInterrupt:
         sys.exit("experiments: interrupted; the same command goes on from the last whole epoch")

@@ -22,10 +22,12 @@ from pathlib import Path
 
 from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.backends.tensorrt.files import check_trusted, locked, write_privately
+from depth_estimation_ros.sentences import quoted, reason
 
 DEFAULT_LIMIT = 4096
 """MiB that the plans of a cache may take together."""
 
+_ANOTHER = "choose another folder with the parameter engine_cache or the option --cache"
 _MEBIBYTE = 1 << 20
 _FORMAT = 1
 _ABANDONED = 3600.0  # seconds
@@ -35,9 +37,9 @@ _OURS = re.compile(r"\.?[\w-]+-[0-9a-f]{16}\.(plan|json|cache)(\.\d+-\d+)?")
 Key = Mapping[str, str]
 
 
-def default_folder() -> Path:
+def default_folder() -> str:
     """Return ``depth_estimation_ros/engines`` in the user's cache folder (XDG Base Directory Specification)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "depth_estimation_ros" / "engines"
+    return f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/depth_estimation_ros/engines"
 
 
 @dataclass(frozen=True)
@@ -92,11 +94,18 @@ class EngineCache:
     def __init__(
         self, folder: str | Path | None = None, limit: int = DEFAULT_LIMIT, log: Callable[[str], None] = lambda _: None
     ):
-        self.folder = Path(folder).expanduser() if folder else default_folder()
+        folder = folder or default_folder()
+        try:
+            self.folder = Path(folder).expanduser()
+            there = self.folder.is_dir()
+        except (OSError, RuntimeError, ValueError) as error:  # too long; of no user; with a NUL
+            raise BackendError(
+                f"the engine cache {quoted(folder)} cannot be a folder: {reason(error)}; {_ANOTHER}"
+            ) from None
         self._limit, self._log = limit, log
         if limit < 0:
             raise BackendError(f"the engine cache cannot be limited to {limit} MiB: give 0 or more")
-        if self.folder.is_dir():
+        if there:
             check_trusted(self.folder)
 
     def load(self, key: Key) -> tuple[bytes, dict[str, object]] | None:
@@ -250,7 +259,7 @@ class EngineCache:
 
     def name(self, key: Key) -> str:
         """Return the name of the engine of a key, which its files have: model, precision, digest of the key."""
-        name = "".join(c if c.isalnum() or c in "-_" else "_" for c in key.get("model", "engine"))
+        name = "".join(c if (c.isascii() and c.isalnum()) or c in "-_" else "_" for c in key.get("model", "engine"))
         return f"{name}-{key.get('precision', '')}-{_digest(key)}"
 
     def _path(self, key: Key) -> Path:
@@ -289,15 +298,12 @@ class EngineCache:
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             self.folder.mkdir(mode=0o700, exist_ok=True)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise self._cannot_write(error) from None
         check_trusted(self.folder)
 
-    def _cannot_write(self, error: OSError) -> BackendError:
-        return BackendError(
-            f"the engine cache {self.folder} cannot be written ({error.strerror}): choose another folder with the "
-            "parameter engine_cache or the option --cache"
-        )
+    def _cannot_write(self, error: Exception) -> BackendError:
+        return BackendError(f"the engine cache {self.folder} cannot be written ({reason(error)}): {_ANOTHER}")
 
 
 TIMING_FIELDS = ("tensorrt", "tensorrt_version", "gpu", "compute_capability", "cuda", "l4t")

@@ -23,6 +23,7 @@ from depth_estimation_ros.backends.tensorrt.library import Library, find_library
 from depth_estimation_ros.backends.tensorrt.prepare import is_quantized
 from depth_estimation_ros.backends.tensorrt.runner import PlanError, TensorRTBackend
 from depth_estimation_ros.model import Model
+from depth_estimation_ros.sentences import quoted, reason
 
 RECIPE = "1"
 """Of `prepare` and `builder`: to be raised when what they make of the same model changes."""
@@ -72,7 +73,8 @@ class Workshop:
         Raises
         ------
         BackendError
-            If there is no GPU, the model cannot be built, its engine is refused, or it cannot be kept.
+            If there is no GPU, the model cannot be built, there is nothing to compare it on, its engine is refused, or
+            it cannot be kept.
         CancelledError
             If `cancelled` was set.
         """
@@ -98,9 +100,11 @@ class Workshop:
         """
         self.cuda.device()
         try:
-            content = plan.read_bytes()
-        except OSError as error:
-            raise BackendError(f"engine {plan} cannot be read: {error.strerror}") from None
+            content = plan.expanduser().read_bytes()
+        except (OSError, RuntimeError, ValueError, MemoryError) as error:
+            raise BackendError(
+                f"engine {quoted(plan)} cannot be read: {reason(error)}; give the path of a plan, or none"
+            ) from None
         compare = self._comparison(model)
         backend = self._run(model, content, max_batch, plan.name, str(plan))
         compare(backend, "int8")  # the widest tolerance: nobody knows what the plan was built as
@@ -192,7 +196,13 @@ class Workshop:
     def _comparison(self, model: Model) -> Comparison:
         """Get the images to compare on and the model's depth of them: before the build, which takes much longer."""
         self._begin("computing the model on the CPU")
-        frames = parity.calibration_frames(model.info, self.frames)
+        try:
+            frames = parity.calibration_frames(model.info, self.frames)
+        except (ValueError, OSError) as error:
+            raise BackendError(
+                f"there are no images to compare the engine on: {reason(error)}; give others with the parameter "
+                "engine_calibration or the option --frames, or none for rendered rooms"
+            ) from None
         wanted = parity.reference(model, frames)
 
         def compare(backend: TensorRTBackend, precision: str) -> parity.Parity:
@@ -221,8 +231,6 @@ def open_engine(model: Model, library: str, options: EngineOptions) -> TensorRTB
     ------
     BackendError, CancelledError
         As `Workshop.open` and `Workshop.open_plan`.
-    ValueError
-        If there are no images to compare on.
     """
     cache = EngineCache(options.cache or None, log=options.log)
     workshop = Workshop(
@@ -235,7 +243,7 @@ def open_engine(model: Model, library: str, options: EngineOptions) -> TensorRTB
         options.log,
     )
     if options.plan:
-        return workshop.open_plan(model, Path(options.plan).expanduser(), max_batch=1)
+        return workshop.open_plan(model, Path(options.plan), max_batch=1)
     return workshop.open(model, BuildOptions(options.precision, options.callers))
 
 
