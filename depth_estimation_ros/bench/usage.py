@@ -22,6 +22,8 @@ class Usage:
         Memory that lies in RAM, shared memory included.
     private_mb : float
         The part of it that is the process's own: heap and stacks.
+    peak_mb : float
+        The most that `resident_mb` has been.
     handles : int
         Open files, sockets and pipes.
     threads : int
@@ -31,6 +33,7 @@ class Usage:
     cpu_s: float
     resident_mb: float
     private_mb: float
+    peak_mb: float
     handles: int
     threads: int
 
@@ -53,8 +56,8 @@ class Usage:
             raise ProcessLookupError(f"process {pid} has ended") from None
         if "VmRSS" not in fields:
             raise ProcessLookupError(f"process {pid} has ended")  # a zombie, which nobody waited for
-        resident, private = (int(fields[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon"))
-        return cls(cpu, resident, private, handles, int(fields["Threads"]))
+        resident, private, peak = (int(fields[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon", "VmHWM"))
+        return cls(cpu, resident, private, peak, handles, int(fields["Threads"]))
 
 
 def _seconds(stat: Path) -> float:
