@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from depth_estimation_ros.camera import PinholeCamera
-from depth_estimation_ros.evaluation.transforms import Transforms
-from depth_estimation_ros.evaluation.truth import camera_truth, points_truth, registered_truth
 from depth_estimation_ros.geometry.pose import camera_pose, quaternion
 from depth_estimation_ros.geometry.rectify import Lens
+from depth_estimation_ros.sources.registration import camera_truth, points_truth, registered_truth
+from depth_estimation_ros.sources.transforms import Transforms
 from depth_estimation_ros.sources.views import View, view_of
 
 IMAGE = PinholeCamera(320, 240, 265.0, 264.0, 158.0, 121.0)

@@ -16,12 +16,12 @@ from depth_estimation_ros.evaluation.matching import PATIENCE, Matcher, Received
 from depth_estimation_ros.evaluation.poses import AROUND, LONGEST_GAP, PoseReader, Poses, Shot, posed, surrounded
 from depth_estimation_ros.evaluation.sample import Sample
 from depth_estimation_ros.evaluation.topics import Topics, choose_topics
-from depth_estimation_ros.evaluation.transforms import Transforms
 from depth_estimation_ros.evaluation.triangulation import Posed, triangulate
-from depth_estimation_ros.evaluation.truth_reader import TruthReader
 from depth_estimation_ros.evaluation.views import Pictures
 from depth_estimation_ros.sources.bag_messages import COMPRESSED, POSES, TRANSFORMS, frame_of, stamp_of
 from depth_estimation_ros.sources.bag_reader import BagReader
+from depth_estimation_ros.sources.transforms import Transforms
+from depth_estimation_ros.sources.truth_reader import TruthReader
 from depth_estimation_ros.sources.views import is_rectified, view_of
 
 __all__ = ["Recording", "Sample", "Topics", "find_recordings"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from depth_estimation_ros.sources.bag_messages import (
     CLOUD,
     COMPRESSED,
@@ -16,31 +14,16 @@ from depth_estimation_ros.sources.bag_messages import (
     is_depth,
 )
 from depth_estimation_ros.sources.bag_reader import BagReader
-from depth_estimation_ros.sources.topics import camera_info_beside, camera_rank, node_outputs, without_twins
-
-
-@dataclass(frozen=True)
-class Topics:
-    """
-    Topics of a recording; an empty one is guessed.
-
-    Parameters
-    ----------
-    image : str
-        Image or CompressedImage.
-    depth : str
-        The truth: Image or CompressedImage with depth, PointCloud2 or LaserScan; or the poses of the camera: Odometry,
-        PoseStamped (also with covariance), or TFMessage.
-    camera_info : str
-        Of the image.
-    depth_camera_info : str
-        Of a depth camera that has its own.
-    """
-
-    image: str = ""
-    depth: str = ""
-    camera_info: str = ""
-    depth_camera_info: str = ""
+from depth_estimation_ros.sources.topics import (
+    Topics,
+    camera_info_beside,
+    camera_infos,
+    camera_rank,
+    depth_camera_info,
+    node_outputs,
+    without_twins,
+)
+from depth_estimation_ros.sources.truth_reader import REGISTERED, standing
 
 
 def choose_topics(reader: BagReader, wanted: Topics) -> tuple[Topics, list[str]]:
@@ -85,11 +68,11 @@ class _Choice:
     def all(self, wanted: Topics) -> tuple[Topics, list[str]]:
         image = self._take("--image", wanted.image, self._colours) or self._image()
         truths = self._depths + self._clouds + self._scans + self._poses + self._transforms
-        depth = self._take("--depth", wanted.depth, truths) or self._depth()
+        depth = self._take("--depth", wanted.depth, truths) or self._depth(image)
         info = self._take("--camera-info", wanted.camera_info, self._infos) or self._info(image, depth)
         own = self._take("--depth-camera-info", wanted.depth_camera_info, self._infos)
         if not own and depth in self._depths:
-            own = self._depth_info(image, depth, info)
+            own = depth_camera_info(self._reader, image, depth, info)
         return Topics(image, depth, info, "" if own == info else own), self._notes
 
     def _take(self, option: str, topic: str, fitting: list[str]) -> str:
@@ -118,11 +101,14 @@ class _Choice:
             )
         return self._only("--image", "images", topics)
 
-    def _depth(self) -> str:
+    def _depth(self, image: str) -> str:
         kinds = (without_twins(self._depths), self._clouds, self._scans, self._poses, self._transforms)
         topics = next(filter(None, map(self._foreign, kinds)), [])
         named = [topic for topic in topics if "truth" in topic]
         topics = named if len(named) == 1 else topics
+        if len(topics) > 1 and set(topics) <= set(self._depths):
+            aligned = [topic for topic in topics if self._is_aligned(image, topic)]
+            topics = aligned if len(aligned) == 1 else topics
         if not topics:
             raise ValueError(
                 f"'{self._reader.path}' has no depth images, point clouds, laser scans or poses to compare with"
@@ -133,6 +119,11 @@ class _Choice:
         if len(others) > 1:
             self._notes.append(f"{depth} is the truth; --depth chooses among {', '.join(others)}")
         return depth
+
+    def _is_aligned(self, image: str, depth: str) -> bool:
+        """Whether a depth image lies pixel on pixel over the image, as drivers give one beside their sensor's own."""
+        info = next(iter(camera_infos(self._reader, image, self._depths)), "")
+        return standing(self._reader, image, info, depth) == REGISTERED
 
     def _foreign(self, topics: list[str]) -> list[str]:
         """Leave out what this package's node has published: its own estimate must not pass for the truth."""
@@ -153,15 +144,6 @@ class _Choice:
         info = self._only("--camera-info", f"camera_info topics, none beside {image}", others)
         self._notes.append(f"{info} is taken as the camera_info of {image}")
         return info
-
-    def _depth_info(self, image: str, depth: str, info: str) -> str:
-        if (beside := camera_info_beside(depth)) in self._infos:
-            return beside
-        frame = frame_of(self._firsts[depth])
-        if frame == frame_of(self._firsts[image]):
-            return ""
-        same_frame = [topic for topic in self._infos if topic != info and self._frame(topic) == frame]
-        return same_frame[0] if len(same_frame) == 1 else ""
 
     def _frame(self, info: str) -> str:
         message = self._reader.first(info)

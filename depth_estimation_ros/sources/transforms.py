@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from depth_estimation_ros.geometry.pose import pose_from_transform
+from depth_estimation_ros.geometry.pose import camera_pose, pose_from_transform
 from depth_estimation_ros.sources.bag_messages import stamp_of
 
 _BEYOND = 100_000_000  # ns by which a moment may lie outside of what /tf says, with the nearest pose taken
 _LONGEST = 20_000_000_000  # ns of /tf that are kept
+
+_BODY = camera_pose(0.0)  # of an optical frame in one with x forward
+_ONE_PLACE = 2e-3  # metres, and entries of a rotation
 
 
 @dataclass
@@ -83,6 +86,16 @@ class Transforms:
             if over is None or over in found:
                 return found
             found.append(frame := over)
+
+    def optical(self, frame: str) -> str:
+        """Return the optical frame (REP 103) of a camera's body; a frame that has none, or is one, as it is."""
+        if "optical" in frame:
+            return frame
+        for other in (name for name in self._fixed if "optical" in name):
+            pose = None if self.moves(frame, other) else self.between(frame, other, 0)
+            if pose is not None and np.allclose(pose, _BODY, atol=_ONE_PLACE):
+                return other
+        return frame
 
     def gap(self, target: str, source: str, moment: int, near: int) -> float:
         """

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from depth_estimation_ros.evaluation.transforms import Transforms
 from depth_estimation_ros.sources.bag_messages import TRANSFORMS
 from depth_estimation_ros.sources.bag_reader import BagReader
+from depth_estimation_ros.sources.transforms import Transforms
 
 _PROBE = 10_000_000_000  # ns of /tf in which frames must become connected
 
