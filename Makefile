@@ -3,13 +3,13 @@ PYTHON ?= python3
 DURATION ?= 20
 SOURCE ?=
 # Horizontal field of view in degrees, for a source that does not know its camera's.
-HFOV ?= 60
+HFOV ?=
 BIN := .venv/bin
 
 .PHONY: demo test test-kilted lint bench bench-node bench-engines soak colcon tensorrt-api format clean
 
 demo: .venv/.runtime
-	$(BIN)/python -m depth_estimation_ros.demo --duration $(DURATION) $(if $(SOURCE),--source "$(SOURCE)" --horizontal-fov $(HFOV))
+	$(BIN)/python -m depth_estimation_ros.demo --duration $(DURATION) $(if $(SOURCE),--source "$(SOURCE)") $(if $(HFOV),--horizontal-fov $(HFOV))
 
 test: .venv/.test
 	ROS_PYTHON_CHECK_FIELDS=1 $(BIN)/python -m pytest test

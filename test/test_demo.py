@@ -107,13 +107,16 @@ def test_pictures_of_the_users_own_are_shown_without_accuracy(tmp_path):
     rng = np.random.default_rng(0)
     for i in range(12):
         cv2.imwrite(str(folder / f"{i:02d}.png"), cv2.resize(rng.integers(0, 255, (12, 16, 3), np.uint8), (320, 240)))
-    result = demo(tmp_path / "out", "--duration", 3, "--source", folder, "--horizontal-fov", 60)
+    result = demo(tmp_path / "out", "--duration", 3, "--source", folder, "--horizontal-fov", 75)
     assert result.returncode == 0, result.stderr
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["accuracy"] is None and summary["scan"] is None
     assert "depth/scan" not in summary["topics"]  # nothing tells how the camera is mounted
     assert summary["frames_published"] > 0
     assert (tmp_path / "out" / "preview.png").is_file()
+    # Nobody knows the camera, and who looks at the figures is told.
+    assert summary["source"]["assumed_horizontal_fov"] == 75 and "12 images" in summary["source"]["description"]
+    assert result.stdout.count("75 degrees") == 2  # at the start, and in the table
 
 
 @pytest.fixture
@@ -150,6 +153,7 @@ def test_a_bag_of_real_frames_is_measured_against_its_true_depth(nyu_bag, tmp_pa
     print(result.stdout)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["frames_received"] == 40
+    assert summary["source"]["assumed_horizontal_fov"] is None and "assumed" not in result.stdout
     # Knowing nothing of the image scores 0.37.
     assert summary["accuracy"]["abs_rel"] < 0.25
 
@@ -157,9 +161,13 @@ def test_a_bag_of_real_frames_is_measured_against_its_true_depth(nyu_bag, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--source", "/nowhere/video.mp4"), "demo: the camera failed: "),
+        (("--source", "/nowhere/video.mp4"), "demo: source '/nowhere/video.mp4' does not exist"),
         (("--model", "/nowhere/model.onnx"), "demo: the node failed: model '/nowhere/model.onnx' not found"),
         (("--duration", "0"), "demo: --duration must be positive"),
+        (("--duration", "nan"), "demo: --duration must be positive"),
+        (("--horizontal-fov", "60"), "demo: --horizontal-fov is of a --source"),
+        (("--source", ".", "--horizontal-fov", "200"), "demo: --horizontal-fov must be from 1 to 177 degrees"),
+        (("--source", ".", "--camera-pitch", "5"), "demo: --camera-pitch needs --camera-height"),
         (("--source", ".", "--anchor", "points"), "demo: --anchor points needs the synthetic room"),
         (("--source", ".", "--anchor", "floor"), "demo: --anchor floor needs --camera-height"),
         (("--output", "/proc/demo"), "demo: nothing can be written to /proc/demo"),
@@ -172,6 +180,18 @@ def test_a_mistake_is_one_sentence(tmp_path, arguments, sentence):
     assert result.stderr.startswith(sentence), result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out" / "summary.json").exists()
+
+
+def test_what_is_not_the_demos_is_neither_removed_nor_read_while_it_is(tmp_path, nyu_bag):
+    (tmp_path / "bag").mkdir()
+    (tmp_path / "bag" / "mine.mcap").write_bytes(b"of another program")
+    result = demo(tmp_path)
+    assert result.returncode == 1 and "holds bag of another program" in result.stderr
+    assert (tmp_path / "bag" / "mine.mcap").exists()
+    result = demo(nyu_bag.parent, "--source", tmp_path / "bag")
+    assert result.returncode == 1 and "--source is what an earlier demo left in" in result.stderr
+    result = demo(tmp_path / "out", "--source", nyu_bag, "--horizontal-fov", 60)
+    assert result.returncode == 1 and result.stderr.startswith("demo: --horizontal-fov is for sources that do not know")
 
 
 @pytest.mark.parametrize("seconds", [2.0, 6.0])

@@ -13,7 +13,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -23,13 +22,16 @@ import cv2
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from depth_estimation_ros.demo.source import COMMON_FOV, LEAST_FOV, MOST_FOV, DemoSource, assumption, look_at
 from depth_estimation_ros.files import write_json
 from depth_estimation_ros.processes import keep_to_this_machine, last_line, start_node, stop
 from depth_estimation_ros.synthetic import Room
 
 ROOM_CAMERA_HEIGHT = 1.3
+CAMERA_PITCH = 9.0
 
-OURS = ("bag", "summary.json", "preview.png", "node.log", "camera.log")
+LOGS = ("node.log", "camera.log")
+OURS = ("bag", "summary.json", "preview.png", *LOGS)
 
 
 class DemoError(RuntimeError):
@@ -44,8 +46,7 @@ def main() -> None:
     parser.add_argument(
         "--horizontal-fov",
         type=float,
-        default=60.0,
-        help="degrees, for a source without camera_info (default 60, a common webcam)",
+        help=f"degrees, for a source that does not know its camera's (default {COMMON_FOV:.0f}, a common webcam)",
     )
     parser.add_argument("--model", default="default", help="name or path of the model")
     parser.add_argument(
@@ -59,31 +60,60 @@ def main() -> None:
         type=float,
         help="metres over the floor, for the laser scan (default 1.3 in the room, unknown for a source)",
     )
-    parser.add_argument("--camera-pitch", type=float, default=9.0, help="degrees that it looks down (default 9)")
+    parser.add_argument("--camera-pitch", type=float, help=f"degrees that it looks down (default {CAMERA_PITCH:.0f})")
     parser.add_argument("--output", type=Path, default=Path("demo_output"), help="folder for what it writes")
     arguments = parser.parse_args()
     console = Console()
     try:
-        if arguments.duration <= 0:
-            raise DemoError("--duration must be positive")
+        if not 0 < arguments.duration < math.inf:
+            raise DemoError("--duration must be positive, in seconds")
+        if arguments.horizontal_fov is not None:
+            if arguments.source is None:
+                raise DemoError("--horizontal-fov is of a --source; the synthetic room knows its camera")
+            if not LEAST_FOV <= arguments.horizontal_fov <= MOST_FOV:
+                raise DemoError(f"--horizontal-fov must be from {LEAST_FOV:.0f} to {MOST_FOV:.0f} degrees")
         if arguments.camera_height is None:
             arguments.camera_height = 0.0 if arguments.source else ROOM_CAMERA_HEIGHT
         if arguments.anchor == "points" and arguments.source:
             raise DemoError("--anchor points needs the synthetic room: a source has no true distances to send")
         if arguments.anchor == "floor" and not arguments.camera_height:
             raise DemoError("--anchor floor needs --camera-height: the scale comes from it")
+        if arguments.camera_pitch is None:
+            arguments.camera_pitch = CAMERA_PITCH
+        elif not arguments.camera_height:
+            raise DemoError("--camera-pitch needs --camera-height: without it there is no scan")
         if not 0 <= arguments.camera_height <= 2 or not -60 <= arguments.camera_pitch <= 60:
             raise DemoError("--camera-height must be from 0 to 2 metres, --camera-pitch from -60 to 60 degrees")
+        source = None if arguments.source is None else _source(arguments, console)
         keep_to_this_machine()
         console.print(f"Running with ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}: set it elsewhere to look on.")
-        run(arguments, console)
+        run(arguments, source, console)
     except DemoError as error:
         sys.exit(f"demo: {error}")
     except KeyboardInterrupt:
         sys.exit("demo: interrupted, nothing was measured")
 
 
-def run(arguments: argparse.Namespace, console: Console) -> None:
+def _source(arguments: argparse.Namespace, console: Console) -> DemoSource:
+    """Look at the user's source, and say what there is to be known of it."""
+    ours = [(arguments.output / name).resolve() for name in OURS]
+    path = Path(arguments.source).expanduser().resolve()
+    if any(path == own or own in path.parents for own in ours):
+        raise DemoError(
+            f"--source is what an earlier demo left in {arguments.output}: name another folder with --output"
+        )
+    try:
+        source = look_at(arguments.source, arguments.horizontal_fov)
+    except ValueError as error:
+        raise DemoError(str(error)) from None
+    for sentence in (source.description, *source.notes):
+        console.print(sentence, soft_wrap=True, highlight=False, markup=False)
+    if source.assumed_horizontal_fov is not None:
+        console.print(assumption(source.assumed_horizontal_fov), soft_wrap=True, highlight=False)
+    return source
+
+
+def run(arguments: argparse.Namespace, source: DemoSource | None, console: Console) -> None:
     """Start camera and node, record, and report."""
     import rclpy
     from rclpy.signals import SignalHandlerOptions
@@ -109,7 +139,7 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
             names = {"anchor/points": "ground_truth/points"}
             processes["node"] = start_node("depth_estimation_ros.node", parameters, node_log, names)
             _spin(recorder, processes, output, until=lambda: recorder.diagnostics, limit=60.0, what="the node's start")
-            processes["camera"] = _start_camera(arguments, camera_log)
+            processes["camera"] = _start_camera(arguments, source, camera_log)
             image = recorder.topics["depth/image"]
             _spin(recorder, processes, output, until=lambda: image.count, limit=30.0, what="the first depth image")
             _record(recorder, processes, arguments.duration, console)
@@ -118,8 +148,8 @@ def run(arguments: argparse.Namespace, console: Console) -> None:
             _spin(recorder, processes, output, until=_settled(recorder), limit=15.0, what="the node's last count")
             if stop(processes["node"]):
                 raise DemoError(f"the node failed: {last_line(output / 'node.log')}")
-        room = None if arguments.source else Room()
-        summary, pictured = report.summarise(recorder, room), recorder.pictured
+        room = None if source else Room()
+        summary, pictured = report.summarise(recorder, room, source and source.facts()), recorder.pictured
     finally:
         recorder.destroy_node()
         rclpy.shutdown()
@@ -148,14 +178,18 @@ def _clean(output: Path) -> Path:
     """Make the output folder, without what an earlier demo left in it."""
     try:
         output.mkdir(parents=True, exist_ok=True)
+        there = [name for name in OURS if (output / name).exists()]
+        if there and not all((output / name).is_file() for name in LOGS):
+            raise DemoError(f"{output} holds {', '.join(there)} of another program: name another folder with --output")
         for name in OURS:
             path = output / name
             if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
-        with tempfile.TemporaryFile(dir=output):
-            return output
+        for name in LOGS:
+            (output / name).touch()
+        return output
     except OSError as error:
         raise DemoError(
             f"nothing can be written to {output} ({error.strerror}): name another folder with --output"
@@ -167,12 +201,12 @@ def _mount(arguments: argparse.Namespace) -> dict[str, float]:
     return {"camera_height": arguments.camera_height, "camera_pitch": math.radians(arguments.camera_pitch)}
 
 
-def _start_camera(arguments: argparse.Namespace, log) -> subprocess.Popen:
-    if arguments.source is None:
+def _start_camera(arguments: argparse.Namespace, source: DemoSource | None, log) -> subprocess.Popen:
+    if source is None:
         return start_node("depth_estimation_ros.synthetic_camera", _mount(arguments), log)
     parameters = {
-        "source": arguments.source,
-        "horizontal_fov": math.radians(arguments.horizontal_fov),
+        "source": source.name,
+        "horizontal_fov": source.fov_radians,
         "wait_for_subscribers": 2,  # the node and the recorder
     }
     return start_node("depth_estimation_ros.image_source", parameters, log)

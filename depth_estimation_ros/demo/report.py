@@ -8,16 +8,18 @@ from rich.table import Table
 
 from depth_estimation_ros.demo.recorder import Recorder
 from depth_estimation_ros.demo.scan_accuracy import scan_accuracy
+from depth_estimation_ros.demo.source import assumption
 from depth_estimation_ros.synthetic import Room
 
 
-def summarise(recorder: Recorder, room: Room | None = None) -> dict:
+def summarise(recorder: Recorder, room: Room | None = None, source: dict | None = None) -> dict:
     """
     Return the demo's figures.
 
     Frames are counted by the node, latency from the image's stamp to the moment depth was received here; accuracy is
     the mean over frames, against the camera's true depth, and None where it has none. ``scan`` compares the scan with
-    the walls of the room that the camera is in (`scan_accuracy`), and is None where that is not known.
+    the walls of the room that the camera is in (`scan_accuracy`), and is None where that is not known. ``source`` is
+    what is known of the user's own (`DemoSource.facts`), None in the room.
     """
     values, counts = recorder.diagnostics, recorder.frame_counts()
     means = recorder.metrics.mean()
@@ -36,6 +38,7 @@ def summarise(recorder: Recorder, room: Room | None = None) -> dict:
         "backend": values["backend"],
         "accuracy": {name: round(means[name], 4) for name in ("abs_rel", "rmse", "delta1")} if means else None,
         "scan": scan_accuracy(room, recorder.scans) if room else None,
+        "source": source,
     }
 
 
@@ -47,6 +50,8 @@ def print_table(summary: dict, console: Console) -> None:
     for name, topic in summary["topics"].items():
         table.add_row(name, f"{topic['rate_hz']:.1f} Hz, {topic['count']} messages")
     table.add_section()
+    if (source := summary["source"]) and source["assumed_horizontal_fov"] is not None:
+        table.add_row("camera", assumption(source["assumed_horizontal_fov"]))
     table.add_row("latency, stamp to receipt", _milliseconds(summary["latency_ms"]))
     table.add_row("inference", _milliseconds(summary["inference_ms"]))
     for name in ("received", "published", "superseded", "failed"):
