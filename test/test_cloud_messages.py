@@ -6,7 +6,7 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
 from depth_estimation_ros.camera import PinholeCamera
-from depth_estimation_ros.conversions import cloud_to_message, message_to_cloud
+from depth_estimation_ros.conversions import cloud_to_message, message_to_cloud, message_to_points, new_cloud
 from depth_estimation_ros.geometry import point_cloud
 
 
@@ -46,6 +46,64 @@ def test_clouds_of_others_are_read_with_padding_other_order_and_big_endian():
     msg.data.frombytes(b"".join(row.tobytes() + b"??" for row in points))
     xyz, rgb = message_to_cloud(msg)
     assert (xyz == [1.0, 2.0, 3.0]).all() and (rgb == [0x0A, 0x0B, 0x0C]).all()
+
+
+FLOATS = [PointField(name=name, offset=4 * k, datatype=PointField.FLOAT32, count=1) for k, name in enumerate("xyz")]
+
+
+def cloud(width, height, data=b"", fields=FLOATS, **options):
+    msg = PointCloud2(
+        width=width, height=height, fields=fields, **{"point_step": 12, "row_step": 12 * width, **options}
+    )
+    msg.data.frombytes(data)
+    return msg
+
+
+@pytest.mark.parametrize(
+    ("msg", "shape"),
+    [(cloud(0, 1), (1, 0, 3)), (cloud(0, 0), (0, 0, 3)), (cloud(7, 0), (0, 7, 3)), (new_cloud(0, 1), (1, 0, 3))],
+)
+def test_a_cloud_of_no_points_is_one(msg, shape):
+    assert message_to_points(msg).shape == shape
+
+
+def test_steps_that_are_left_out_and_a_last_row_without_padding_are_understood():
+    rows = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
+    one = rows[0].tobytes()
+    for msg in (cloud(2, 1, one, row_step=0), cloud(2, 1, one, row_step=99)):
+        assert np.array_equal(message_to_points(msg), rows[:1])
+    both = (cloud(2, 2, rows.tobytes(), row_step=0), cloud(2, 2, one + b"pads" + rows[1].tobytes(), row_step=28))
+    for msg in both:
+        assert np.array_equal(message_to_points(msg), rows)
+
+
+def test_doubles_are_read():
+    fields = [PointField(name=name, offset=8 * k, datatype=PointField.FLOAT64, count=1) for k, name in enumerate("zyx")]
+    msg = cloud(1, 1, np.array([3.0, 2.0, 1.0]).tobytes(), fields, point_step=24, row_step=24)
+    assert message_to_points(msg).tolist() == [[[1.0, 2.0, 3.0]]]
+
+
+def field(name, offset=0, datatype=PointField.FLOAT32, count=1):
+    return PointField(name=name, offset=offset, datatype=datatype, count=count)
+
+
+@pytest.mark.parametrize(
+    ("msg", "sentence"),
+    [
+        (cloud(1, 1, bytes(12), [*FLOATS, field("x")]), "the field x once"),
+        (cloud(1, 1, bytes(12), FLOATS[:2]), "the field z once"),
+        (cloud(1, 1, bytes(12), [*FLOATS[:2], field("z", 8, PointField.INT16)]), "as FLOAT32 or FLOAT64; .*INT16"),
+        (cloud(1, 1, bytes(12), [*FLOATS[:2], field("z", 8, count=2)]), "the field z once"),
+        (cloud(1, 1, bytes(12), [*FLOATS[:2], field("z", 9)]), "z at 9, does not fit"),
+        (cloud(1, 1, bytes(12), [*FLOATS[:2], field("z", 2**32 - 1)]), "does not fit"),
+        (cloud(2, 2, bytes(48), row_step=20), "does not fit"),
+        (cloud(2**32 - 1, 2**32 - 1, b"", row_step=0, point_step=0), "does not fit"),
+        (cloud(0, 1, bytes(12)), "does not fit"),
+    ],
+)
+def test_clouds_whose_numbers_do_not_agree_are_refused_in_a_sentence(msg, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        message_to_points(msg)
 
 
 def test_malformed_clouds_are_refused():

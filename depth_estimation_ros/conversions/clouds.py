@@ -10,6 +10,11 @@ from std_msgs.msg import Header
 
 from depth_estimation_ros.conversions.memory import fill
 
+_METRES = {PointField.FLOAT32: "f4", PointField.FLOAT64: "f8"}
+_PACKED = {PointField.FLOAT32: "u4", PointField.UINT32: "u4", PointField.INT32: "u4"}
+_TYPES = {getattr(PointField, name): name for name in ("INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32")}
+_TYPES |= {PointField.FLOAT32: "FLOAT32", PointField.FLOAT64: "FLOAT64"}
+
 
 def cloud_to_message(points: np.ndarray, header: Header | None = None) -> PointCloud2:
     """
@@ -71,11 +76,11 @@ def message_to_cloud(msg: PointCloud2) -> tuple[np.ndarray, np.ndarray]:
     ValueError
         If a field is missing, or sizes and data length do not agree.
     """
-    fields = {field.name for field in msg.fields}
-    colour = "rgb" if "rgb" in fields else "rgba"
-    if not {"x", "y", "z", colour} <= fields:
-        raise ValueError(f"a coloured cloud has the fields x, y, z and rgb, got {', '.join(fields) or 'none'}")
-    packed = _plane(msg, colour, "u4")
+    names = {field.name for field in msg.fields}
+    if not {"x", "y", "z"} <= names or not {"rgb", "rgba"} & names:
+        raise ValueError(f"a coloured cloud has the fields x, y, z and rgb, got {_listing(msg)}")
+    colour = "rgb" if "rgb" in names else "rgba"
+    packed = _plane(msg, colour, _PACKED)
     rgb = np.stack([(packed >> shift).astype(np.uint8) for shift in (16, 8, 0)], axis=-1)
     return message_to_points(msg), rgb
 
@@ -87,32 +92,43 @@ def message_to_points(msg: PointCloud2) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        float32 [height, width, 3], metres.
+        float32 [height, width, 3], metres; of a cloud without points, too.
 
     Raises
     ------
     ValueError
-        If ``x``, ``y`` or ``z`` is missing or no floating-point number, or sizes and data length do not agree.
+        If ``x``, ``y`` or ``z`` is missing, there twice or no floating-point number, or sizes and data length do not
+        agree.
     """
-    kinds = {PointField.FLOAT32: "f4", PointField.FLOAT64: "f8"}
-    found = {field.name: kinds.get(field.datatype) for field in msg.fields}
-    if not all(found.get(name) for name in "xyz"):
-        names = ", ".join(found) or "none"
-        raise ValueError(f"a cloud has the fields x, y and z as FLOAT32 or FLOAT64, got the fields {names}")
-    return np.stack([_plane(msg, name, found[name]).astype(np.float32) for name in "xyz"], axis=-1)
+    return np.stack([_plane(msg, name, _METRES).astype(np.float32, copy=False) for name in "xyz"], axis=-1)
 
 
-def _plane(msg: PointCloud2, name: str, kind: str) -> np.ndarray:
+def _listing(msg: PointCloud2) -> str:
+    """Return the fields with their types, for a sentence."""
+    return ", ".join(f"{f.name} ({_TYPES.get(f.datatype, 'no type')})" for f in msg.fields[:20]) or "none"
+
+
+def _plane(msg: PointCloud2, name: str, kinds: dict[int, str]) -> np.ndarray:
     """View one field of a cloud, [height, width]."""
-    offset = next(field.offset for field in msg.fields if field.name == name)
-    fits = msg.row_step >= msg.width * msg.point_step and len(msg.data) == msg.height * msg.row_step
+    fields = [field for field in msg.fields if field.name == name]
+    if len(fields) != 1 or fields[0].datatype not in kinds or fields[0].count > 1:
+        wanted = " or ".join(_TYPES[kind] for kind in kinds)
+        raise ValueError(f"a cloud has the field {name} once, as {wanted}; got the fields {_listing(msg)}")
+    if not (msg.height and msg.width) and not len(msg.data):  # what a filter publishes where nothing is left
+        return np.empty((msg.height, msg.width), kinds[fields[0].datatype])
+    kind, offset = kinds[fields[0].datatype], fields[0].offset
+    row = msg.width * msg.point_step
+    # Who publishes one row often leaves its step out.
+    step = row if msg.height == 1 or msg.row_step == 0 else msg.row_step
+    size = len(msg.data)
+    fits = step >= row and size in (msg.height * step, (msg.height - 1) * step + row)
     if not fits or offset + int(kind[1]) > msg.point_step:
         raise ValueError(
-            f"cloud of {msg.width}x{msg.height} points of {msg.point_step} bytes, row_step {msg.row_step}, "
-            f"does not fit its {len(msg.data)} bytes of data"
+            f"cloud of {msg.width}x{msg.height} points of {msg.point_step} bytes, row_step {msg.row_step}, {name} at "
+            f"{offset}, does not fit its {size} bytes of data"
         )
     order = ">" if msg.is_bigendian else "<"
-    return np.ndarray((msg.height, msg.width), order + kind, msg.data, offset, (msg.row_step, msg.point_step))
+    return np.ndarray((msg.height, msg.width), order + kind, msg.data, offset, (step, msg.point_step))
 
 
 def _empty_cloud(width: int, height: int) -> PointCloud2:
