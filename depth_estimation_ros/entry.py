@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from importlib import import_module
@@ -69,6 +70,13 @@ def prepare_nyu_raw() -> None:
     _run("prepare_nyu_raw", "training.data.nyu_raw", interruptible=True)
 
 
+def speak_utf8() -> None:
+    """Begin again in Python's UTF-8 mode where the locale has another encoding: names in ROS are UTF-8 everywhere."""
+    if sys.getfilesystemencoding().replace("-", "").lower() != "utf8" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"  # for the processes that this one starts, too
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
 def _run(program: str, module: str, interruptible: bool = False) -> None:
     """
     Run a module's ``main`` and exit with what it returns.
@@ -82,6 +90,7 @@ def _run(program: str, module: str, interruptible: bool = False) -> None:
     interruptible : bool
         Whether ``main`` expects a KeyboardInterrupt at Ctrl-C; the nodes have handlers of their own.
     """
+    speak_utf8()
     # A KeyboardInterrupt in an import would print where it came. Until `main` there is nothing to clean up.
     handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
     of_training = module.startswith("training.")

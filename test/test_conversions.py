@@ -358,3 +358,31 @@ def test_a_camera_info_of_no_camera_is_refused_in_a_sentence(info, sentence):
 def test_coefficients_that_are_no_numbers_are_refused(value):
     with pytest.raises(ValueError, match="coefficients of the distortion must be finite"):
         lens_from_info(driver_info(d=(0.1, value, 0.0, 0.0, 0.0)))
+
+
+MOST = 2**32 - 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "size", "sentence"),
+    [
+        (
+            {"width": MOST, "height": MOST, "step": MOST},
+            0,
+            "has step 4294967295, but one row needs at least 12884901885",
+        ),
+        ({"width": 1, "height": MOST, "step": 3}, 30, "holds 30 bytes of data, but 4294967295 rows of step 3 make"),
+        ({"width": 0, "height": 4}, 0, "has no pixels"),
+        ({"width": 4, "height": 4, "step": 0}, 48, "has step 0, but one row needs at least 12 bytes"),
+        ({"width": 4, "height": 4, "step": 12}, 47, "holds 47 bytes of data, but 4 rows of step 12 make 48"),
+        ({"width": 4, "height": 4, "step": 12}, 60, "holds 60 bytes of data"),
+        ({"width": 4, "height": 4, "step": 12, "encoding": ""}, 48, "an image without an encoding cannot be read here"),
+        ({"width": 4, "height": 4, "step": 16, "encoding": "32FC1"}, 64, "is depth, not colour; remap image to the"),
+        ({"width": 4, "height": 4, "step": 12, "encoding": "x\n" * 999}, 48, r"'x\\nx\\n"),
+    ],
+)
+def test_an_image_whose_numbers_do_not_agree_is_refused_in_a_sentence(fields, size, sentence):
+    msg = Image(**{"encoding": "rgb8", **fields}, data=array.array("B", bytes(size)))
+    with pytest.raises(ValueError, match=sentence) as found:
+        image_to_rgb(msg)
+    assert "\n" not in str(found.value)

@@ -1,5 +1,8 @@
 """The image source as a process of its own: folders, videos and bags become a camera."""
 
+import os
+import subprocess
+import sys
 from itertools import pairwise
 
 import cv2
@@ -7,7 +10,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
-from ros_processes import output, ros_context, running_node, stop, wait_for
+from ros_processes import output, ros_context, ros_environment, running_node, stop, wait_for
 from sensor_msgs.msg import CameraInfo, Image
 from test_sources import BARREL, CAMERA, RAW, RECTIFIED, BagWriter, picture, save, write_distorted
 
@@ -184,6 +187,22 @@ def test_a_mistake_is_one_sentence_and_exit_code_1(tmp_path, make, sentence):
         lines = [line for line in output(source).splitlines() if line.startswith("image_source: ")]
         assert "Traceback" not in output(source)
     assert len(lines) == 1 and sentence in lines[0]
+
+
+def in_the_c_locale(*arguments):
+    environment = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    line = [sys.executable, "-m", SOURCE, "--ros-args", "-p", "wait_for_subscribers:=0", *arguments]
+    return subprocess.run(line, capture_output=True, env={**os.environ, **ros_environment(), **environment}, timeout=60)
+
+
+def test_names_of_files_do_not_depend_on_the_locale(tmp_path):
+    folder = tmp_path / "B\u00fccher"
+    save(folder / "1.png", picture(1))
+    done = in_the_c_locale("-p", f'source:="{folder}"', "-p", "horizontal_fov:=1.0")
+    assert done.returncode == 0 and f"publishing 1 images of {folder}" in done.stderr.decode()
+    done = in_the_c_locale("-p", os.fsencode(f'source:="{tmp_path}/B') + b'\xfccher"')
+    assert done.returncode == 1 and b"is not UTF-8, as ROS wants it: give the file another name" in done.stderr
+    assert b"Traceback" not in done.stderr
 
 
 def test_a_broken_image_on_the_way_is_named_and_ends_with_exit_code_1(tmp_path):

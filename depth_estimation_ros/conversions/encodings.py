@@ -65,6 +65,7 @@ def find_layout(encoding: str, layouts: dict[str, Layout]) -> Layout:
     try:
         return layouts[encoding]
     except KeyError:
-        raise ValueError(
-            f"image encoding '{encoding}' cannot be read here; supported are {', '.join(layouts)}"
-        ) from None
+        what = f"image encoding {encoding[:40]!r}" if encoding else "an image without an encoding"
+        if layouts is COLOUR_LAYOUTS and encoding in DEPTH_LAYOUTS:
+            raise ValueError(f"{what} is depth, not colour; remap image to the colour camera") from None
+        raise ValueError(f"{what} cannot be read here; supported are {', '.join(layouts)}") from None

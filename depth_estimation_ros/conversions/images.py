@@ -74,7 +74,7 @@ def compressed_to_rgb(msg: CompressedImage) -> np.ndarray:
         If the data is cut off, is no picture or claims to be larger than it can be, or is compressed depth.
     """
     data = bytes(msg.data)
-    what = f"the compressed image (format '{msg.format}', {len(data)} bytes)"
+    what = f"the compressed image (format {msg.format[:60]!r}, {len(data)} bytes)"
     if "compressedDepth" in msg.format:
         raise ValueError(f"{what} is depth, not colour; remap image to the colour camera")
     encoding = msg.format.partition(";")[0].strip()

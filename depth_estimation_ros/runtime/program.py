@@ -55,6 +55,9 @@ def run_program(name: str, run: Callable[[threading.Event], int], args: list[str
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     try:
+        for argument in sys.argv[1:] if args is None else args:
+            if any("\ud800" <= letter <= "\udfff" for letter in argument):
+                raise ValueError(f"argument {argument!a} is not UTF-8, as ROS wants it: give the file another name")
         others = remove_ros_args(sys.argv[1:] if args is None else args)
         if {"-h", "--help"} & set(others):
             print(_USAGE.format(name=name, example=example))

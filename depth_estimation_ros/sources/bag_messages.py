@@ -72,7 +72,7 @@ def depth_of(message) -> np.ndarray:
     # A header of 12 bytes (enum, two float32), then a 16-bit PNG. It holds millimetres, or for 32FC1 a quantised
     # inverse depth: z = a / (value - b), 0 invalid.
     data = bytes(message.data)
-    what = f"a compressed depth image of format '{message.format}'"
+    what = f"a compressed depth image of format {message.format[:60]!r}"
     try:
         stored = decode(data[12:], cv2.IMREAD_UNCHANGED)
     except ValueError as error:
