@@ -38,16 +38,21 @@ soak: .venv/.runtime
 bench-engines: .venv/.training
 	$(BIN)/python -m training.bench $(if $(DATA),--data "$(DATA)")
 
-# Builds as on a robot, and looks the package up in the ament index as ros2 launch does.
+# Builds as on a robot, in both forms; looks the package up in the ament index as ros2 launch does, and runs a program.
 colcon: .venv/.colcon .venv/.runtime
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash -ec '\
 	  colcon list --base-paths . | grep -F "(ros.ament_python)"; \
 	  colcon build --base-paths .; \
-	  source install/setup.bash; \
-	  cd install; \
-	  python -c "from ament_index_python.packages import get_package_share_directory as share; \
-	             print(share(\"depth_estimation_ros\"))"; \
-	  test -x depth_estimation_ros/lib/depth_estimation_ros/depth_estimation_node'
+	  colcon build --base-paths . --symlink-install --build-base build/symlink --install-base install/symlink; \
+	  for base in install install/symlink; do ( \
+	    source $$base/setup.bash; \
+	    cd install; \
+	    share=$$(python -c "from ament_index_python.packages import get_package_share_directory as share; \
+	                        print(share(\"depth_estimation_ros\"))"); \
+	    echo $$share; \
+	    test -f $$share/launch/depth_estimation.launch.py; \
+	    $$share/../../lib/depth_estimation_ros/depth_estimation_node --help >/dev/null \
+	  ); done'
 
 # Holds what is called of TensorRT against the real bindings of its versions; they need no GPU.
 BINDINGS := tensorrt-bindings==8.6.1 tensorrt-cu12-bindings==10.0.1 tensorrt-cu12-bindings==10.3.0 \
