@@ -1,5 +1,6 @@
 """The launch files, where launch and launch_ros are installed, as they come with a full ROS."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import yaml
 pytest.importorskip("launch_ros", reason="launch comes with a full ROS installation, not from PyPI")
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
-from launch.actions import GroupAction, IncludeLaunchDescription, SetLaunchConfiguration
+from launch.actions import IncludeLaunchDescription
 from launch.launch_context import LaunchContext
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.utilities import normalize_to_list_of_substitutions, perform_substitutions
@@ -192,14 +193,14 @@ def test_each_of_several_cameras_has_a_source(name, sound):
     assert [namespace(camera) for camera in cameras] == ["robot/front", "/rear"]
 
 
-def test_groups_keep_two_includes_apart():
-    one, other = (
-        included("depth_estimation.launch.py", namespace=name, **values)
-        for name, values in {"front": {"max_depth": "5"}, "rear": {}}.items()
-    )
-    front, rear = started_by([SetLaunchConfiguration("robot", "mine"), GroupAction([one]), GroupAction([other])], [])
+def test_two_includes_of_the_documented_launch_file_keep_their_arguments_apart(tmp_path):
+    (example,) = re.findall(r"```python\n(.*?)```", (LAUNCH.parent / "docs" / "launch.md").read_text(), re.DOTALL)
+    path = tmp_path / "robot.launch.py"
+    path.write_text(example.replace('[FindPackageShare("depth_estimation_ros"), "launch", ', f'["{LAUNCH}", '))
+    front, rear = started_by([IncludeLaunchDescription(PythonLaunchDescriptionSource(str(path)))], [])
     assert (namespace(front), namespace(rear)) == ("front", "rear")
-    assert parameters(front)["max_depth"] == 5.0 and "max_depth" not in parameters(rear)
+    assert parameters(front) == {"max_depth": 5.0, "use_sim_time": False}
+    assert parameters(rear) == {"model": "/opt/models/rear.onnx", "use_sim_time": False}
 
 
 def test_a_text_that_looks_like_another_type_stays_a_text():
