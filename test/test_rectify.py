@@ -228,3 +228,9 @@ def test_coefficients_that_nothing_can_be_rectified_by_are_refused():
 def test_an_image_of_another_size_is_refused():
     with pytest.raises(ValueError, match="the image is 320x240, its camera_info 640x480"):
         Rectifier(LENSES["plumb_bob"], NARROW)(np.zeros((240, 320, 3), np.uint8))
+
+
+@pytest.mark.filterwarnings("error")
+def test_nonsense_in_the_coefficients_shows_nothing_and_warns_of_nothing():
+    lens = Lens(CAMERA, "plumb_bob", (1e300, -1e300, 500.0, 0.1, 0.0), projection=NARROW)
+    assert lens.shows(NARROW.resized(80, 60)).mean() < 0.01

@@ -61,8 +61,10 @@ def distortion(model: str, coefficients: Sequence[float]) -> tuple[str, tuple[fl
     ValueError
         If the model is unknown, or the coefficients are not of it or not finite.
     """
-    name = model.strip().lower().replace("-", "_").replace(" ", "_")
-    name = _ALIASES.get(name, name)
+    name = model
+    if name not in MODELS:
+        name = model.strip().lower().replace("-", "_").replace(" ", "_")
+        name = _ALIASES.get(name, name)
     counts = MODELS.get(name)
     if counts is None:
         raise ValueError(
@@ -76,7 +78,7 @@ def distortion(model: str, coefficients: Sequence[float]) -> tuple[str, tuple[fl
     if len(d) not in counts:
         takes = ", ".join(map(str, counts[:-1])) + " or " * (len(counts) > 1) + str(counts[-1])
         raise ValueError(f"distortion model {name} takes {takes} coefficients, got {len(d)}")
-    if not np.isfinite(d).all():
+    if not all(map(math.isfinite, d)):
         raise ValueError(f"the coefficients of the distortion must be finite, got {list(d)}; is the camera calibrated?")
     return name, d
 
@@ -116,8 +118,11 @@ class Lens:
         known = (self.model, self.coefficients)
         if distortion(*known) != known:
             raise ValueError(f"coefficients of the distortion model {self.model} must be as `distortion` gives them")
+        if self.rotation == _IDENTITY:
+            return  # a lens is made for every frame
         turn = np.reshape(self.rotation, (3, 3))
-        if not np.isfinite(turn).all() or np.abs(turn @ turn.T - np.eye(3)).max() > 0.01 or np.linalg.det(turn) < 0:
+        sound = np.abs(turn).max() < 2  # not so of NaN
+        if not sound or np.abs(turn @ turn.T - np.eye(3)).max() > 0.01 or np.linalg.det(turn) < 0:
             raise ValueError("R is no rotation; is the camera calibrated?")
 
     @classmethod
@@ -207,6 +212,7 @@ class Lens:
         maps = cv2.fisheye.initUndistortRectifyMap if self.model == "equidistant" else cv2.initUndistortRectifyMap
         return maps(self.camera.k, d, R, view.k, (view.width, view.height), cv2.CV_32FC1)
 
+    @np.errstate(invalid="ignore", over="ignore")  # of a calibration that is nonsense
     def shows(self, view: PinholeCamera) -> np.ndarray | None:
         """
         Return which pixels of a rectified view the image shows: depth of the others means nothing.
