@@ -92,18 +92,28 @@ class ImageSource(Node):
             if not self._publish_once(metronome):
                 return
             if self._source.live or self._stream.published == 0:
-                raise ValueError(f"{self._source.description} gives no more images")
+                reasons = "; ".join(self._source.losses.sentences())
+                raise ValueError(f"{self._source.description} gives no more images" + (reasons and f": {reasons}"))
             if not self._loop:
                 break
             if turn == 0:
                 self.get_logger().info("starting again from the beginning")
         self._stream.drain()
+        self._tell_losses()
+        for sentence in self._source.losses.sentences():
+            self.get_logger().warning(sentence)
         self.get_logger().info(f"published {self._stream.published} images")
+
+    def _tell_losses(self) -> None:
+        """Say what is left out, once of each kind."""
+        for sentence in self._source.losses.news():
+            self.get_logger().warning(sentence)
 
     def _publish_once(self, metronome: Metronome) -> bool:
         """Publish all frames; False if the end was asked for."""
         moment, before = time.monotonic(), None
         for frame in self._source:
+            self._tell_losses()
             due = moment + self._pause(before, frame)
             if self._source.live and time.monotonic() < due:
                 continue  # a camera that is faster than asked for
@@ -111,7 +121,7 @@ class ImageSource(Node):
                 return False
             moment, before = max(due, time.monotonic() - 0.1), frame  # small delays are caught up
             stamp = None
-            if frame.time_ns is not None and not self._restamp:
+            if frame.time_ns is not None and not self._restamp and not self._source.rate:  # a video's begin at 0
                 stamp = Time(sec=frame.time_ns // 10**9, nanosec=frame.time_ns % 10**9)
             camera = self._camera(frame)
             self._stream.publish(
@@ -127,11 +137,9 @@ class ImageSource(Node):
             return 1.0 / self._rate
         if self._source.live:
             return 0.0
-        if self._source.rate:
-            return 1.0 / self._source.rate
         if frame is not before and frame.time_ns is not None and before.time_ns is not None:
             return min(max((frame.time_ns - before.time_ns) / 1e9, 0.0), 10.0)
-        return 1.0 / _FOLDER_RATE
+        return 1.0 / (self._source.rate or _FOLDER_RATE)
 
     def _camera(self, frame: Frame) -> PinholeCamera | None:
         """Intrinsics of the rectified image: the user's, else the source's, else from the field of view."""

@@ -239,6 +239,8 @@ def main(arguments: list[str] | None = None) -> int:
         for note in source.notes:
             print(note)
         frames = calibration_frames(source, model.info, options.frames)
+        for sentence in source.losses.sentences():
+            print(sentence)
         difference = quantize(model, frames, options.output, options.keep, options.symmetric)
     except (ValueError, BackendError, OSError) as error:
         print(f"quantize_model: {error}", file=sys.stderr)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from depth_estimation_ros.evaluation.clocks import Window, estimate_offset
-from depth_estimation_ros.evaluation.matching import PATIENCE, Matcher, Received
+from depth_estimation_ros.sources.matching import PATIENCE, Matcher, Received
 
 MS = 1_000_000
 TOLERANCE = 20 * MS

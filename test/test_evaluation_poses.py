@@ -10,11 +10,11 @@ from bag_writer import BagWriter
 from small_bags import CAMERA, picture
 
 from depth_estimation_ros.camera import PinholeCamera
-from depth_estimation_ros.evaluation.matching import Received
 from depth_estimation_ros.evaluation.poses import AROUND, Shot, surrounded
 from depth_estimation_ros.evaluation.recording import Recording, Topics
 from depth_estimation_ros.evaluation.triangulation import Posed, triangulate
 from depth_estimation_ros.geometry.pose import camera_pose
+from depth_estimation_ros.sources.matching import Received
 from depth_estimation_ros.synthetic import Room
 
 

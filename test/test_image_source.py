@@ -205,11 +205,19 @@ def test_names_of_files_do_not_depend_on_the_locale(tmp_path):
     assert b"Traceback" not in done.stderr
 
 
-def test_a_broken_image_on_the_way_is_named_and_ends_with_exit_code_1(tmp_path):
-    save(tmp_path / "1.png", picture(1))
+def test_a_broken_image_on_the_way_is_left_out_named_and_counted(tmp_path):
+    for number in (1, 3):
+        save(tmp_path / f"{number}.png", picture(number))
     (tmp_path / "2.png").write_bytes(b"no image")
-    parameters = {"source": str(tmp_path), "wait_for_subscribers": 0}
-    with running_node(SOURCE, parameters=parameters) as source:
+    observer, code, log = play({"source": str(tmp_path), "rate": 20.0}, lambda o: len(o.images) == 2)
+    assert observer.reds == [1, 3] and code == 0
+    assert "one of the images is left out" in log and "2.png' is not a readable image" in log
+    assert "images left out: 1" in log and "Traceback" not in log
+
+
+def test_a_source_without_a_readable_image_is_an_error_with_the_reason(tmp_path):
+    (tmp_path / "2.png").write_bytes(b"no image")
+    with running_node(SOURCE, parameters={"source": str(tmp_path), "wait_for_subscribers": 0}) as source:
         assert source.wait(30) == 1
         assert "2.png' is not a readable image" in output(source)
         assert "Traceback" not in output(source)

@@ -1,5 +1,6 @@
 """Readers of folders, videos and bags, without a node."""
 
+import subprocess
 from pathlib import Path
 
 import cv2
@@ -99,13 +100,30 @@ def test_a_depth_scale_of_zero_is_refused(tmp_path):
         open_source(str(tmp_path), depth_scale=0.0)
 
 
-def test_a_broken_image_in_a_folder_is_named(tmp_path):
-    save(tmp_path / "a.png", picture(1))
-    (tmp_path / "b.png").write_bytes(b"no image")
-    frames = iter(open_source(str(tmp_path)))
-    next(frames)
-    with pytest.raises(ValueError, match=r"b\.png' is not a readable image"):
-        next(frames)
+def test_what_is_no_picture_in_a_folder_costs_itself_only_and_is_counted(tmp_path):
+    for number in (1, 2):
+        save(tmp_path / f"{number}.png", picture(number))
+    (tmp_path / "\u00b23.png").write_bytes(b"no image")  # a superscript digit is no number
+    (tmp_path / "9.jpg").write_bytes(b"")
+    for hidden in ("._1.png", ".DS_Store", "Thumbs.db"):
+        (tmp_path / hidden).write_bytes(b"\0\5\x16\7")
+    (tmp_path / "metadata.yaml").write_text("author: nobody\n")
+    source = open_source(str(tmp_path))
+    assert reds(source) == [1, 2] and source.losses.counts == {"images": 2}
+    assert reds(source) == [1, 2] and source.losses.counts == {"images": 2}  # of this turn, not of both
+    (sentence,) = source.losses.news()
+    assert "9.jpg' is not a readable image" in sentence
+    assert not source.losses.news()
+
+
+def test_the_frames_of_a_video_have_its_own_times(tmp_path):
+    ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="makes the video").get_ffmpeg_exe()
+    path = tmp_path / "phone.mp4"
+    times = "if(lt(N,5),N*0.1,0.5+(N-5)*0.5)/TB"
+    line = [ffmpeg, "-loglevel", "error", "-f", "lavfi", "-i", "testsrc=size=64x48:rate=10:duration=1"]
+    subprocess.run([*line, "-vf", f"setpts='{times}'", "-fps_mode", "vfr", str(path)], check=True)
+    moments = [frame.time_ns for frame in open_source(str(path))]
+    assert np.diff(moments) / 1e9 == pytest.approx([0.1] * 5 + [0.5] * 4, abs=0.01)
 
 
 def test_the_kitchen_sequence_has_forty_pairs():
@@ -267,3 +285,43 @@ def test_intrinsics_of_an_uncalibrated_camera_are_not_used_and_that_is_told(tmp_
     source = open_source(str(tmp_path / "run"))
     assert [frame.camera for frame in source] == [None]
     assert any("camera_info is not used" in note for note in source.notes)
+
+
+def test_a_message_that_cannot_be_read_costs_itself_only_and_is_counted(tmp_path):
+    from types import SimpleNamespace
+
+    nobody = SimpleNamespace(width=32, height=24, k=np.zeros((3, 3)))
+    with BagWriter(tmp_path / "run", "mcap") as bag:
+        for k in range(12):
+            time = 100 + k / 10
+            jpeg = cv2.imencode(".jpg", np.ascontiguousarray(picture(20 * k)[..., ::-1]))[1].tobytes()
+            bag.compressed("/image/compressed", time, jpeg[: 300 if k == 3 else 0 if k == 0 else None], "jpeg")
+            bag.info("/camera_info", time - 0.01, nobody if k in (0, 5) else CAMERA)
+            depth = np.full((24, 32), 1000 + k, np.uint16)
+            png = cv2.imencode(".png", depth)[1].tobytes()
+            bag.compressed(
+                "/depth/compressedDepth", time, bytes(12) + png[: 40 if k == 7 else None], "16UC1; compressedDepth"
+            )
+    source = open_source(str(tmp_path / "run"))
+    frames = list(source)
+    assert [round(frame.rgb[0, 0, 0] / 20) for frame in frames] == [1, 2, 4, 5, 6, 7, 8, 9, 10, 11]
+    assert all(frame.camera == CAMERA for frame in frames)
+    assert [frame.depth is None for frame in frames] == [k == 7 for k in (1, 2, 4, 5, 6, 7, 8, 9, 10, 11)]
+    assert source.losses.counts == {
+        "images of /image/compressed": 2,
+        "messages of /camera_info": 2,
+        "depth images of /depth/compressedDepth": 1,
+    }
+
+
+def test_where_nobody_filled_the_stamps_the_times_of_receipt_give_pace_and_pairs(tmp_path):
+    with BagWriter(tmp_path / "run", "mcap") as bag:
+        for k in range(20):
+            bag.at(100 + k / 10).image("/image", 0, picture(k), "rgb8")
+            if k != 9:
+                bag.at(100 + k / 10 + 0.003).image("/depth", 0, np.full((24, 32), 1000 + 10 * k, np.uint16), "16UC1")
+    frames = list(open_source(str(tmp_path / "run")))
+    assert np.diff([frame.time_ns for frame in frames]) == pytest.approx(1e8, abs=100)
+    assert frames[9].depth is None
+    metres = [float(frame.depth[0, 0]) for frame in frames if frame.depth is not None]
+    assert metres == pytest.approx([1 + 0.01 * k for k in range(20) if k != 9])

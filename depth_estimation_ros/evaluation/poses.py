@@ -11,11 +11,11 @@ from itertools import chain, islice
 import cv2
 import numpy as np
 
-from depth_estimation_ros.evaluation.matching import Received
 from depth_estimation_ros.evaluation.triangulation import Posed
 from depth_estimation_ros.sources.bag_messages import ODOMETRY, TRANSFORMS, frame_of, stamp_of
 from depth_estimation_ros.sources.bag_reader import BagReader
 from depth_estimation_ros.sources.frame_tree import FrameTree
+from depth_estimation_ros.sources.matching import Received
 from depth_estimation_ros.sources.registration import shown_of
 from depth_estimation_ros.sources.topics import Topics
 from depth_estimation_ros.sources.transforms import Transforms

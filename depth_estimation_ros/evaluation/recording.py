@@ -12,14 +12,14 @@ import numpy as np
 
 from depth_estimation_ros.evaluation.clocks import Clocks
 from depth_estimation_ros.evaluation.find import find_recordings
-from depth_estimation_ros.evaluation.matching import PATIENCE, Matcher, Received
 from depth_estimation_ros.evaluation.poses import AROUND, LONGEST_GAP, PoseReader, Poses, Shot, posed, surrounded
 from depth_estimation_ros.evaluation.sample import Sample
 from depth_estimation_ros.evaluation.topics import Topics, choose_topics
 from depth_estimation_ros.evaluation.triangulation import Posed, triangulate
 from depth_estimation_ros.evaluation.views import Pictures
-from depth_estimation_ros.sources.bag_messages import COMPRESSED, POSES, TRANSFORMS, frame_of, stamp_of
+from depth_estimation_ros.sources.bag_messages import COMPRESSED, POSES, TRANSFORMS, frame_of, is_blank, stamp_of
 from depth_estimation_ros.sources.bag_reader import BagReader
+from depth_estimation_ros.sources.matching import PATIENCE, Matcher, Received
 from depth_estimation_ros.sources.transforms import Transforms
 from depth_estimation_ros.sources.truth_reader import TruthReader
 from depth_estimation_ros.sources.views import is_rectified, view_of
@@ -190,7 +190,7 @@ class Recording:
                 matcher.add_truth(Received(self._stamp(message, received) - self._offset, received, message))
             if topic in self._truth.transform_topics and message is not None:
                 self._truth.add_transforms(transforms, topic, message, self._offset)
-            if topic == t.camera_info:
+            if topic == t.camera_info and not is_blank(message):
                 infos.append((received, message))
                 while len(infos) > 1 and infos[1][0] < received - 2 * PATIENCE:
                     infos.popleft()

@@ -14,6 +14,7 @@ from depth_estimation_ros.sources.bag_messages import (
     is_depth,
 )
 from depth_estimation_ros.sources.bag_reader import BagReader
+from depth_estimation_ros.sources.compressed_depth import may_be_depth
 from depth_estimation_ros.sources.topics import (
     Topics,
     camera_info_beside,
@@ -67,11 +68,13 @@ class _Choice:
 
     def all(self, wanted: Topics) -> tuple[Topics, list[str]]:
         image = self._take("--image", wanted.image, self._colours) or self._image()
-        truths = self._depths + self._clouds + self._scans + self._poses + self._transforms
+        # A picture of 16 bits can be depth, although nothing but the user says so.
+        packed = [topic for topic in self._colours if may_be_depth(self._firsts[topic])]
+        truths = self._depths + packed + self._clouds + self._scans + self._poses + self._transforms
         depth = self._take("--depth", wanted.depth, truths) or self._depth(image)
         info = self._take("--camera-info", wanted.camera_info, self._infos) or self._info(image, depth)
         own = self._take("--depth-camera-info", wanted.depth_camera_info, self._infos)
-        if not own and depth in self._depths:
+        if not own and depth in self._depths + packed:
             own = depth_camera_info(self._reader, image, depth, info)
         return Topics(image, depth, info, "" if own == info else own), self._notes
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from depth_estimation_ros.evaluation.matching import Received
 from depth_estimation_ros.geometry.rectify import rectified
 from depth_estimation_ros.sources.bag_messages import rgb_of
+from depth_estimation_ros.sources.matching import Received
 from depth_estimation_ros.sources.views import View, Views
 
 

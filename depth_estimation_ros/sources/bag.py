@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,16 +19,20 @@ from depth_estimation_ros.sources.bag_messages import (
 )
 from depth_estimation_ros.sources.bag_reader import BagReader
 from depth_estimation_ros.sources.frame import Frame
+from depth_estimation_ros.sources.losses import Losses
+from depth_estimation_ros.sources.matching import Matcher, Received
 from depth_estimation_ros.sources.topics import camera_info_beside, camera_rank, node_outputs
 from depth_estimation_ros.sources.views import Views, is_rectified
 
 _SAME_MOMENT_NS = 20_000_000  # colour and depth this near in time belong together
-_PATIENCE = 30  # images that may wait for a depth image before they go on without
+_END = 2**62
 
 
 class Bag:
     """
     A recording; depth is given to the image nearest in time, within 20 ms.
+
+    Where stamps are zero, the times of receipt stand in for them. Messages that cannot be read are left out one by one.
 
     Parameters
     ----------
@@ -46,7 +49,7 @@ class Bag:
     """
 
     def __init__(self, path: Path, image_topic: str = "", camera_info_topic: str | None = "", depth_topic: str = ""):
-        self._path, self.rate, self.live = path, None, False
+        self._path, self.rate, self.live, self.losses = path, None, False, Losses()
         with BagReader(path) as reader:
             self.notes = reader.notes
             infos, own = reader.of_kind(INFO), node_outputs(reader.topics)
@@ -68,6 +71,11 @@ class Bag:
             self.camera_info_topic = self._choose("camera_info", camera_info_topic or "", fitting, infos)
             self.depth_topic = self._choose("depth", depth_topic, depths, images)
             self._first_info = self._find_info(reader)
+            # As nobody filled the stamps of one topic, those of the others are of another clock.
+            chosen = [firsts.get(topic) for topic in filter(None, (self.image_topic, self.depth_topic))]
+            self._by_receipt = any(message is not None and stamp_of(message) == 0 for message in chosen)
+            if self._by_receipt:
+                self.notes.append("stamps are zero: the times of receipt are taken")
             count = reader.topics[self.image_topic].count
         self.description = f"bag {path}: {count} images of {self.image_topic}"
 
@@ -102,39 +110,50 @@ class Bag:
 
     def __iter__(self) -> Iterator[Frame]:
         """Iterate over the images in the order of the recording."""
-        info = self._first_info
+        self.losses.clear()
         topics = [self.image_topic] + [t for t in (self.camera_info_topic, self.depth_topic) if t]
-        waiting: deque = deque()  # images whose depth may still come: (stamp, message, info)
-        depths: deque = deque(maxlen=8)
+        info, matcher = self._first_info, Matcher(_SAME_MOMENT_NS)
         with BagReader(self._path) as reader:
-            for topic, _, message in reader.messages(topics):
+            for topic, received, message in reader.messages(topics):
                 if message is None:
-                    continue
-                if topic == self.camera_info_topic:
-                    info = message
-                    continue
-                if topic == self.depth_topic:
-                    depths.append((stamp_of(message), message))
+                    self.losses.add(f"messages of {topic}", "it cannot be decoded")
+                elif topic == self.camera_info_topic:
+                    info = self._usable(message) or info
+                elif topic == self.depth_topic:
+                    matcher.add_truth(Received(self._moment(message, received), received, message))
                 else:
-                    waiting.append((stamp_of(message), message, info))
-                newest = depths[-1][0] if depths else -1
-                while waiting and (not self.depth_topic or newest >= waiting[0][0] or len(waiting) > _PATIENCE):
-                    yield self._frame(*waiting.popleft(), depths)
-            while waiting:
-                yield self._frame(*waiting.popleft(), depths)
+                    matcher.add_image(Received(self._moment(message, received), received, (message, info)))
+                # Without depth there is nothing to wait for.
+                for image, depth in matcher.pairs(received if self.depth_topic else _END):
+                    yield from self._frame(image.stamp, *image.message, depth)
+            for image, depth in matcher.pairs(_END):
+                yield from self._frame(image.stamp, *image.message, depth)
+            self.notes += [note for note in reader.notes if note not in self.notes]
 
-    def _frame(self, moment: int, message, info, depths) -> Frame:
-        nearest = min(depths, key=lambda item: abs(item[0] - moment), default=None)
-        paired = nearest is not None and abs(nearest[0] - moment) <= _SAME_MOMENT_NS
-        image, depth = rgb_of(message), depth_of(nearest[1]) if paired else None
-        if info is None:
-            return Frame(image, moment, None, depth, frame_id=frame_of(message))
-        view = self._views.of(info, image.shape[1], image.shape[0])
+    def _moment(self, message, received: int) -> int:
+        return received if self._by_receipt else stamp_of(message) or received
+
+    def _usable(self, info):
+        """Return a camera_info if it is one; None if its camera was not calibrated, or is impossible."""
+        what = f"messages of {self.camera_info_topic}"
+        return info if self.losses.tried(what, self._views.of, info, info.width, info.height) else None
+
+    def _frame(self, moment: int, message, info, truth: Received | None) -> Iterator[Frame]:
+        """Make a frame of an image with its camera_info and depth, as far as they can be read; none without image."""
+        image = self.losses.tried(f"images of {self.image_topic}", rgb_of, message)
+        if image is None:
+            return
+        depth = truth and self.losses.tried(f"depth images of {self.depth_topic}", depth_of, truth.message)
+        size = image.shape[1], image.shape[0]
+        view = info and self.losses.tried(f"messages of {self.camera_info_topic}", self._views.of, info, *size)
+        if view is None:
+            yield Frame(image, moment, None, depth, frame_id=frame_of(message))
+            return
         if view.lens is not None and depth is not None:
             depth = rectified_depth(depth, view.lens)
         # What a camera_info with distortion says does not hold of an image that is rectified already.
         recorded = info if view.lens is not None or not distorts(info) else None
-        return Frame(image, moment, view.camera, depth, view.lens, recorded, frame_of(message))
+        yield Frame(image, moment, view.camera, depth, view.lens, recorded, frame_of(message))
 
 
 def common_parts(a: str, b: str) -> int:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import struct
+import math
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
 
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.geometry.rectify import Lens
-from depth_estimation_ros.pictures import decode
+from depth_estimation_ros.sources.compressed_depth import compressed_depth_of, is_compressed_depth
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
@@ -39,8 +38,16 @@ def frame_of(message) -> str:
 def is_depth(message, topic: str) -> bool:
     """Whether an image, or compressed image, of this topic is depth."""
     if hasattr(message, "format"):
-        return "compresseddepth" in message.format.lower()
+        return is_compressed_depth(message, topic)
     return message.encoding in ("32FC1", "16UC1") or (message.encoding == "mono16" and "depth" in topic)
+
+
+def is_blank(message) -> bool:
+    """Whether a message says nothing: an image, or cloud, without data, or a camera_info that nobody calibrated."""
+    if hasattr(message, "distortion_model"):
+        focal = [m[0] for m in ((message.k, message.p) if hasattr(message, "k") else (message.K, message.P))]
+        return not any(0 < f < math.inf for f in focal)
+    return hasattr(message, "data") and not len(message.data)
 
 
 def rgb_of(message) -> np.ndarray:
@@ -52,7 +59,7 @@ def rgb_of(message) -> np.ndarray:
 
 def depth_of(message) -> np.ndarray:
     """
-    Decode a depth image, or one of compressed_depth_image_transport.
+    Decode a depth image, or one that image_transport compressed.
 
     Returns
     -------
@@ -66,26 +73,10 @@ def depth_of(message) -> np.ndarray:
     """
     from depth_estimation_ros.conversions import image_to_depth
 
-    if not hasattr(message, "format"):
-        depth = image_to_depth(message)
-        return depth if message.encoding == "32FC1" else _without_saturation(depth)
-    # A header of 12 bytes (enum, two float32), then a 16-bit PNG. It holds millimetres, or for 32FC1 a quantised
-    # inverse depth: z = a / (value - b), 0 invalid.
-    data = bytes(message.data)
-    what = f"a compressed depth image of format {message.format[:60]!r}"
-    try:
-        stored = decode(data[12:], cv2.IMREAD_UNCHANGED)
-    except ValueError as error:
-        raise ValueError(f"{what} {error}") from None
-    if stored.ndim != 2:
-        raise ValueError(f"{what} has {stored.shape[2]} channels, not one")
-    if message.format.startswith("32FC1"):
-        _, a, b = struct.unpack("<iff", data[:12])
-        with np.errstate(divide="ignore"):
-            depth = np.float32(a) / (stored - np.float32(b))
-    else:
-        depth = _without_saturation(stored / np.float32(1000.0))
-    return np.where(stored == 0, np.float32(np.nan), depth).astype(np.float32)
+    if hasattr(message, "format"):
+        return compressed_depth_of(message)
+    depth = image_to_depth(message)
+    return depth if message.encoding == "32FC1" else np.where(depth >= _SATURATED, np.float32(np.nan), depth)
 
 
 def distorts(message) -> bool:
@@ -140,10 +131,6 @@ def points_of(message) -> np.ndarray:
 
     points = message_to_points(message).reshape(-1, 3)
     return points[np.isfinite(points).all(axis=1)]
-
-
-def _without_saturation(depth: np.ndarray) -> np.ndarray:
-    return np.where(depth >= _SATURATED, np.float32(np.nan), depth)
 
 
 def _in_lower_case(message):

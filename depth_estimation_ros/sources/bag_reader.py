@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from depth_estimation_ros.sources.bag_messages import is_blank
 from depth_estimation_ros.sources.bag_types import decoder
 from depth_estimation_ros.sources.storage import ZSTD, Storage, in_order, open_storages, unpack
 from depth_estimation_ros.sources.storage.common import FOREVER
+
+_FIRSTS = 300  # messages among which one is looked for that says something
+_LISTED = 20  # topics that are named in a sentence
 
 
 class Topic(NamedTuple):
@@ -83,8 +88,10 @@ class BagReader:
         return [name for name, topic in self.topics.items() if topic.kind in kinds and self._decoders[name]]
 
     def listing(self) -> str:
-        """Return all topics with their types, for a sentence."""
-        return ", ".join(f"{name} ({topic.kind})" for name, topic in self.topics.items()) or "none"
+        """Return the topics with their types, for a sentence."""
+        names = [f"{name} ({topic.kind})" for name, topic in self.topics.items()]
+        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        return ", ".join(names[:_LISTED]) + more or "none"
 
     def messages(
         self, topics: Iterable[str], start: int | None = None, stop: int | None = None
@@ -149,8 +156,17 @@ class BagReader:
         return np.sort(np.concatenate(found))
 
     def first(self, topic: str, start: int | None = None) -> object | None:
-        """Return the first message of a topic that can be decoded, from a time of receipt on; None without one."""
-        return next((message for _, _, message in self.messages([topic], start) if message is not None), None)
+        """
+        Return the first message of a topic that can be decoded, from a time of receipt on; None without one.
+
+        Of the first hundreds, one that says something (see `is_blank`) is preferred: drivers begin with others.
+        """
+        blank = None
+        for _, _, message in islice(self.messages([topic], start), _FIRSTS):
+            if message is not None and not is_blank(message):
+                return message
+            blank = blank or message
+        return blank
 
     def first_and_last(self, topic: str) -> tuple[tuple[int, object], tuple[int, object]] | None:
         """Return the first and the last message with the times of receipt; None if either cannot be decoded."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +12,8 @@ import numpy as np
 
 from depth_estimation_ros.pictures import read_file
 from depth_estimation_ros.sources.frame import Frame
+from depth_estimation_ros.sources.losses import Losses
+from depth_estimation_ros.sources.storage import natural
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
@@ -76,6 +78,7 @@ class SingleImage:
     def __init__(self, path: Path):
         self._rgb = read_image(path)
         self.description, self.notes, self.rate, self.live = f"image {path}", [], None, False
+        self.losses = Losses()
 
     def __iter__(self) -> Iterator[Frame]:
         """Iterate over the one frame."""
@@ -94,10 +97,9 @@ class Folder:
         if not (math.isfinite(depth_scale) and depth_scale > 0):
             raise ValueError(f"depth_scale must be positive metres per unit, got {depth_scale}")
         inner = next((path / name for name in ("rgb", "color", "colour") if (path / name).is_dir()), path)
-        files = sorted(
-            (file for file in inner.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES),
-            key=lambda file: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", file.name)],
-        )
+        # Hidden files are not the user's: other systems leave them on memory sticks, ._1.jpg beside 1.jpg.
+        images = [f for f in inner.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith(".")]
+        files = sorted(images, key=natural)
         self._files = [file for file in files if not file.stem.endswith(".depth")]
         if not self._files:
             raise ValueError(f"folder '{path}' holds no images ({', '.join(IMAGE_SUFFIXES)})")
@@ -105,7 +107,7 @@ class Folder:
         self._depth = {file: found for file in self._files if (found := self._depth_of(file, inner, path))}
         self.description = f"{len(self._files)} images of {inner}"
         self.notes = [f"{len(self._depth)} of them have true depth"] if self._depth else []
-        self.rate, self.live = None, False
+        self.rate, self.live, self.losses = None, False, Losses()
 
     @staticmethod
     def _depth_of(file: Path, inner: Path, path: Path) -> Path | None:
@@ -118,14 +120,18 @@ class Folder:
         return found if found.exists() else None
 
     def __iter__(self) -> Iterator[Frame]:
-        """Iterate over the images; a file that cannot be read raises ValueError when its turn comes."""
+        """Iterate over the images that can be read."""
+        self.losses.clear()
         for file in self._files:
-            depth = read_depth(self._depth[file], self._scale) if file in self._depth else None
-            yield Frame(read_image(file), depth=depth)
+            image = self.losses.tried("images", read_image, file)
+            if image is None:
+                continue
+            depth = self._depth.get(file)
+            yield Frame(image, depth=depth and self.losses.tried("depth images", read_depth, depth, self._scale))
 
 
 class Video:
-    """A video file."""
+    """A video file; its frames have the times since its beginning, which need not be even."""
 
     def __init__(self, path: Path):
         self._path = str(path)
@@ -137,13 +143,21 @@ class Video:
             raise ValueError(f"'{path}' is neither a readable video nor an image or bag")
         self.rate = rate if 0 < rate < 1000 else 30.0
         self.description, self.notes, self.live = f"video {path} ({self.rate:g} images a second)", [], False
+        self.losses = Losses()
 
     def __iter__(self) -> Iterator[Frame]:
         """Iterate over the frames from the first."""
-        capture = cv2.VideoCapture(self._path)
+        capture, last = cv2.VideoCapture(self._path), -1
         try:
-            while (read := capture.read())[0]:
-                yield Frame(cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB))
+            for number in itertools.count():
+                readable, image = capture.read()
+                if not readable:
+                    return
+                time = round(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
+                if not last < time:  # not every format has times
+                    time = max(last + 1, round(number * 1e9 / self.rate))
+                last = time
+                yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), time)
         finally:
             capture.release()
 
@@ -157,6 +171,7 @@ class Webcam:
             raise ValueError(f"webcam {index} cannot be opened; is it plugged in and free, and may you read it?")
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest image, not the oldest waiting
         self.description, self.notes, self.rate, self.live = f"webcam {index}", [], None, True
+        self.losses = Losses()
 
     def __iter__(self) -> Iterator[Frame]:
         """Iterate over the images as they come; ends when the camera gives none."""

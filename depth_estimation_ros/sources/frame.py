@@ -11,6 +11,7 @@ import numpy as np
 
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.geometry.rectify import Lens, rectified
+from depth_estimation_ros.sources.losses import Losses
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Frame:
     image : numpy.ndarray
         uint8 [height, width, 3], as the camera took it.
     time_ns : int or None
-        When it was taken, nanoseconds since the epoch; None where nobody knows.
+        When it was taken, nanoseconds since the epoch, of a video since its beginning; None where nobody knows.
     camera : PinholeCamera or None
         Intrinsics of `rgb`.
     depth : numpy.ndarray or None
@@ -61,15 +62,18 @@ class Source(Protocol):
     notes : list of str
         Choices that were made and that the user should know of, one sentence each.
     rate : float or None
-        Images a second that are natural to it; None if the frames' times say when (bag), or nothing does.
+        Images a second of a video, on average; None of other sources.
     live : bool
         Whether it sets the pace by itself, as a webcam does.
+    losses : Losses
+        What could not be read since the last ``iter()``.
     """
 
     description: str
     notes: list[str]
     rate: float | None
     live: bool
+    losses: Losses
 
     def __iter__(self) -> Iterator[Frame]:
         """Iterate over the frames."""

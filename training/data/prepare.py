@@ -126,7 +126,10 @@ def write_folder(sources: list[tuple[str, Source, str]], output: Path, stride: i
             for number, frame in frames:
                 writer.add(frame, scene, number, split)
         if not writer.count:
-            raise ValueError("no frame has depth; is it recorded, and where the command looks for it?")
+            reasons = [f"; {sentence}" for _, source, _ in sources for sentence in source.losses.sentences()]
+            raise ValueError(
+                "no frame has depth; is it recorded, and where the command looks for it?" + "".join(reasons)
+            )
         writer.finish()
     return writer
 
@@ -173,6 +176,9 @@ def main() -> None:
         writer = write_folder(sources, arguments.output, arguments.stride)
     except (ValueError, OSError) as error:
         sys.exit(f"prepare: {error}")
+    for scene, source, _ in sources:
+        for sentence in source.losses.sentences():
+            print(f"{scene}: {sentence}", file=sys.stderr)
     print(f"{writer.count} frames in {arguments.output}, {writer.without_depth} left out without depth")
 
 

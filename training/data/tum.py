@@ -9,6 +9,7 @@ import numpy as np
 
 from depth_estimation_ros.sources.files import read_depth, read_image
 from depth_estimation_ros.sources.frame import Frame
+from depth_estimation_ros.sources.losses import Losses
 from training.data.association import nearest_in_time
 
 METRES_PER_UNIT = 1 / 5000
@@ -41,18 +42,17 @@ class TumFolder:
         if not self._pairs:
             raise ValueError(f"{path} has no colour and depth image within {max_gap} s of each other")
         self.description = f"{len(self._pairs)} pairs of {path}"
-        self.notes, self.rate, self.live = (
-            [f"{len(depths) - len(self._pairs)} depth images have no partner"],
-            None,
-            False,
-        )
+        self.notes = [f"{len(depths) - len(self._pairs)} depth images have no partner"]
+        self.rate, self.live, self.losses = None, False, Losses()
 
     def __iter__(self) -> Iterator[Frame]:
-        """Iterate over the pairs in the order of time; a file that cannot be read raises ValueError."""
+        """Iterate over the pairs that can be read, in the order of time."""
+        self.losses.clear()
         for time, colour, depth in self._pairs:
-            yield Frame(
-                read_image(self._path / colour), round(time * 1e9), depth=read_depth(self._path / depth, self._scale)
-            )
+            image = self.losses.tried("images", read_image, self._path / colour)
+            metres = self.losses.tried("depth images", read_depth, self._path / depth, self._scale)
+            if image is not None:
+                yield Frame(image, round(time * 1e9), depth=metres)
 
 
 def is_tum(path: Path) -> bool:
