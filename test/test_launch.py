@@ -170,6 +170,7 @@ def test_arguments_reach_the_source_in_its_parameters_types():
         "loop": False,
         "image_topic": "",
         "camera_info_topic": "",
+        "frame_id": "camera_optical_frame",
         "horizontal_fov": 1.0,
         "use_sim_time": False,
     }
