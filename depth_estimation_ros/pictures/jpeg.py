@@ -68,7 +68,8 @@ def decode_jpeg(data: bytes, decode: Callable[[bytes], np.ndarray | None]) -> np
         If it is cut off.
     """
     header = read_jpeg_header(data)
-    end = data.find(_END, header.scan)
+    # Nothing is read behind the first one; it need not be looked for where there is one at the end.
+    end = len(data) - 2 if data.endswith(_END) else data.find(_END, header.scan)
     if not header.single_scan:
         if end < 0:
             raise ValueError("is cut off")
@@ -78,7 +79,7 @@ def decode_jpeg(data: bytes, decode: Callable[[bytes], np.ndarray | None]) -> np
     pixels = decode(data if end + 2 == len(data) else data[: end + 2])
     # libjpeg fills what is missing with grey and tells nobody but the terminal.
     if pixels is not None and (pixels[-1, -(1 + (pixels.shape[1] - 1) % 8) :] == _MISSING).all():  # the last block
-        _decode_to_the_end(data[:end], header, decode)
+        _decode_to_the_end(data[: data.find(_END, header.scan)], header, decode)
     return pixels
 
 
