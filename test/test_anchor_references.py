@@ -146,3 +146,30 @@ def test_mistakes_are_named():
         SparseDepth(np.zeros((1, 2)), np.array([-1.0]))
     with pytest.raises(ValueError, match="is the frame on the floor"):
         floor_reference(depth, np.eye(4))
+
+
+@pytest.mark.parametrize(
+    ("angle", "sentence"),
+    [
+        (
+            15.0,
+            r"field_of_view must be between 0 and pi radians, got 15 rad; 15 degrees are 0.262 rad$",
+        ),
+        (-0.1, r"^the range sensor's field_of_view must be between 0 and pi radians, got -0.1 rad$"),
+        (math.nan, r"got nan rad$"),
+    ],
+)
+def test_a_field_of_view_that_cannot_be_is_named_with_its_unit_and_degrees_are_recognised(angle, sentence):
+    depth = DepthMap(np.full((64, 80), 3.0, np.float32), CAMERA)
+    with pytest.raises(ValueError, match=sentence):
+        range_reference(depth, 2.0, angle, np.eye(4))
+    with pytest.raises(ValueError, match=r"must be a positive number of metres, got inf m$"):
+        range_reference(depth, math.inf, 0.2, np.eye(4))
+
+
+def test_a_scan_of_more_than_a_turn_is_refused_as_one_in_degrees():
+    with pytest.raises(ValueError, match=r"of 0.5 rad make more than a turn: are its angles in degrees"):
+        scan_points(np.ones(540), -135.0, 0.5, 0.1, 10.0)
+    with pytest.raises(ValueError, match=r"must be finite angles, got nan and 0.5 rad"):
+        scan_points(np.ones(5), math.nan, 0.5, 0.1, 10.0)
+    assert len(scan_points(np.ones(360), -math.pi, math.radians(1.0), 0.1, 10.0)) == 360

@@ -135,3 +135,8 @@ def test_size_and_crops_of_real_frames_do_not_change_the_metres(estimator, rgbd_
     assert medians["640x480"] == pytest.approx(1.0, abs=0.01)
     assert medians["middle 80 %"] == pytest.approx(1.0, abs=0.05)
     assert medians["16:9"] == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_camera_that_sees_next_to_nothing_of_the_training_view_is_refused_before_memory_is_taken():
+    with pytest.raises(ValueError, match=r"so long that its image would be .*: set focal_normalisation to scale"):
+        training_window(PinholeCamera.from_fov(640, 480, 0.01), *NETWORK)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from depth_estimation_ros.camera import PinholeCamera
-from depth_estimation_ros.geometry.laser_scan import LaserScanner
+from depth_estimation_ros.geometry.laser_scan import MOST_RAYS, LaserScanner
 from depth_estimation_ros.geometry.pose import camera_pose
 from depth_estimation_ros.synthetic.room import look
 
@@ -167,6 +167,7 @@ def test_inputs_stay_as_they_were():
         ({"range_min": 5.0, "range_max": 2.0}, "range_min must be less than range_max, got 5 and 2 m"),
         ({"min_height": 1.0, "max_height": 0.2}, "min_height must be less than max_height"),
         ({"angle_increment": -0.1}, "angle_increment must be a positive angle"),
+        ({"angle_increment": 1e-9}, "an angle of 1e-09 rad between rays makes more than 100000 of them: take at least"),
         ({"min_height": 40.0, "max_height": 50.0}, "sees nothing between the heights 40 and 50 m"),
         ({"pose": camera_pose(0.5, x=9.0)}, "farther from the scan's origin than range_max"),
     ],
@@ -179,3 +180,9 @@ def test_wrong_arguments_are_named(arguments, sentence):
 def test_depth_of_another_size_is_refused():
     with pytest.raises(ValueError, match="the scan was made for"):
         LaserScanner(CAMERA, camera_pose(0.5), 0.1, 1.0)(np.ones((4, 4), np.float32))
+
+
+def test_the_memory_of_a_scan_is_bounded_whatever_the_focal_length():
+    # Beside the origin, so that its rays are many directions from there, and each pixel next to none.
+    tele = PinholeCamera(80, 64, 1e9, 1e9, 39.5, 31.5)
+    assert LaserScanner(tele, camera_pose(0.5, y=1.0), 0.1, 1.0).size <= MOST_RAYS

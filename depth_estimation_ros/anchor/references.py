@@ -12,6 +12,9 @@ from depth_estimation_ros.estimator import DepthMap
 NEAREST = 0.05
 """Metres along the optical axis; points nearer than this are behind or in the lens."""
 
+MOST_RADIANS = 2.2 * math.pi
+"""A scan of more is not one of radians: a whole turn, and what sensors send beyond it."""
+
 MOST_POINTS = 4096
 """Of a denser reference, so many evenly spread ones are looked at."""
 
@@ -112,8 +115,24 @@ def scan_points(
     -------
     numpy.ndarray
         float64 [M, 3], metres in the scan's frame: x forward, y left, z = 0.
+
+    Raises
+    ------
+    ValueError
+        If the angles are not finite, or make more than a turn, as those in degrees do.
     """
     ranges = np.asarray(ranges, np.float64)
+    turn = abs(angle_increment) * len(ranges)
+    if not (math.isfinite(angle_min) and math.isfinite(turn)):
+        raise ValueError(
+            f"the scan's angle_min and angle_increment must be finite angles, got {angle_min:g} and "
+            f"{angle_increment:g} rad"
+        )
+    if turn > MOST_RADIANS:
+        raise ValueError(
+            f"the scan's {len(ranges)} rays with an angle_increment of {angle_increment:g} rad make more than a turn: "
+            "are its angles in degrees?"
+        )
     measured = (ranges >= range_min) & (ranges <= range_max)  # false for NaN
     angles = angle_min + angle_increment * np.flatnonzero(measured)
     ranges = ranges[measured]
@@ -156,9 +175,13 @@ def range_reference(
     if depth_map.camera is None:
         raise ValueError("a range reading needs the camera's intrinsics: estimate with a PinholeCamera")
     if not 0.0 < distance < math.inf:
-        raise ValueError(f"the range reading must be a positive number of metres, got {distance}")
+        raise ValueError(f"the range reading must be a positive number of metres, got {distance:g} m")
     if not 0.0 <= field_of_view < math.pi:
-        raise ValueError(f"the range sensor's field of view must lie between 0 and pi radians, got {field_of_view}")
+        degrees = math.pi <= field_of_view < 180.0
+        hint = f"; {field_of_view:g} degrees are {math.radians(field_of_view):.3g} rad" if degrees else ""
+        raise ValueError(
+            f"the range sensor's field_of_view must be between 0 and pi radians, got {field_of_view:g} rad{hint}"
+        )
     rotation, origin = _rotation(to_optical), to_optical[:3, 3]
     shrink = max(depth_map.camera.width // _FINEST, 1)
     depth_map = depth_map.resized(depth_map.camera.width // shrink, depth_map.camera.height // shrink)

@@ -130,6 +130,11 @@ def _scale_anchor(settings: Settings) -> ScaleAnchor:
 def _sparse_depth(message: Reference, depth_map: DepthMap, to_optical: np.ndarray) -> SparseDepth | None:
     """Return the true depths of a message; None where it holds none."""
     if isinstance(message, Range):
+        if not 0.0 <= message.min_range < message.max_range:
+            raise ValueError(
+                f"anchor/range gives distances between min_range {message.min_range:g} m and max_range "
+                f"{message.max_range:g} m, where no reading can lie"
+            )
         # Infinite or out of its limits says that nothing was met (REP 117).
         if not message.min_range <= message.range <= message.max_range:
             return None

@@ -21,6 +21,9 @@ from depth_estimation_ros.camera import PinholeCamera
 # beyond it, an image that is mirrored at its borders to a larger one comes out better than one that is magnified more.
 MAX_ZOOM = 1.3
 
+LARGEST_WINDOW = 4.0
+"""Times the image's width or height: a larger one shows the network next to nothing, and takes the memory for it."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -165,12 +168,17 @@ def training_window(
     Raises
     ------
     ValueError
-        If `max_zoom` is less than 1.
+        If `max_zoom` is less than 1, or the camera sees so little that its image is hardly a part of the window.
     """
     if not max_zoom >= 1.0:
         raise ValueError(f"max_zoom must be at least 1, got {max_zoom:g}")
     full = camera.fx * width / focal_length, camera.fy * height / focal_length
     zoom = min(max(1.0, full[0] / camera.width, full[1] / camera.height), max_zoom)
+    if full[0] > LARGEST_WINDOW * zoom * camera.width or full[1] > LARGEST_WINDOW * zoom * camera.height:
+        raise ValueError(
+            f"the camera's focal lengths of {camera.fx:g} and {camera.fy:g} pixels are so long that its image would be "
+            f"less than {1 / LARGEST_WINDOW:g} of the training camera's view: set focal_normalisation to scale"
+        )
     across, down = (max(1, round(side / zoom)) for side in full)
     return Window(camera, _place(camera.cx, across, camera.width), _place(camera.cy, down, camera.height), across, down)
 

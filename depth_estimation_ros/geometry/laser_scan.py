@@ -9,6 +9,9 @@ import numpy as np
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.geometry.pose import directions, height_interval
 
+MOST_RAYS = 100_000
+"""A scan may have: many times what any sensor gives, and nothing to a machine's memory."""
+
 
 class LaserScanner:
     """
@@ -48,7 +51,7 @@ class LaserScanner:
     Raises
     ------
     ValueError
-        If the limits contradict each other, or the camera sees nothing of the band.
+        If the limits contradict each other, the camera sees nothing of the band, or there are too many rays.
     """
 
     def __init__(
@@ -86,7 +89,7 @@ class LaserScanner:
         # Along a line the angle changes one way only: the ends are the extremes.
         ends = [self._angles(depths[seen], seen) for depths in (start, np.minimum(far, end))]
         first, last = float(np.min(ends)), float(np.max(ends))
-        self._spacing = max(angle_increment, self._pixel_angle(seen))
+        self._spacing = max(angle_increment, self._pixel_angle(seen), (last - first) / MOST_RAYS)
         self._bins = max(1, math.ceil((last - first) / self._spacing - 1e-9))
         self._first = 0.5 * (first + last - self._bins * self._spacing)
         self._resample(angle_increment)
@@ -171,6 +174,11 @@ class LaserScanner:
         """Rays closer together than pixels: each takes what the pixels about it saw."""
         span = self._bins * self._spacing
         self.angle_increment = increment or self._spacing
+        if span / self.angle_increment > MOST_RAYS:
+            raise ValueError(
+                f"an angle of {self.angle_increment:g} rad between rays makes more than {MOST_RAYS} of them: take at "
+                f"least {span / MOST_RAYS:.1g} rad"
+            )
         self.size = max(1, math.floor(span / self.angle_increment + 1e-6))
         middle = self._first + 0.5 * span
         rays = middle + (np.arange(self.size) - 0.5 * (self.size - 1)) * self.angle_increment
