@@ -78,7 +78,7 @@ def _names(given: object) -> list[str]:
 
 def main(args: list[str] | None = None) -> int:
     """
-    Run the nodes of all cameras until SIGINT or SIGTERM.
+    Run the nodes of all cameras until SIGINT, SIGTERM or SIGHUP.
 
     Returns
     -------

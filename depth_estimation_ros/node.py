@@ -8,35 +8,42 @@ if __name__ == "__main__":  # before the imports, which take long enough for a C
     entry.node()
 
 import threading
-import time
 from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from std_srvs.srv import Trigger
 
 from depth_estimation_ros.backends import EngineLostError
 from depth_estimation_ros.parameters import declare
 from depth_estimation_ros.runtime.diagnostics import diagnose
-from depth_estimation_ros.runtime.pace import Pace
+from depth_estimation_ros.runtime.loading import load_session
+from depth_estimation_ros.runtime.operations import BusyError, Operations, Steps
 from depth_estimation_ros.runtime.program import run_program
-from depth_estimation_ros.runtime.services import Services
+from depth_estimation_ros.runtime.services import save_latest
 from depth_estimation_ros.runtime.session import Load, Loading, Session, load_estimator
 from depth_estimation_ros.runtime.start_errors import START_ERRORS, sentence
-from depth_estimation_ros.runtime.states import Active, Configuring, Empty, Faulted, Inactive
+from depth_estimation_ros.runtime.states import Active, Configuring, Empty, Inactive
 from depth_estimation_ros.runtime.statistics import Statistics
 from depth_estimation_ros.runtime.stream import Stream
-from depth_estimation_ros.runtime.transitions import answer_impossible_transitions, transition
+from depth_estimation_ros.runtime.transitions import (
+    RELOAD,
+    TRANSITIONS,
+    answer_change_state,
+    change_state,
+    report,
+    transition,
+)
 from depth_estimation_ros.settings import DECLARATIONS, Effect
 
-SHUTDOWN_PATIENCE = 1.0
-"""Seconds that a program told to end waits for the frame in work: a call of the engine cannot be broken off."""
-
-PROGRESS_SECONDS = 10.0
-"""The log says so often how far the building of an engine is."""
+FAILURE = TransitionCallbackReturn.FAILURE
 
 
 class DepthEstimationNode(LifecycleNode):
@@ -108,17 +115,18 @@ class DepthEstimationNode(LifecycleNode):
         super().__init__("depth_estimation", **kwargs)
         self.settings = declare(self, others)
         self.statistics = Statistics()
-        self._stopping, self._load_estimator = stopping, load
-        self._reports, self._meanwhile = Pace(), self._report_each_second
-        self._state = Empty("unconfigured")
+        self.operations = Operations(self, stopping)
+        self._load_estimator = load
+        self._state = Empty()
         self._reported = self.statistics.snapshot()
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
         # A steady clock: silence must be noticed while simulated time stands still as well.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(1.0, self._report, clock=steady)
-        answer_impossible_transitions(self, lambda: self._state.label)
-        Services(self)
+        self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        answer_change_state(self)
+        self.create_service(Trigger, "~/save_frame", self._on_save_frame)
+        alone = ReentrantCallbackGroup()  # others are answered while this one waits
+        self.create_service(Trigger, "~/reload_model", self._on_reload_model, callback_group=alone)
 
     def start(self, spin: Callable[[], None]) -> bool:
         """
@@ -127,155 +135,165 @@ class DepthEstimationNode(LifecycleNode):
         Parameters
         ----------
         spin : callable
-            Called a few times a second meanwhile, so that timer and services answer.
+            Called again and again meanwhile, so that timer and services answer.
 
         Returns
         -------
         bool
             Whether both succeeded.
         """
-        success = TransitionCallbackReturn.SUCCESS
-        self._meanwhile = spin
-        try:
-            return self.trigger_configure() == success and self.trigger_activate() == success
-        finally:
-            self._meanwhile = self._report_each_second
+        for number in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+            done = self.operations.begin(TRANSITIONS[number], change_state(self, number))
+            if self.operations.complete(done, spin) != TransitionCallbackReturn.SUCCESS:
+                if not self.operations.to_end:
+                    self._report()
+                return False
+        return True
 
-    def finish(self) -> None:
-        """Shut down from whatever state the node is in."""
-        if self._state.label != "finalized":
+    def finish(self, spin: Callable[[], None] = lambda: None) -> None:
+        """End what is under way, with `spin` to answer who waits for it, and shut down from whatever state there is."""
+        if self.operations.running:
+            self.operations.complete(self.operations.break_off(), spin)
+            spin()
+        if self._label != "finalized":
             self.trigger_shutdown()
+
+    @property
+    def _label(self) -> str:
+        """The name of the lifecycle's state."""
+        return self._state_machine.current_state[1]
 
     @property
     def session(self) -> Session | None:
         """The loaded model; None where none is."""
         return getattr(self._state, "session", None)
 
-    def reload(self) -> str:
-        """
-        Load the model of the settings anew, and go on with it in the state that the node is in.
+    def fail(self, fault: str) -> None:
+        """Keep what went wrong, until a transition succeeds."""
+        self._state = self._state.failed(fault)
 
-        Returns
-        -------
-        str
-            Which it is.
-
-        Raises
-        ------
-        ValueError, BackendError
-            If none is loaded, or the new one cannot be: then the old one stays.
-        """
-        if self.session is None:
-            raise ValueError("no model is loaded: configure the node first")
-        session, before = self._load(Loading(self.get_logger().info)), self._state
-        try:
-            session.check(self.settings)
-        except ValueError:
-            session.close()
-            raise
-        if isinstance(before, Active):
-            before.stream.close()
-            self._state = Active("active", session, Stream(self, session))
-        else:
-            self._state = Inactive("inactive", session)
-        before.session.close()
-        return str(session)
-
-    @transition
-    def on_configure(self) -> None:
+    @transition(FAILURE)
+    def on_configure(self) -> Steps[None]:
         """Load the model and warm it up; an engine is built before, which may take minutes the first time."""
-        self._state = Configuring("configuring", Loading(self.get_logger().info))
-        try:
-            session = self._load(self._state.loading)
-        except Exception as error:
-            self._state = Faulted("unconfigured", str(error) or "interrupted")
-            raise
-        self._state = Inactive("inactive", session)
+        loading = Loading(self.get_logger().info)
+        self._state = Configuring(loading, self.settings)
+        session = yield from self._load(loading, "configuring")
+        self._state = Inactive(session)
 
-    @transition
-    def on_activate(self) -> None:
+    @transition(FAILURE)
+    def on_activate(self) -> Steps[None]:
         """Create the topics and begin to process frames."""
-        session = self._state.session
-        session.check(self.settings)
-        self._state = Active("active", session, Stream(self, session))
-
-    @transition
-    def on_deactivate(self) -> None:
-        """Finish the frame in work and remove the topics."""
-        session = self._state.session
-        self._state.stream.close()
-        self._state = Inactive("inactive", session)
+        yield from ()  # it does not wait
+        session = self.session
         if session.lost:
             raise EngineLostError(session.lost)
+        self._state = Active(session, Stream(self, lambda: self.settings, self.statistics, session))
 
-    @transition
-    def on_cleanup(self) -> None:
-        """Drop the model."""
-        self._release("unconfigured")
+    @transition()
+    def on_deactivate(self) -> Steps[None]:
+        """Finish the frame in work and remove the topics."""
+        active, self._state = self._state, Inactive(self.session, fault=self._state.stream.stuck())
+        self._state = yield from active.deactivated(self._patiently)
+        if lost := self.session.lost:
+            raise EngineLostError(lost)
 
-    @transition
-    def on_shutdown(self) -> None:
+    @transition()
+    def on_cleanup(self) -> Steps[None]:
+        """Drop the model; what went wrong before stays visible."""
+        yield from self._release(self._state.fault)
+
+    @transition(FAILURE)
+    def on_shutdown(self) -> Steps[None]:
         """Give everything back and say what became of all frames."""
-        configured = isinstance(self._state, Inactive)
-        self._release("finalized")
+        configured = self.session is not None
+        yield from self._release()
         if configured:
             self.get_logger().info(str(self.statistics.snapshot()))
 
-    @transition
-    def on_error(self) -> None:
-        """Give everything back, to start anew."""
-        fault = self._state.session.lost if isinstance(self._state, Inactive) else ""
-        self._release("unconfigured")
-        if fault:
-            self._state = Faulted("unconfigured", fault)
+    @transition()
+    def on_error(self) -> Steps[None]:
+        """Give everything back, to start anew; what went wrong stays visible."""
+        yield from self._release(self._state.fault)
 
-    def _load(self, loading: Loading) -> Session:
-        """Load a model, and say meanwhile how far that is."""
-        lines, logger = Pace(), self.get_logger()
-        lines.take(time.monotonic(), 1 / PROGRESS_SECONDS)
+    def _reload(self) -> Steps[tuple[bool, str]]:
+        """
+        Load the model of the settings anew, and go on with it in the state that the node is in.
 
-        def waiting() -> None:
-            self._meanwhile()
-            if lines.take(time.monotonic(), 1 / PROGRESS_SECONDS):
-                logger.info(f"configuring: {loading}")
+        The old one works until the new one is there, and stays if that cannot be had. Comes to whether there is a new
+        one, and to which, or why not.
+        """
+        try:
+            if self.session is None:
+                raise ValueError("no model is loaded: configure the node first")
+            session = yield from self._load(Loading(self.get_logger().info), "loading the model anew")
+        except CancelledError:
+            return False, "it was broken off: the node is to change its state, or to end"
+        except Exception as error:
+            return False, report(self, error, "the model was not loaded anew: ")
+        before = self.session
+        self._state = yield from self._state.go_on_with(session, self._patiently)
+        yield from Inactive(before).close(self._patiently)
+        return True, str(session)
 
-        session = Session(self.settings, self._stopping, loading, waiting, logger.warning, self._load_estimator)
-        logger.info(str(session))
-        return session
+    def _load(self, loading: Loading, what: str) -> Steps[Session]:
+        warn = self.get_logger().warning
+        return load_session(self.operations, lambda: self.settings, loading, warn, self._load_estimator, what)
 
-    def _release(self, label: str) -> None:
-        state, self._state = self._state, Empty(label)
-        state.close(SHUTDOWN_PATIENCE if self._stopping.is_set() else None)
+    def _release(self, fault: str = "") -> Steps[None]:
+        """Give back all that the state holds."""
+        before, self._state = self._state, Empty(fault=fault)
+        yield from before.close(self._patiently)
+
+    def _patiently(self, work: Future) -> Steps[bool]:
+        """Wait for work of an engine, but not for one that is stuck."""
+        return self.operations.ended(work, self.settings.frame_patience)
+
+    async def _on_reload_model(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        try:
+            response.success, response.message = await self.operations.begin(RELOAD, self._reload())
+        except BusyError as error:
+            response.message = str(error)
+        return response
+
+    def _on_save_frame(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        try:
+            response.message = str(save_latest(self.session, self.settings.save_folder))
+            response.success = True
+        except Exception as error:
+            response.message = report(self, error)
+        return response
 
     def _on_set_parameters(self, parameters) -> SetParametersResult:
-        active = isinstance(self._state, Active)
-        effects = (Effect.FRAME,) if active else tuple(Effect)
         try:
-            settings = self.settings.changed({p.name: p.value for p in parameters}, effects)
-            if active:
-                self.session.check(settings)
+            settings = self.settings.changed({p.name: p.value for p in parameters}, self._fixed())
+            self._state.check(settings)
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        for parameter in parameters:
-            declaration = DECLARATIONS.get(parameter.name)
-            if declaration and declaration.effect is Effect.CONFIGURE and isinstance(self._state, Inactive):
-                self.get_logger().info(f"{parameter.name} takes effect at the {declaration.effect.value}")
+        for name, declaration in DECLARATIONS.items():
+            changed = getattr(settings, name) != getattr(self.settings, name)
+            if changed and declaration.effect is Effect.CONFIGURE and self.session:
+                self.get_logger().info(f"{name} takes effect at the {declaration.effect.value}")
         self.settings = settings
         return SetParametersResult(successful=True)
 
-    def _report_each_second(self) -> None:
-        """Do what the timer would, while the executor waits for a callback that loads a model."""
-        if self._reports.take(time.monotonic(), 1.0):
-            self._report()
+    def _fixed(self) -> dict[Effect, str]:
+        """Return which parameters cannot change now, and until when."""
+        fixed = {Effect.START: "while the node runs: start it anew with another value", **self._state.fixed}
+        if self.operations.running:
+            busy = f"while the node is busy with {self.operations.running}: try again when that has ended"
+            fixed |= dict.fromkeys((Effect.ACTIVATE, Effect.CONFIGURE), busy)
+        return fixed
 
     def _report(self) -> None:
         """Publish the diagnostics, and leave the active state when its engine is lost."""
-        if isinstance(self._state, Active) and self._state.session.lost:
-            self.trigger_deactivate()
+        if isinstance(self._state, Active) and self._state.session.lost and not self.operations.running:
+            self.operations.begin("deactivate", change_state(self, Transition.TRANSITION_DEACTIVATE))
         now = self.statistics.snapshot()
         name = f"{self.get_fully_qualified_name().lstrip('/')}: depth"
         complaints = self._state.complaints()
-        status = diagnose(name, self._state.describe(), now, self._reported, complaints)
+        busy = {"busy": self.operations.running} if self.operations.running else {}
+        state = {"state": self._label} | busy | self._state.describe()
+        status = diagnose(name, state, now, self._reported, complaints)
         self._reported = now
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()
@@ -284,7 +302,7 @@ class DepthEstimationNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> int:
     """
-    Run the node until SIGINT or SIGTERM.
+    Run the node until SIGINT, SIGTERM or SIGHUP.
 
     Returns
     -------
@@ -320,16 +338,20 @@ def run_node(stopping: threading.Event, started: Callable[[], None] = lambda: No
         return 1
     executor = SingleThreadedExecutor()
     executor.add_node(node)
+
+    def spin() -> None:
+        executor.spin_once(timeout_sec=0.0)
+
     try:
         if not node.settings.autostart:
             node.get_logger().info("autostart is false: waiting for the transitions configure and activate")
-        if node.settings.autostart and not node.start(lambda: executor.spin_once(timeout_sec=0.0)):
+        if node.settings.autostart and not node.start(spin):
             return 0 if stopping.is_set() else 1
         started()
         while not stopping.is_set():
             executor.spin_once(timeout_sec=0.1)
         return 0
     finally:
-        node.finish()
+        node.finish(spin)
         executor.remove_node(node)
         node.destroy_node()

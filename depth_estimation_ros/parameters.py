@@ -8,7 +8,7 @@ import json
 import textwrap
 from typing import TYPE_CHECKING
 
-from depth_estimation_ros.settings import DECLARATIONS, Effect, Settings, defaults
+from depth_estimation_ros.settings import DECLARATIONS, Declaration, Effect, Settings, defaults
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -69,16 +69,24 @@ def _descriptor(name: str):
     declaration = DECLARATIONS[name]
     descriptor = ParameterDescriptor(
         description=declaration.description,
-        read_only=declaration.effect is Effect.START,
-        additional_constraints=f"one of: {declaration.allowed}" if declaration.choices else "",
+        additional_constraints=_constraints(declaration),
     )
     if declaration.bounded:
-        low, high = declaration.limits
+        low, high = declaration.extremes
         if isinstance(defaults()[name], float):
             descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high, step=0.0)]
         else:
             descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
     return descriptor
+
+
+def _constraints(declaration: Declaration) -> str:
+    """Return in words what ROS cannot check by itself."""
+    if declaration.choices:
+        return f"one of: {declaration.allowed}"
+    if declaration.effect is Effect.START:
+        return f"counts at the {declaration.effect.value} only"
+    return declaration.allowed if declaration.off is not None else ""
 
 
 def to_yaml() -> str:

@@ -2,55 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from enum import Enum
+from types import MappingProxyType
 from typing import Any
 
 from depth_estimation_ros.anchor import CORRECTIONS
 from depth_estimation_ros.backends import BACKENDS, MAX_THREADS
 from depth_estimation_ros.backends.tensorrt.builder import PRECISIONS
+from depth_estimation_ros.declaration import Declaration, Effect, folder_fault, frame_fault, path_fault
 from depth_estimation_ros.preview import COLOUR_MAPS
-
-
-class Effect(Enum):
-    """When a new value of a parameter takes effect."""
-
-    FRAME = "next frame"
-    ACTIVATE = "next activation"
-    CONFIGURE = "next configuration"
-    START = "start of the node"
-
-
-@dataclass(frozen=True)
-class Declaration:
-    """What a parameter is besides its name, type and default."""
-
-    description: str
-    effect: Effect = Effect.FRAME
-    choices: tuple[str | int, ...] = ()
-    limits: tuple[float, float] = (-math.inf, math.inf)
-
-    @property
-    def bounded(self) -> bool:
-        """Whether the parameter is a number with limits."""
-        return math.isfinite(self.limits[0])
-
-    @property
-    def allowed(self) -> str:
-        """The values allowed, in words; empty where every value of the type is."""
-        if self.bounded:
-            return f"{self.limits[0]:g} to {self.limits[1]:g}"
-        return ", ".join(map(str, self.choices))
-
-    def check(self, name: str, value: Any) -> None:
-        """Raise ValueError, in one sentence, if the value is not allowed."""
-        if self.choices and value not in self.choices:
-            raise ValueError(f"{name} must be one of {self.allowed}, got '{value}'")
-        # Written so that NaN fails as well.
-        if self.bounded and not self.limits[0] <= value <= self.limits[1]:
-            raise ValueError(f"{name} must be between {self.allowed.replace(' to ', ' and ')}, got {value:g}")
 
 
 def _parameter(default: Any, description: str, effect: Effect = Effect.FRAME, **kwargs) -> Any:
@@ -67,8 +28,15 @@ _ANCHORS = ("none", "scan", "points", "range", "floor")
 FROM_POSE = -1
 """Of ``image_rotation``: as the camera is mounted."""
 
+LEAST_ANGLE_INCREMENT = 1e-4
+"""Radians between two rays of a scan: a whole turn has 63,000 rays then."""
+
 NO_LIMIT = 1000.0
 """Heights so far from the robot's frame are no limits."""
+
+
+PATIENCE = 10.0
+"""Seconds that a frame may be in work before its engine is taken for stuck, where ``output_timeout`` does not say."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +54,7 @@ class Settings:
         "default",
         "The packaged model 'default', or the path of an ONNX file that keeps this package's model contract.",
         Effect.CONFIGURE,
+        text=path_fault,
     )
     backend: str = _parameter(
         "auto",
@@ -107,16 +76,19 @@ class Settings:
         "",
         "Folder where TensorRT engines are kept; empty is ~/.cache/depth_estimation_ros/engines.",
         Effect.CONFIGURE,
+        text=folder_fault,
     )
     engine_calibration: str = _parameter(
         "",
         "Images, video or bag that a new TensorRT engine is compared with its model on; empty renders rooms.",
         Effect.CONFIGURE,
+        text=path_fault,
     )
     engine_file: str = _parameter(
         "",
         "A TensorRT plan to run as it is, instead of an engine from the cache. A plan is code: name only your own.",
         Effect.CONFIGURE,
+        text=path_fault,
     )
     autostart: bool = _parameter(
         True,
@@ -144,15 +116,16 @@ class Settings:
     )
     colour_map: str = _parameter("turbo", "Colours of depth/preview.", choices=COLOUR_MAPS)
     preview_rate: float = _parameter(
-        5.0, "At most so many previews a second; 0 makes one of every frame.", limits=(0.0, 1000.0)
+        5.0, "At most so many previews a second; 0 makes one of every frame.", limits=(0.001, 1000.0), off=0.0
     )
     max_rate: float = _parameter(
-        0.0, "At most so many frames a second; 0 takes every frame the engine can.", limits=(0.0, 1000.0)
+        0.0, "At most so many frames a second; 0 takes every frame the engine can.", limits=(0.001, 1000.0), off=0.0
     )
     horizontal_fov: float = _parameter(
         0.0,
         "Horizontal field of view of the camera in radians, instead of camera_info; 0 takes camera_info.",
-        limits=(0.0, 3.1),
+        limits=(0.01, 3.1),
+        off=0.0,
     )
     distortion: str = _parameter(
         "auto",
@@ -182,18 +155,21 @@ class Settings:
         0.15,
         "Removes points between an object and what is behind it from cloud and scan: those on surfaces that the line "
         "of sight meets at a smaller angle, in radians; 0 keeps all.",
-        limits=(0.0, 1.5),
+        limits=(0.001, 1.5),
+        off=0.0,
     )
     max_relative_deviation: float = _parameter(
         0.0,
         "Leaves points out of cloud and scan whose standard deviation, by the model, is more than this part of their "
         "depth; 0 keeps all. For models that say how sure they are.",
-        limits=(0.0, 10.0),
+        limits=(0.001, 10.0),
+        off=0.0,
     )
     cloud_max_range: float = _parameter(
         0.0,
         "Leaves points farther from the camera out of depth/points, in metres; 0 keeps all.",
-        limits=(0.0, 1000.0),
+        limits=(0.01, 1000.0),
+        off=0.0,
     )
     cloud_min_height: float = _parameter(
         -NO_LIMIT,
@@ -210,7 +186,8 @@ class Settings:
         0.0,
         "Thins depth/points to one point in each cube of this size in metres, which makes it an unorganised cloud; 0 "
         "keeps all.",
-        limits=(0.0, 10.0),
+        limits=(0.001, 10.0),
+        off=0.0,
     )
     scan_min_height: float = _parameter(
         0.2,
@@ -228,17 +205,22 @@ class Settings:
         8.0, "Range of depth/scan in metres: where nothing is nearer it is +Inf.", limits=(0.0, 1000.0)
     )
     scan_angle_increment: float = _parameter(
-        0.0, "Angle between two rays of depth/scan in radians; 0 takes that of the pixels.", limits=(0.0, 1.0)
+        0.0,
+        "Angle between two rays of depth/scan in radians; 0 takes that of the pixels.",
+        limits=(LEAST_ANGLE_INCREMENT, 1.0),
+        off=0.0,
     )
     base_frame: str = _parameter(
         "base_link",
         "Frame of depth/scan and of all heights: x forward, z up. With anchor floor its origin lies on the floor, as "
         "base_footprint's does.",
+        text=frame_fault,
     )
     camera_height: float = _parameter(
         0.0,
         "Height of the camera over base_frame in metres, for robots without TF; 0 takes the camera's pose from TF.",
-        limits=(0.0, 100.0),
+        limits=(0.01, 100.0),
+        off=0.0,
     )
     camera_pitch: float = _parameter(
         0.0, "Angle in radians by which the camera looks down, where camera_height is set.", limits=(-1.6, 1.6)
@@ -265,7 +247,8 @@ class Settings:
         0.0,
         "Time constant in seconds with which the anchor is followed; 0 is 0.3 for scan and points, 2 for range and "
         "floor.",
-        limits=(0.0, 60.0),
+        limits=(0.001, 60.0),
+        off=0.0,
     )
     anchor_hold: float = _parameter(
         0.5, "Seconds for which the correction stays when the anchor is lost.", limits=(0.0, 3600.0)
@@ -304,15 +287,20 @@ class Settings:
     input_timeout: float = _parameter(
         5.0,
         "Warn when no image or no camera_info came for so many seconds; 0 never warns.",
-        limits=(0.0, 3600.0),
+        limits=(0.1, 3600.0),
+        off=0.0,
     )
     output_timeout: float = _parameter(
         5.0,
-        "Report an error when a frame has been in work for so many seconds; 0 never does.",
-        limits=(0.0, 3600.0),
+        "Report an error when a frame has been in work for so many seconds, and wait no longer for it when the node is "
+        "deactivated or its model is changed; 0 never reports, and waits for 10.",
+        limits=(0.1, 3600.0),
+        off=0.0,
     )
     save_folder: str = _parameter(
-        "", "Folder for what the service save_frame writes; empty is ~/.ros/depth_estimation."
+        "",
+        "Folder for what the service save_frame writes; empty is ~/.ros/depth_estimation.",
+        text=folder_fault,
     )
 
     def __post_init__(self):
@@ -324,7 +312,12 @@ class Settings:
             if least >= most:
                 raise ValueError(f"{low} must be less than {high}, got {least:g} and {most:g}")
 
-    def changed(self, values: Mapping[str, Any], effects: tuple[Effect, ...] = tuple(Effect)) -> Settings:
+    @property
+    def frame_patience(self) -> float:
+        """Seconds that a frame may be in work before its engine is taken for stuck."""
+        return self.output_timeout or PATIENCE
+
+    def changed(self, values: Mapping[str, Any], fixed: Mapping[Effect, str] = MappingProxyType({})) -> Settings:
         """
         Return the settings with other values.
 
@@ -332,8 +325,9 @@ class Settings:
         ----------
         values : mapping
             New values by name; names that are no parameter of this node are passed over.
-        effects : tuple of Effect
-            The parameters that may change now. A new value of any other is refused.
+        fixed : mapping of Effect to str
+            Why parameters of which effect cannot change now, and what to do. A new value of one is refused, the value
+            that it has is not.
 
         Raises
         ------
@@ -341,10 +335,11 @@ class Settings:
             If a value is not allowed, contradicts another, or may not change now.
         """
         values = {n: v for n, v in values.items() if n in DECLARATIONS and v != getattr(self, n)}
-        for name in values:
-            if (effect := DECLARATIONS[name].effect) not in effects:
-                steps = "deactivate" if effect is Effect.ACTIVATE else "deactivate and clean up"
-                raise ValueError(f"{name} cannot change while the node is active: {steps} the node first")
+        for name, value in values.items():
+            if why := fixed.get(DECLARATIONS[name].effect):
+                raise ValueError(f"{name} cannot change {why}")
+            if value is None:
+                raise ValueError(f"{name} cannot be deleted: a parameter of this node always has a value")
         return replace(self, **values)
 
 

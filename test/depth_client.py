@@ -111,15 +111,21 @@ class DepthClient:
         assert self.figure("received") == sum(map(self.figure, ("published", "superseded", "failed"))), f
         return f
 
-    def call(self, service_type, name, request):
+    def ask(self, service_type, name, request):
+        """Call a service, and do not wait for the answer; returns its future."""
         client = self.node.create_client(service_type, f"{self.namespace}/depth_estimation/{name}")
-        try:
-            self.wait(client.service_is_ready)
-            future = client.call_async(request)
-            self.wait(future.done)
-            return future.result()
-        finally:
-            self.node.destroy_client(client)
+        self.wait(client.service_is_ready)
+        future = client.call_async(request)
+        future.add_done_callback(lambda _: self.node.destroy_client(client))
+        return future
+
+    def answer(self, future):
+        """Wait for the answer of a service."""
+        self.wait(future.done)
+        return future.result()
+
+    def call(self, service_type, name, request):
+        return self.answer(self.ask(service_type, name, request))
 
     def set(self, **values):
         """Set parameters together; returns the result."""
@@ -127,7 +133,11 @@ class DepthClient:
         request = SetParametersAtomically.Request(parameters=parameters)
         return self.call(SetParametersAtomically, "set_parameters_atomically", request).result
 
-    def change_state(self, transition) -> bool:
-        """Ask for a transition by its name, as ``ros2 lifecycle set`` does."""
+    def ask_for(self, transition):
+        """Ask for a transition by its name, as ``ros2 lifecycle set`` does; returns the future of the answer."""
         request = ChangeState.Request(transition=Transition(label=transition))
-        return self.call(ChangeState, "change_state", request).success
+        return self.ask(ChangeState, "change_state", request)
+
+    def change_state(self, transition) -> bool:
+        """Ask for a transition, and say whether it succeeded."""
+        return self.answer(self.ask_for(transition)).success

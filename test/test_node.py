@@ -108,7 +108,7 @@ def test_a_parameter_that_cannot_change_is_refused_with_a_reason(depth):
     assert "min_depth must be less than max_depth" in depth.set(min_depth=9.0, max_depth=3.0).reason
     assert "colour_map must be one of turbo" in depth.set(colour_map="rainbow").reason
     assert "out of range" in depth.set(max_depth=-1.0).reason
-    assert "read-only" in depth.set(autostart=False).reason
+    assert "autostart cannot change while the node runs" in depth.set(autostart=False).reason
 
 
 def test_nothing_is_computed_when_nobody_subscribes(running):

@@ -34,9 +34,21 @@ def test_the_table_has_a_row_for_every_parameter():
     [
         ({"colour_map": "rainbow"}, "colour_map must be one of turbo, .* got 'rainbow'"),
         ({"threads": -1}, "threads must be between 0 and 256, got -1"),
-        ({"max_rate": float("nan")}, "max_rate must be between 0 and 1000, got nan"),
+        ({"max_rate": float("nan")}, "max_rate must be 0 or between 0.001 and 1000, got nan"),
         ({"min_depth": 5.0, "max_depth": 2.0}, "min_depth must be less than max_depth, got 5 and 2"),
-        ({"horizontal_fov": 3.2}, "horizontal_fov must be between 0 and 3.1, got 3.2"),
+        ({"horizontal_fov": 3.2}, "horizontal_fov must be 0 or between 0.01 and 3.1, got 3.2"),
+        ({"scan_angle_increment": 1e-9}, "scan_angle_increment must be 0 or between 0.0001 and 1, got 1e-09"),
+        ({"cloud_voxel_size": 5e-324}, "cloud_voxel_size must be 0 or between 0.001 and 10, got .*"),
+        ({"base_frame": ""}, "base_frame must be a name of 1 to 255 characters that can be written, got ''"),
+        ({"base_frame": "a\nb"}, r"base_frame must be a name of .* got 'a\\nb'"),
+        ({"base_frame": "x" * 5000}, r"base_frame must be a name of .* got 'x+'\.\.\. \(5000 characters\)"),
+        ({"base_frame": "/base_link"}, "base_frame must not begin with '/', which TF does not take"),
+        ({"save_folder": "a\0b"}, r"save_folder must be a path of characters that can be written, got 'a\\x00b'"),
+        ({"save_folder": "~nobody_here/a"}, "save_folder names the home folder of a user who is not known .*"),
+        ({"engine_cache": "x" * 300}, r"engine_cache is too long for a path: .* \(300 characters\)"),
+        ({"model": "a/" * 3000}, r"model is too long for a path: .* \(6000 characters\)"),
+        ({"model": "\ud800.onnx"}, r"model must be a path of characters that can be written, got '\\ud800.onnx'"),
+        ({"max_depth": None}, "max_depth cannot be deleted: a parameter of this node always has a value"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_refused_in_one_sentence(values, sentence):
@@ -44,14 +56,20 @@ def test_a_value_that_is_not_allowed_is_refused_in_one_sentence(values, sentence
         Settings().changed(values)
 
 
-def test_while_active_only_parameters_of_the_next_frame_change():
-    active = (Effect.FRAME,)
-    assert Settings().changed({"max_depth": 4.0}, active).max_depth == 4.0
-    with pytest.raises(ValueError, match="model cannot change while the node is active: deactivate and clean up"):
-        Settings().changed({"model": "other.onnx"}, active)
-    with pytest.raises(ValueError, match=r"output_reliability cannot change .*: deactivate the node first"):
-        Settings().changed({"output_reliability": "best_effort"}, active)
-    assert Settings().changed({"model": "default"}, active) == Settings()  # no change, no objection
+@pytest.mark.parametrize(
+    "values", [{"base_frame": "küche"}, {"save_folder": "~/küche/\u3000"}, {"cloud_voxel_size": 0.0}, {"model": ""}]
+)
+def test_a_value_that_is_allowed_is_taken(values):
+    ((name, value),) = values.items()
+    assert getattr(Settings().changed(values), name) == value
+
+
+def test_a_parameter_that_is_fixed_for_now_keeps_its_value_and_says_until_when():
+    fixed = {Effect.CONFIGURE: "while it snows: wait for spring"}
+    assert Settings().changed({"max_depth": 4.0}, fixed).max_depth == 4.0
+    with pytest.raises(ValueError, match=r"^model cannot change while it snows: wait for spring$"):
+        Settings().changed({"model": "other.onnx"}, fixed)
+    assert Settings().changed({"model": "default"}, fixed) == Settings()  # no change, no objection
 
 
 def test_parameters_of_others_are_passed_over():
@@ -66,9 +84,10 @@ def test_ros_knows_type_range_choices_and_description_of_every_parameter():
             assert descriptor.description == declaration.description
             assert type(node.get_parameter(name).value) is type(default)
             ranges = [*descriptor.floating_point_range, *descriptor.integer_range]
-            assert [(r.from_value, r.to_value) for r in ranges] == [declaration.limits] * declaration.bounded
+            assert [(r.from_value, r.to_value) for r in ranges] == [declaration.extremes] * declaration.bounded
             assert all(str(choice) in descriptor.additional_constraints for choice in declaration.choices)
-        assert node.describe_parameter("autostart").read_only
+            # ROS would refuse even the value that a read-only parameter has, as ros2 param load sets it.
+            assert not descriptor.read_only
 
 
 def test_the_documentation_lists_the_parameters_as_declared():

@@ -49,11 +49,12 @@ def save_frame(folder: str | Path, name: str, rgb: np.ndarray, depth_map: DepthM
     """
     if depth_map.camera is None:
         raise ValueError("a frame is saved with its camera; provide camera_info")
-    place = Path(folder).expanduser() / name
     millimetres = np.nan_to_num(np.clip(depth_map.depth * 1000.0, 0, 65535)).round().astype(np.uint16)
     camera = depth_map.camera
     about = {"camera": {name: getattr(camera, name) for name in ("width", "height", "fx", "fy", "cx", "cy")}, **notes}
+    place = Path(folder) / name
     try:
+        place = place.expanduser()
         place.parent.mkdir(parents=True, exist_ok=True)
         half = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=place.parent))
         try:
@@ -68,10 +69,9 @@ def save_frame(folder: str | Path, name: str, rgb: np.ndarray, depth_map: DepthM
         except OSError:
             shutil.rmtree(half, ignore_errors=True)
             raise
-    except OSError as error:
-        raise ValueError(
-            f"the frame cannot be saved to '{place}': {error.strerror or error}; set save_folder"
-        ) from None
+    except (OSError, RuntimeError) as error:  # RuntimeError of a home that is not there
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"the frame cannot be saved to '{place}': {reason}; set save_folder") from None
     return place
 
 

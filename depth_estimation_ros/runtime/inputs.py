@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
 from builtin_interfaces.msg import Time
+from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from depth_estimation_ros.frame.anchoring import REFERENCE_TYPES, Reference
 from depth_estimation_ros.frame.navigation import Navigation
-from depth_estimation_ros.frame.pipeline import POINTS, SCAN, FrameError, Surroundings
+from depth_estimation_ros.frame.pipeline import POINTS, SCAN, Frame, FrameError, Surroundings
 from depth_estimation_ros.runtime.by_stamp import CameraInfos, References, nanoseconds
+from depth_estimation_ros.runtime.frame_loop import Arrived
 from depth_estimation_ros.runtime.image_topic import image_topic
 from depth_estimation_ros.runtime.input_watch import REPEAT_SECONDS, InputWatch
+from depth_estimation_ros.runtime.statistics import Statistics
 from depth_estimation_ros.runtime.transforms import Transforms
 from depth_estimation_ros.settings import FROM_POSE, Settings
 from depth_estimation_ros.sources.views import is_rectified
-
-if TYPE_CHECKING:
-    from depth_estimation_ros.node import DepthEstimationNode
 
 CAMERA_INFO_PATIENCE = 0.1
 """Seconds that a frame waits for its camera_info: at the start of a stream, and when the image size changes."""
@@ -39,19 +38,33 @@ class Inputs:
 
     Parameters
     ----------
-    node : DepthEstimationNode
-        Whose settings and topics they are.
+    node : Node
+        Whose topics they are.
+    settings : callable
+        Gives the settings of the moment.
+    statistics : Statistics
+        Counts the images that are not handed on.
+    wanted : callable
+        Gives the topics that an image is wanted for.
     take : callable
-        Is given each image, in the thread of the node's executor.
+        Is given each frame, in the thread of the node's executor.
     """
 
-    def __init__(self, node: DepthEstimationNode, take: Callable[[Image | CompressedImage], None]):
-        self._node, self._take = node, take
+    def __init__(
+        self,
+        node: Node,
+        settings: Callable[[], Settings],
+        statistics: Statistics,
+        wanted: Callable[[], frozenset[str]],
+        take: Callable[[Arrived], None],
+    ):
+        self._node, self._settings, self._statistics = node, settings, statistics
+        self._wanted, self._take = wanted, take
         self._infos, self._references, self._transforms = CameraInfos(), References(), Transforms(node)
         self._asked_for_latched = False
         self._newest = 0
         self._age = 0.0
-        settings = node.settings
+        settings = settings()
         self._rectified = is_rectified(node.resolve_topic_name("image"))
         images = image_topic(node, settings.image_transport)
         with ExitStack() as undo:
@@ -91,7 +104,7 @@ class Inputs:
     def complaints(self) -> list[str]:
         """Say what is wrong, one sentence each, and log it at a sensible pace."""
         self._subscribe_latched()
-        settings = self._node.settings
+        settings = self._settings()
         watches = [self._image_watch]
         watches += [self._info_watch] if settings.horizontal_fov == 0.0 else []
         watches += [self._reference_watch] if self._reference_watch else []
@@ -113,16 +126,16 @@ class Inputs:
             "set use_sim_time and play the bag with --clock, or synchronise the clocks"
         )
 
-    def prepare(self, wanted: set[str]) -> None:
-        """Begin to listen to TF if what is wanted of an image needs it; in the thread of the node's executor."""
-        s = self._node.settings
+    def _listen_for(self, wanted: frozenset[str]) -> None:
+        """Begin to listen to TF if what is wanted of an image needs it."""
+        s = self._settings()
         posed = SCAN in wanted or (POINTS in wanted and Navigation.needs_pose(s))
         posed = posed or s.anchor == "floor" or s.image_rotation == FROM_POSE
         if (posed and s.camera_height == 0.0) or s.anchor in REFERENCE_TYPES:
             self._transforms.listen()
 
-    def surroundings(self, image: Image | CompressedImage, settings: Settings) -> Surroundings:
-        """Return what there is to know of an image besides it."""
+    def _surroundings(self, image: Image | CompressedImage) -> Surroundings:
+        """Return what there is to know of an image besides it; asked for in the session's thread."""
 
         def camera_info(size: tuple[int, int]) -> CameraInfo:
             if (msg := self._infos.of(image.header.stamp, size, CAMERA_INFO_PATIENCE)) is None:
@@ -132,14 +145,14 @@ class Inputs:
         return Surroundings(
             camera_info,
             self._transforms.pose,
-            lambda stamp: self._references.near(self._moment(stamp), settings.anchor_max_age),
+            lambda stamp: self._references.near(self._moment(stamp), self._settings().anchor_max_age),
             self._rectified,
         )
 
     def _subscribe(
         self, kind: type, topic: str, callback: Callable, depth: int, advice: str, remedies: dict | None = None
     ) -> InputWatch:
-        qos = qos_profile(self._node.settings.image_reliability, depth)
+        qos = qos_profile(self._settings().image_reliability, depth)
         subscription = self._node.create_subscription(kind, topic, callback, qos)
         self._undo.callback(self._node.destroy_subscription, subscription)
         return InputWatch(self._node, subscription, f"sensor_msgs/msg/{kind.__name__}", advice, remedies)
@@ -160,7 +173,7 @@ class Inputs:
     def _on_camera_info(self, msg: CameraInfo) -> None:
         self._info_watch.heard()
         self._infos.add(msg)
-        if any(msg.d) and self._node.settings.distortion == "auto":
+        if any(msg.d) and self._settings().distortion == "auto":
             what = f"have the distortion of camera_info ({msg.distortion_model}) and are rectified"
             if self._rectified:
                 what = "are taken as rectified, by the name of their topic"
@@ -172,11 +185,15 @@ class Inputs:
 
     def _on_image(self, msg: Image | CompressedImage) -> None:
         self._image_watch.heard()
-        if self._in_order(nanoseconds(msg.header.stamp)):
-            self._take(msg)
+        if not self._in_order(nanoseconds(msg.header.stamp)):
+            self._statistics.received()
+            self._statistics.superseded()
+        elif wanted := self._wanted():
+            self._statistics.received()
+            self._listen_for(wanted)
+            self._take((Frame(msg, wanted), self._surroundings(msg)))
         else:
-            self._node.statistics.received()
-            self._node.statistics.superseded()
+            self._statistics.idle()
 
     def _moment(self, stamp: Time) -> int:
         """Return a stamp in nanoseconds; now, where there is none."""

@@ -19,6 +19,8 @@ from depth_estimation_ros.runtime.start_errors import START_ERRORS, sentence
 SHARED_MEMORY = 100_000_000
 """Bytes of free shared memory below which it is worth a warning: a process takes 67 MB (``config/fastdds.xml``)."""
 
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 _USAGE = """\
 usage: {name} [--ros-args [-p PARAMETER:=VALUE] ... [-r NAME:=NEW_NAME] ... [--params-file FILE]]
 
@@ -30,7 +32,7 @@ these mean. The README explains both."""
 
 def run_program(name: str, run: Callable[[threading.Event], int], args: list[str] | None, example: str) -> int:
     """
-    Run nodes until SIGINT or SIGTERM.
+    Run nodes until SIGINT, SIGTERM or SIGHUP.
 
     Parameters
     ----------
@@ -52,8 +54,10 @@ def run_program(name: str, run: Callable[[threading.Event], int], args: list[str
     cv2.setNumThreads(1)
     stopping = threading.Event()
     # rclpy's own handlers would take the context away from under the frame in work.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
+    for number in _ENDING:
+        # What is ignored from the start stays so: that is how nohup keeps a program alive when its terminal closes.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: stopping.set())
     try:
         for argument in sys.argv[1:] if args is None else args:
             if any("\ud800" <= letter <= "\udfff" for letter in argument):
@@ -75,7 +79,7 @@ def run_program(name: str, run: Callable[[threading.Event], int], args: list[str
         code = run(stopping)
     finally:
         # Already on its way out: a signal now would only spoil the exit code.
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _ENDING:
             signal.signal(number, signal.SIG_IGN)
         rclpy.shutdown()
     if engine_is_busy():

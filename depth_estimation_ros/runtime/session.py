@@ -5,10 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
-
-import numpy as np
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from depth_estimation_ros.backends import Backend, EngineOptions, create_backend
 from depth_estimation_ros.estimator import DepthEstimator
@@ -58,7 +55,7 @@ def load_estimator(settings: Settings, cancelled: threading.Event, loading: Load
     Raises
     ------
     ModelError, BackendError, CancelledError
-        As `Session`.
+        If the model or the engine cannot be had, or `cancelled` is set before it is there.
     """
     model = load_model(settings.model)
     return DepthEstimator(model, load_backend(model, settings, cancelled, loading))
@@ -85,55 +82,32 @@ class Session:
     """
     What exists from configuration to clean-up: a loaded, warmed-up model and its thread.
 
-    An engine belongs to the thread that made it (CUDA contexts do), so loading and all inference run there.
+    An engine belongs to the thread that made it (CUDA contexts do), so loading and all inference run there
+    (`loading.load_session`).
 
     Parameters
     ----------
-    settings : Settings
-        Names model, backend and threads, and what a TensorRT engine is to be.
-    cancelled : threading.Event
-        Ends the wait for a model that takes long to load, and the build of its engine.
-    loading : Loading, optional
-        Is told how far that is.
-    waiting : callable
-        Called a few times a second meanwhile, in the caller's thread.
+    thread : ThreadPoolExecutor
+        Of one thread, in which the estimator was made.
+    estimator : DepthEstimator
+        The loaded model.
+    warm_up_ms : float
+        How long one frame took, in milliseconds.
     warn : callable
         Takes a sentence for the user, in any thread.
-    load : callable
-        Makes the estimator, of settings, `cancelled` and `loading`, in the session's thread.
 
-    Raises
-    ------
-    ModelError, BackendError
-        If the model cannot be used, or this machine does not have the backend.
-    CancelledError
-        If `cancelled` is set before the model is there.
+    Attributes
+    ----------
+    given_up : str
+        Why nobody waits for the engine any more, which does not come back from a call.
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        cancelled: threading.Event,
-        loading: Loading | None = None,
-        waiting: Callable[[], None] = lambda: None,
-        warn: Callable[[str], None] = lambda _: None,
-        load: Load = load_estimator,
+        self, thread: ThreadPoolExecutor, estimator: DepthEstimator, warm_up_ms: float, warn: Callable[[str], None]
     ):
-        self._thread = ThreadPoolExecutor(1, THREAD_NAME)
-        loaded = self._thread.submit(_warmed_up, load, settings, cancelled, loading or Loading())
-        try:
-            while not finished(loaded, 0.1):
-                if cancelled.is_set():
-                    raise CancelledError
-                waiting()
-            self.estimator, self.warm_up_ms = loaded.result()
-        except BaseException:
-            self._thread.shutdown(wait=False)
-            raise
-        finally:
-            # A failed future holds an error whose traceback holds this frame: what the callers hold would stay alive.
-            del loaded
-        self.pipeline = Pipeline(self.estimator, warn)
+        self._thread, self.estimator, self.warm_up_ms = thread, estimator, warm_up_ms
+        self.pipeline = Pipeline(estimator, warn)
+        self.given_up = ""
 
     def __str__(self) -> str:
         """Say which model runs where."""
@@ -145,8 +119,12 @@ class Session:
 
     @property
     def lost(self) -> str:
-        """Why the engine's device cannot be used any more; empty while it can, or where there is none to lose."""
-        return getattr(self.estimator.backend, "lost", "")
+        """Why the engine cannot be used any more; empty while it can."""
+        return self.given_up or getattr(self.estimator.backend, "lost", "")
+
+    def give_up(self, reason: str) -> None:
+        """Take the engine for lost, since it does not come back from a call."""
+        self.given_up = reason
 
     def check(self, settings: Settings) -> None:
         """Raise ValueError if a setting asks of the model what it does not do."""
@@ -161,38 +139,20 @@ class Session:
         """Run work in the engine's thread, after what it has to do already."""
         return self._thread.submit(work)
 
-    def close(self, wait: bool = True) -> None:
-        """Drop the model and end the thread; without `wait` a running call is left alone (`engine_is_busy`)."""
-        # In the thread that made it, and now: the garbage collector might come late for a GPU's memory.
-        self._thread.submit(self._drop)
-        self._thread.shutdown(wait=wait)
+    def close(self) -> Future:
+        """Drop the model in the thread that made it, after what that has to do already, and end the thread."""
+        # At once: the garbage collector might come late for a GPU's memory.
+        dropped = self._thread.submit(self._drop)
+        self._thread.shutdown(wait=False)
+        return dropped
 
     def _drop(self) -> None:
         del self.estimator, self.pipeline
 
 
-def finished(work: Future, timeout: float | None) -> bool:
-    """Wait for work, at most `timeout` seconds, and say whether it has ended, well or badly."""
-    try:
-        work.exception(timeout)
-    except FutureTimeoutError:
-        return False
-    return True
-
-
 def engine_is_busy() -> bool:
-    """Whether the thread of a session that was closed without waiting is still in a call of its engine."""
-    return any(thread.name.startswith(THREAD_NAME) for thread in threading.enumerate())
-
-
-def _warmed_up(
-    load: Load, settings: Settings, cancelled: threading.Event, loading: Loading
-) -> tuple[DepthEstimator, float]:
-    """Load a model and run it twice, since the first inference pays for allocations; milliseconds of the second."""
-    estimator = load(settings, cancelled, loading)
-    info = estimator.model.info
-    black = np.zeros((1, info.input_height, info.input_width, 3), np.uint8)
-    estimator.backend.infer(black)
-    start = time.perf_counter()
-    estimator.backend.infer(black)
-    return estimator, 1e3 * (time.perf_counter() - start)
+    """Whether the thread of a session that was closed, or is not waited for, is still in a call of its engine."""
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith(THREAD_NAME)]
+    for thread in threads:
+        thread.join(0.1)  # one that has nothing to do any more ends now
+    return any(thread.is_alive() for thread in threads)

@@ -8,6 +8,7 @@ free, what waits goes through in one call, as far as the engine takes batches, a
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -135,6 +136,7 @@ class SharedEngine:
         self._worker = worker = _Worker(make, info, callers)
         self.name, self.max_batch = worker.backend.name, worker.max_batch
         self.users: weakref.WeakSet[DepthEstimator] = weakref.WeakSet()
+        self._begun: dict[object, float] = {}  # when the calls that are under way began
         weakref.finalize(self, worker.close).atexit = False
 
     @property
@@ -142,10 +144,18 @@ class SharedEngine:
         """Why the engine's device cannot be used any more; empty while it can."""
         return getattr(self._worker.backend, "lost", "")
 
+    def stuck(self, patience: float) -> bool:
+        """Whether a call has not come back for so many seconds."""
+        return any(begun < time.monotonic() - patience for begun in list(self._begun.values()))
+
     def infer(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Run the network: uint8 [N, H, W, 3] RGB to every output, float32 [N, 1, h, w] each."""
-        worker = self._worker
-        return worker.backend.infer(images) if worker.backend.concurrent else worker.call(images)
+        worker, call = self._worker, object()
+        self._begun[call] = time.monotonic()
+        try:
+            return worker.backend.infer(images) if worker.backend.concurrent else worker.call(images)
+        finally:
+            del self._begun[call]
 
     def facts(self) -> dict[str, str]:
         """Return what there is to say of the engine, by name."""
@@ -173,6 +183,8 @@ class SharedEngines:
         """
         Get the model that the settings name, on the engine that runs already for the same model and options, if any.
 
+        An engine that is lost or stuck is left to those who run on it.
+
         Raises
         ------
         ModelError, BackendError, CancelledError
@@ -182,7 +194,7 @@ class SharedEngines:
             model = load_model(settings.model)
             key = _key(settings, model.sha256)
             engine = self._engines.get(key)
-            if engine is not None and not engine.lost:
+            if engine is not None and not (engine.lost or engine.stuck(settings.frame_patience)):
                 loading.log("the engine runs already, for another camera")
             else:
                 engine = SharedEngine(

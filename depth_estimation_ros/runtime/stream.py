@@ -1,91 +1,101 @@
-"""The running stream: from the inputs through the mailbox to the publishers, with every frame accounted for."""
+"""The running stream: from the inputs through the loop to the publishers, with every frame accounted for."""
 
 from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
+from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float32MultiArray, MultiArrayDimension
 
-from depth_estimation_ros.frame.pipeline import OUTPUT_TYPES, PREVIEW, Frame, FrameError
-from depth_estimation_ros.frame.stopwatch import STAGES, Stopwatch
+from depth_estimation_ros.frame.pipeline import OUTPUT_TYPES, PREVIEW, FrameError
+from depth_estimation_ros.frame.stopwatch import STAGES
 from depth_estimation_ros.runtime.by_stamp import nanoseconds
+from depth_estimation_ros.runtime.frame_loop import Arrived, FrameLoop, GivenUpError
 from depth_estimation_ros.runtime.input_watch import REPEAT_SECONDS
 from depth_estimation_ros.runtime.inputs import Inputs, qos_profile
-from depth_estimation_ros.runtime.mailbox import Mailbox
+from depth_estimation_ros.runtime.operations import Steps
 from depth_estimation_ros.runtime.pace import Pace
-from depth_estimation_ros.runtime.session import Session, finished
-
-if TYPE_CHECKING:
-    from depth_estimation_ros.node import DepthEstimationNode
+from depth_estimation_ros.runtime.session import Session
+from depth_estimation_ros.runtime.statistics import Statistics
+from depth_estimation_ros.settings import Settings
 
 WARNING_SECONDS = 10.0
 """Frames that fail for one reason are warned of at most so often."""
 
 LATENCY = "depth/latency"
 
+GIVEN_UP = "engine busy, given up"
+"""Why a frame fails that is still in work when the patience with it is over."""
+
+Ended = Callable[[Future], Steps[bool]]
+"""Waits for work, as long as there is patience; comes to whether it has ended."""
+
 
 class Stream:
     """
     What exists only while the node is active: subscriptions, publishers, and the loop between them.
 
-    Callbacks of the subscriptions leave the newest frame in a mailbox and never wait; the loop runs in the
-    session's thread and takes it from there.
+    Callbacks of the subscriptions leave the newest frame in the loop's mailbox and never wait; the loop runs in the
+    session's thread and takes it from there. The model can be changed under the running stream.
 
     Parameters
     ----------
-    node : DepthEstimationNode
-        Whose settings, statistics and topics they are.
+    node : Node
+        Whose topics they are.
+    settings : callable
+        Gives the settings of the moment.
+    statistics : Statistics
+        Counts what becomes of each frame.
     session : Session
         The loaded model.
     """
 
-    def __init__(self, node: DepthEstimationNode, session: Session):
-        self._node, self._session = node, session
-        self._mailbox: Mailbox[Frame] = Mailbox()
+    def __init__(self, node: Node, settings: Callable[[], Settings], statistics: Statistics, session: Session):
+        self._node, self._settings, self._statistics, self._session = node, settings, statistics, session
         self._frames, self._previews = Pace(), Pace()
         self._warned: dict[str, float] = {}
-        self._stage = Stopwatch()
         self._stuck = False
+        self._loop = FrameLoop(self._process)
         with ExitStack() as undo:
             self._publishers = {}
             # The newest result is the one that matters, but a recorder wants to miss none of them.
-            qos = qos_profile(node.settings.output_reliability, depth=5)
-            for topic, message_type in OUTPUT_TYPES.items():
+            qos = qos_profile(settings().output_reliability, depth=5)
+            for topic, message_type in {**OUTPUT_TYPES, LATENCY: Float32MultiArray}.items():
                 self._publishers[topic] = node.create_publisher(message_type, topic, qos)
                 undo.callback(node.destroy_publisher, self._publishers[topic])
-            self._latency = node.create_publisher(Float32MultiArray, LATENCY, qos)
-            undo.callback(node.destroy_publisher, self._latency)
-            self._loop = session.submit(self._run)
-            undo.callback(self._mailbox.close)
-            self._inputs = Inputs(node, self._take)
-            self._undo = undo.pop_all()
+            self._inputs = Inputs(node, settings, statistics, self._wanted, self._take)
+            undo.callback(self._inputs.close)
+            self._loop.begin(session)
+            undo.pop_all()
 
-    def close(self, patience: float | None = None) -> bool:
+    def close(self, ended: Ended) -> Steps[bool]:
         """
-        Stop: no frame is taken any more, the one in work is finished, the topics disappear.
+        Stop: no frame is taken any more, the one in work is finished or given up, the topics disappear.
 
-        Parameters
-        ----------
-        patience : float, optional
-            Wait at most so many seconds for the frame in work.
-
-        Returns
-        -------
-        bool
-            Whether it was finished. If not, it counts as failed.
+        Comes to whether the engine came back from the frame in work.
         """
         self._inputs.close()
-        if self._mailbox.close() is not None:
-            self._node.statistics.superseded()
-        ended = finished(self._loop, patience)
-        if not ended:
-            self._node.statistics.failed("engine busy at shutdown")
-        self._undo.close()
-        return ended
+        if self._loop.close() is not None:
+            self._statistics.superseded()
+        in_time = yield from self._end(self._loop, ended)
+        for publisher in self._publishers.values():
+            self._node.destroy_publisher(publisher)
+        return in_time
+
+    def go_on_with(self, session: Session, ended: Ended) -> Steps[bool]:
+        """Let another model process the frames from now on; as `close`, of the model before."""
+        before, self._loop = self._loop, FrameLoop(self._process)
+        if (waiting := before.close()) is not None:
+            self._loop.put(waiting)
+        in_time = yield from self._end(before, ended)
+        self._session = session
+        self._loop.begin(session)
+        return in_time
 
     def complaints(self) -> list[str]:
         """Say what is wrong with the inputs, one sentence each, and log it at a sensible pace."""
@@ -96,7 +106,7 @@ class Stream:
 
     def stuck(self) -> str:
         """Say in which stage a frame has been in work for longer than ``output_timeout``; empty while none has."""
-        running, timeout = self._stage.running, self._node.settings.output_timeout
+        running, timeout = self._loop.stage.running, self._settings().output_timeout
         sentence = ""
         if running and 0.0 < timeout < running[1]:
             sentence = f"no output: a frame has been in the stage {running[0]} for {running[1]:.0f} s"
@@ -107,58 +117,72 @@ class Stream:
         self._stuck = bool(sentence)
         return sentence
 
-    def _take(self, msg: Image | CompressedImage) -> None:
-        settings, statistics, now = self._node.settings, self._node.statistics, time.monotonic()
-        wanted = {topic for topic, p in self._publishers.items() if p.get_subscription_count()}
-        if not self._previews.due(now, settings.preview_rate):
+    def _end(self, loop: FrameLoop, ended: Ended) -> Steps[bool]:
+        """Wait for a closed loop; count the frame that is given up where the patience ends before."""
+        in_time = yield from ended(loop.end)
+        if not in_time and (sent := loop.give_up()) is not None:
+            if sent:
+                self._statistics.published({})
+                self._statistics.lacking(GIVEN_UP)
+            else:
+                self._statistics.failed(GIVEN_UP)
+        return in_time
+
+    def _wanted(self) -> frozenset[str]:
+        """Return the topics that an image which comes now is wanted for."""
+        wanted = {topic for topic, publisher in self._publishers.items() if publisher.get_subscription_count()}
+        if not self._previews.due(time.monotonic(), self._settings().preview_rate):
             wanted.discard(PREVIEW)
-        if not wanted:
-            statistics.idle()
-            return
-        self._inputs.prepare(wanted)
-        statistics.received()
-        if not self._frames.take(now, settings.max_rate) or self._mailbox.put(Frame(msg, frozenset(wanted))):
-            statistics.superseded()
+        return frozenset(wanted)
 
-    def _run(self) -> None:
-        for frame in self._mailbox:
-            self._process(frame)
+    def _take(self, arrived: Arrived) -> None:
+        if not self._frames.take(time.monotonic(), self._settings().max_rate) or self._loop.put(arrived):
+            self._statistics.superseded()
 
-    def _process(self, frame: Frame) -> None:
-        """Publish what is wanted of a frame, and count what became of it."""
-        settings, stage = self._node.settings, Stopwatch()
-        self._stage = stage
+    def _process(self, session: Session, arrived: Arrived, loop: FrameLoop) -> None:
+        """Publish what is wanted of a frame, and count what became of it; in the session's thread."""
+        (frame, surroundings), settings = arrived, self._settings()
         if PREVIEW in frame.wanted:
             self._previews.take(time.monotonic(), settings.preview_rate)
-        surroundings = self._inputs.surroundings(frame.image, settings)
-        sent, trouble = [], None
+        trouble = None
         try:
-            for topic, message in self._session.pipeline.outputs(frame, surroundings, settings, stage):
-                with stage("publish"):
+            for topic, message in session.pipeline.outputs(frame, surroundings, settings, loop.stage):
+                with loop.stage("publish"), loop.wanted():
                     self._publishers[topic].publish(message)
-                sent.append(topic)
+                    loop.sent.append(topic)
         except FrameError as error:
             trouble = error.reason, str(error)
-        except Exception:  # a fault of this program; the next frame may do better
+        except GivenUpError:
+            return
+        except BaseException:  # a fault of this program or of the engine; the next frame may do better
             trouble = "internal error", traceback.format_exc()
-        if sent:
-            self._count(frame.image, stage.elapsed)
-        if trouble:
-            self._complain(*trouble, bool(sent))
+        try:
+            with loop.settling():
+                self._settle(frame.image, frame.wanted, loop, trouble)
+        except GivenUpError:
+            return
 
-    def _count(self, image: Image | CompressedImage, elapsed: dict[str, float]) -> None:
-        now, moment = self._node.get_clock().now().nanoseconds, nanoseconds(image.header.stamp)
-        if now and moment:  # simulated time is 0 until somebody publishes it
-            elapsed = {**elapsed, "latency": 1e-6 * (now - moment)}
-        self._node.statistics.published(elapsed)
-        if self._latency.get_subscription_count():
-            message = Float32MultiArray(data=[elapsed.get(stage, 0.0) for stage in STAGES])
-            message.layout.dim = [MultiArrayDimension(label=",".join(STAGES), size=len(STAGES), stride=len(STAGES))]
-            self._latency.publish(message)
+    def _settle(
+        self, image: Image | CompressedImage, wanted: frozenset[str], loop: FrameLoop, trouble: tuple[str, str] | None
+    ) -> None:
+        """Count a frame, publish how long it took, and say what of it could not be made."""
+        elapsed = loop.stage.elapsed
+        sent = bool(loop.sent) or (LATENCY in wanted and not trouble)
+        if sent:
+            now, moment = self._node.get_clock().now().nanoseconds, nanoseconds(image.header.stamp)
+            if now and moment:  # simulated time is 0 until somebody publishes it
+                elapsed = {**elapsed, "latency": 1e-6 * (now - moment)}
+            self._statistics.published(elapsed)
+            if LATENCY in wanted:
+                message = Float32MultiArray(data=[elapsed.get(stage, 0.0) for stage in STAGES])
+                message.layout.dim = [MultiArrayDimension(label=",".join(STAGES), size=len(STAGES), stride=len(STAGES))]
+                self._publishers[LATENCY].publish(message)
+        if trouble:
+            self._complain(*trouble, sent)
 
     def _complain(self, reason: str, sentence: str, sent: bool) -> None:
         """Count, and say at a sensible pace, what of a frame could not be made: all of it, or what is not sent."""
-        statistics, what = self._node.statistics, "frame published in part" if sent else "frame not published"
+        statistics, what = self._statistics, "frame published in part" if sent else "frame not published"
         count = statistics.lacking(reason) if sent else statistics.failed(reason)
         now = time.monotonic()
         if now - self._warned.get(reason, -WARNING_SECONDS) >= WARNING_SECONDS:

@@ -1,4 +1,10 @@
-"""Lifecycle transitions that end in a sentence, where rclpy would keep silent or end the program."""
+"""
+Lifecycle transitions that take their time without holding up the node, and that end in a sentence.
+
+rclpy answers ``change_state`` in one go: until a model is loaded nothing else is answered, and an exception disappears.
+Here each transition callback is written as the steps of an operation (`operations`), and the service is a coroutine
+that awaits their end.
+"""
 
 from __future__ import annotations
 
@@ -6,50 +12,139 @@ import functools
 import traceback
 from collections.abc import Callable
 from concurrent.futures import CancelledError
+from typing import Protocol
 
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from depth_estimation_ros.backends import BackendError, EngineLostError
+from depth_estimation_ros.runtime.operations import BusyError, Operations, Steps
+from depth_estimation_ros.runtime.start_errors import sentence
 
 RCLError = rclpy_implementation.RCLError
 
+TRANSITIONS = {
+    Transition.TRANSITION_CONFIGURE: "configure",
+    Transition.TRANSITION_CLEANUP: "cleanup",
+    Transition.TRANSITION_ACTIVATE: "activate",
+    Transition.TRANSITION_DEACTIVATE: "deactivate",
+    Transition.TRANSITION_UNCONFIGURED_SHUTDOWN: "shutdown",
+    Transition.TRANSITION_INACTIVE_SHUTDOWN: "shutdown",
+    Transition.TRANSITION_ACTIVE_SHUTDOWN: "shutdown",
+}
+"""The names of the transitions that can be asked for, by their numbers."""
 
-def transition(change: Callable[[LifecycleNode], None]) -> Callable[..., TransitionCallbackReturn]:
-    """Make a transition callback of a method: a mistake is FAILURE with one sentence; a fault, a lost GPU are ERROR."""
+RELOAD = "reload_model"
+"""Name of the operation that is no transition, and gives way to any."""
 
-    @functools.wraps(change)
-    def callback(self: LifecycleNode, _: LifecycleState) -> TransitionCallbackReturn:
+_CALLBACKS = {
+    State.TRANSITION_STATE_CONFIGURING: "on_configure",
+    State.TRANSITION_STATE_CLEANINGUP: "on_cleanup",
+    State.TRANSITION_STATE_ACTIVATING: "on_activate",
+    State.TRANSITION_STATE_DEACTIVATING: "on_deactivate",
+    State.TRANSITION_STATE_SHUTTINGDOWN: "on_shutdown",
+    State.TRANSITION_STATE_ERRORPROCESSING: "on_error",
+}
+
+_EXPECTED = (ValueError, BackendError, RCLError, OSError, MemoryError)
+"""What the user, the model's file or the machine is to blame for; anything else is a fault of the program."""
+
+
+class Managed(Protocol):
+    """What transitions ask of a node, besides being rclpy's LifecycleNode."""
+
+    operations: Operations
+
+    def fail(self, fault: str) -> None:
+        """Keep what went wrong in the state that the node is in, for the diagnostics."""
+
+
+def report(node: LifecycleNode, error: Exception, doing: str = "") -> str:
+    """Log an error, with its trace where it is a fault of the program; gives it in one sentence."""
+    found = sentence(error)
+    node.get_logger().error(doing + found)
+    if not isinstance(error, _EXPECTED):
+        node.get_logger().error("".join(traceback.format_exception(error)))
+    return found
+
+
+def transition(failure: TransitionCallbackReturn = TransitionCallbackReturn.ERROR) -> Callable:
+    """
+    Make a transition callback of a generator method.
+
+    Whatever it raises stays visible as the node's fault. A lost engine is an ERROR, after which ``on_error`` gives
+    everything back.
+
+    Parameters
+    ----------
+    failure : TransitionCallbackReturn
+        What any other exception comes to: FAILURE where the method has undone what it began, else ERROR.
+    """
+
+    def decorate(change: Callable[[Managed], Steps[None]]) -> Callable[..., TransitionCallbackReturn]:
+        def steps(self: Managed) -> Steps[TransitionCallbackReturn]:
+            try:
+                yield from change(self)
+            except CancelledError:
+                self.fail("interrupted")
+                return failure
+            except Exception as error:
+                self.fail(report(self, error))
+                return TransitionCallbackReturn.ERROR if isinstance(error, EngineLostError) else failure
+            return TransitionCallbackReturn.SUCCESS
+
+        @functools.wraps(change)
+        def callback(self: Managed, _: LifecycleState) -> TransitionCallbackReturn:
+            """Do it in one go, for the methods ``trigger_...`` of rclpy's node."""
+            return self.operations.complete(self.operations.begin(change.__name__, steps(self)), lambda: None)
+
+        callback.steps = steps
+        return callback
+
+    return decorate
+
+
+def change_state(node: LifecycleNode, number: int) -> Steps[TransitionCallbackReturn]:
+    """Take a node through a transition, as its method ``__change_state`` does, but step by step; may raise RCLError."""
+    machine = node._state_machine
+
+    def perform() -> Steps[TransitionCallbackReturn]:
+        callback = getattr(type(node), _CALLBACKS[machine.current_state[0]])
+        outcome = yield from callback.steps(node)
+        machine.trigger_transition_by_label(outcome.to_label(), True)
+        return outcome
+
+    machine.trigger_transition_by_id(number, True)
+    outcome = yield from perform()
+    if outcome == TransitionCallbackReturn.ERROR:
+        yield from perform()
+    return outcome
+
+
+def answer_change_state(node: LifecycleNode) -> None:
+    """Let a node's service ``change_state`` await the end of the transition, or say why there is none."""
+    machine, operations = node._state_machine, node.operations
+
+    async def answer(request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
+        wanted = request.transition.label or TRANSITIONS.get(request.transition.id, str(request.transition.id))
+        if operations.running == RELOAD or (operations.running and wanted == "shutdown"):
+            node.get_logger().info(f"{wanted} ends {operations.running}")
+            await operations.break_off()
         try:
-            change(self)
-        except EngineLostError as error:
-            self.get_logger().error(str(error))
-            return TransitionCallbackReturn.ERROR
-        except (ValueError, BackendError, RCLError) as error:
-            self.get_logger().error(str(error))
-            return TransitionCallbackReturn.FAILURE
-        except CancelledError:
-            return TransitionCallbackReturn.FAILURE
-        except Exception:  # rclpy would swallow it without a word
-            self.get_logger().error(traceback.format_exc())
-            return TransitionCallbackReturn.ERROR
-        return TransitionCallbackReturn.SUCCESS
-
-    return callback
-
-
-def answer_impossible_transitions(node: LifecycleNode, state: Callable[[], str]) -> None:
-    """Let a node's change_state service say no, with the name of the node's state."""
-    service = node._service_change_state
-    change_state = service.callback
-
-    def answer(request, response):
-        try:
-            return change_state(request, response)
+            operations.check_idle()
+            number = machine.get_transition_by_label(wanted)
+            done = operations.begin(wanted, change_state(node, number))
+            response.success = await done == TransitionCallbackReturn.SUCCESS
+        except BusyError as error:
+            node.get_logger().warning(f"{wanted} is refused: {error}")
         except RCLError:
-            wanted = request.transition.label or request.transition.id
-            node.get_logger().warning(f"no transition {wanted} leads out of the state {state()}")
-            response.success = False
-            return response
+            node.get_logger().warning(f"no transition {wanted} leads out of the state {machine.current_state[1]}")
+        return response
 
+    service = node._service_change_state
     service.callback = answer
+    # While one call waits, others are answered: in a group of its own, or the node's other callbacks would wait.
+    service.callback_group = ReentrantCallbackGroup()
