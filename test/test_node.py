@@ -149,7 +149,7 @@ def test_an_image_that_cannot_be_read_fails_and_the_next_one_is_published(depth,
 @pytest.mark.parametrize("value", [math.nan, 0.0])
 def test_a_camera_info_without_intrinsics_fails_and_the_next_frame_is_published(depth, value):
     info = camera_to_info(CAMERA)
-    info.k = [value] * 9
+    info.k, info.p = [value] * 9, [value] * 12
     check_one_failure(depth, "camera_info not usable", info=info)
 
 
