@@ -21,10 +21,7 @@ PARAMETERS = {
     "loop": (True, "Start again at the end."),
     "image_topic": ("", "The bag's topic of images; empty is the camera's."),
     "camera_info_topic": ("", "The bag's topic of intrinsics; empty is that of the images."),
-    "frame_id": (
-        "camera_optical_frame",
-        "Frame of the images; empty is the bag's, for which RViz needs a fixed_frame.",
-    ),
+    "frame_id": ("camera_optical_frame", "Frame of the images, whatever the bag says; RViz shows fixed_frame."),
     "horizontal_fov": (0.0, "Horizontal field of view in radians where the source has no intrinsics."),
 }
 
