@@ -85,7 +85,7 @@ class ModelInfo:
         """Refuse what no model can say of itself."""
         for name in ("name", "training_data", "licence", "source_sha256"):
             text = getattr(self, name)
-            self._must(isinstance(text, str) and _is_unicode(text), name, "text")
+            self._must(isinstance(text, str) and _is_unicode(text), name, "Unicode text")
         printable = 0 < len(self.name) <= _LONGEST_NAME and self.name.isprintable()
         self._must(printable, "name", f"1 to {_LONGEST_NAME} printable characters")
         for name in ("input_width", "input_height"):

@@ -55,6 +55,6 @@ def choices(names: Iterable[str], given: str = "") -> str:
     names = list(names)
     shown = names[:_MOST_NAMES]
     if len(names) > _MOST_NAMES and given:
-        shown = difflib.get_close_matches(given, names[:_MOST_COMPARED], _MOST_NAMES, cutoff=0.0)
+        shown = difflib.get_close_matches(given[:_LONGEST], names[:_MOST_COMPARED], _MOST_NAMES, cutoff=0.0)
     more = len(names) - len(shown)
     return (", ".join(shown) or "none") + (f" and {more} more" if more else "")

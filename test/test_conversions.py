@@ -186,10 +186,10 @@ def test_a_window_of_a_larger_array_is_written_without_its_surroundings():
 
 
 @pytest.mark.parametrize("decode", [image_to_rgb, image_to_depth])
-def test_an_unknown_encoding_is_refused_by_name_with_those_supported(decode):
+def test_an_unknown_encoding_is_refused_by_name_with_those_most_like_it(decode):
     msg = Image(encoding="yuv999", width=2, height=2, step=4, data=[0] * 8)
-    supported = COLOUR_LAYOUTS if decode is image_to_rgb else DEPTH_LAYOUTS
-    with pytest.raises(ValueError, match=r"'yuv999'.*supported are " + ", ".join(supported)):
+    near = r"yuyv, yuv422, .* and \d+ more" if decode is image_to_rgb else ", ".join(DEPTH_LAYOUTS)
+    with pytest.raises(ValueError, match=rf"'yuv999'.*supported are {near}$"):
         decode(msg)
 
 

@@ -173,9 +173,7 @@ def test_images_that_are_not_there_are_missed_before_the_build(model, workshop):
     hurried.frames = "/nowhere"
     steps = []
     hurried.progress = lambda *step: steps.append(step[0])
-    with pytest.raises(
-        BackendError, match=r"no images to compare the engine on: .*'/nowhere' does not exist.*--frames"
-    ):
+    with pytest.raises(BackendError, match=r"no images to compare the engine on: .*'/nowhere' does not exist"):
         hurried.open(model, FP16)
     assert steps == ["computing the model on the CPU"]
 

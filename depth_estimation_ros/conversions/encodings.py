@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import cv2
 
+from depth_estimation_ros.sentences import choices
+
 
 class Layout(NamedTuple):
     """How the bytes of an encoding lie, and the OpenCV conversion that makes RGB of them."""
@@ -68,4 +70,4 @@ def find_layout(encoding: str, layouts: dict[str, Layout]) -> Layout:
         what = f"image encoding {encoding[:40]!r}" if encoding else "an image without an encoding"
         if layouts is COLOUR_LAYOUTS and encoding in DEPTH_LAYOUTS:
             raise ValueError(f"{what} is depth, not colour; remap image to the colour camera") from None
-        raise ValueError(f"{what} cannot be read here; supported are {', '.join(layouts)}") from None
+        raise ValueError(f"{what} cannot be read here; supported are {choices(layouts, encoding)}") from None

@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 from depth_estimation_ros.conversions.encodings import COLOUR_LAYOUTS, DEPTH_LAYOUTS, Layout, find_layout
 from depth_estimation_ros.conversions.memory import fill
 from depth_estimation_ros.pictures import decode
+from depth_estimation_ros.sentences import choices
 
 _BIG_ENDIAN_HOST = sys.byteorder == "big"
 _FROM_RGB = {
@@ -136,7 +137,7 @@ def rgb_to_image(rgb: np.ndarray, header: Header | None = None, encoding: str = 
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
         raise ValueError(f"an RGB image is uint8 [height, width, 3], got {rgb.dtype} {list(rgb.shape)}")
     if encoding not in _FROM_RGB:
-        raise ValueError(f"cannot write an image as '{encoding}'; choose one of {', '.join(_FROM_RGB)}")
+        raise ValueError(f"cannot write an image as '{encoding}'; choose one of {choices(_FROM_RGB, encoding)}")
     code = _FROM_RGB[encoding]
     return _image(rgb if code is None else cv2.cvtColor(rgb, code), header, encoding)
 

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from depth_estimation_ros.evaluation.triangulation import Posed
+from depth_estimation_ros.sentences import choices
 from depth_estimation_ros.sources.bag_messages import ODOMETRY, TRANSFORMS, frame_of, stamp_of
 from depth_estimation_ros.sources.bag_reader import BagReader
 from depth_estimation_ros.sources.frame_tree import FrameTree
@@ -114,7 +115,7 @@ class PoseReader:
         if not connected(tree):
             raise ValueError(
                 f"{self._topic} of '{path}' is the pose of '{self._body}', the image is of '{self._camera}', and no "
-                f"transform of the bag connects them (its frames: {', '.join(tree.names()) or 'none'}): record "
+                f"transform of the bag connects them (its frames: {choices(tree.names(), self._camera)}): record "
                 "/tf_static"
             )
         self.transform_topics += self._tree.moving

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from depth_estimation_ros.sentences import choices
 from depth_estimation_ros.sources.bag_messages import (
     CLOUD,
     COMPRESSED,
@@ -82,12 +83,12 @@ class _Choice:
         if topic and topic not in self._reader.topics:
             raise ValueError(
                 f"'{self._reader.path}' has no messages of {topic} ({option}); {option} can be "
-                f"{', '.join(fitting) or 'none of its topics: ' + self._reader.listing()}"
+                f"{choices(fitting, topic) if fitting else 'none of its topics: ' + self._reader.listing()}"
             )
         if topic and topic not in fitting:
             raise ValueError(
                 f"{topic} of '{self._reader.path}' ({self._reader.topics[topic].kind}) cannot be {option}; "
-                f"there are {', '.join(fitting) or 'none'}"
+                f"there are {choices(fitting, topic)}"
             )
         return topic
 
@@ -96,7 +97,7 @@ class _Choice:
         ranks = {topic: camera_rank(topic, self._firsts[topic], self._infos) for topic in topics}
         best = [topic for topic in topics if ranks[topic] == min(ranks.values())]
         if len(topics) > 1 and len(best) == 1:
-            self._notes.append(f"{best[0]} is the image; --image chooses among {', '.join(topics)}")
+            self._notes.append(f"{best[0]} is the image; --image chooses among {choices(topics)}")
             topics = best
         if not topics:
             raise ValueError(
@@ -120,7 +121,7 @@ class _Choice:
         depth = self._only("--depth", "topics with truth", topics)
         others = self._foreign(without_twins(self._depths) + self._clouds + self._scans)
         if len(others) > 1:
-            self._notes.append(f"{depth} is the truth; --depth chooses among {', '.join(others)}")
+            self._notes.append(f"{depth} is the truth; --depth chooses among {choices(others)}")
         return depth
 
     def _is_aligned(self, image: str, depth: str) -> bool:
@@ -155,6 +156,6 @@ class _Choice:
     def _only(self, option: str, what: str, topics: list[str]) -> str:
         if len(topics) > 1:
             raise ValueError(
-                f"'{self._reader.path}' has {len(topics)} {what}; choose one with {option}: {', '.join(topics)}"
+                f"'{self._reader.path}' has {len(topics)} {what}; choose one with {option}: {choices(topics)}"
             )
         return topics[0]

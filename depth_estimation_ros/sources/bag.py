@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from depth_estimation_ros.geometry.rectify import rectified_depth
+from depth_estimation_ros.sentences import choices
 from depth_estimation_ros.sources.bag_messages import (
     COMPRESSED,
     IMAGE,
@@ -81,11 +82,9 @@ class Bag:
 
     def _choose(self, what: str, wanted: str, fitting: list[str], allowed: list[str]) -> str:
         if wanted and wanted not in allowed:
-            raise ValueError(
-                f"bag '{self._path}' has no {what} topic '{wanted}'; there are {', '.join(allowed) or 'none'}"
-            )
+            raise ValueError(f"bag '{self._path}' has no {what} topic '{wanted}'; there are {choices(allowed, wanted)}")
         if not wanted and len(fitting) > 1:
-            self.notes.append(f"took {fitting[0]} as {what}; parameter {what}_topic chooses among {', '.join(fitting)}")
+            self.notes.append(f"took {fitting[0]} as {what}; parameter {what}_topic chooses among {choices(fitting)}")
         return wanted or (fitting[0] if fitting else "")
 
     def _find_info(self, reader: BagReader):

@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from depth_estimation_ros.sentences import choices
 from depth_estimation_ros.sources.bag_messages import is_blank
 from depth_estimation_ros.sources.bag_types import decoder
 from depth_estimation_ros.sources.storage import ZSTD, Storage, in_order, open_storages, unpack
 from depth_estimation_ros.sources.storage.common import FOREVER
 
 _FIRSTS = 300  # messages among which one is looked for that says something
-_LISTED = 20  # topics that are named in a sentence
 
 
 class Topic(NamedTuple):
@@ -89,9 +89,7 @@ class BagReader:
 
     def listing(self) -> str:
         """Return the topics with their types, for a sentence."""
-        names = [f"{name} ({topic.kind})" for name, topic in self.topics.items()]
-        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-        return ", ".join(names[:_LISTED]) + more or "none"
+        return choices(f"{name} ({topic.kind})" for name, topic in self.topics.items())
 
     def messages(
         self, topics: Iterable[str], start: int | None = None, stop: int | None = None

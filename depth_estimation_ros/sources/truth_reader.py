@@ -9,6 +9,7 @@ import numpy as np
 
 from depth_estimation_ros.anchor.references import scan_points
 from depth_estimation_ros.geometry.pose import camera_pose
+from depth_estimation_ros.sentences import choices
 from depth_estimation_ros.sources.bag_messages import CLOUD, COMPRESSED, SCAN, depth_of, frame_of, points_of, rgb_of
 from depth_estimation_ros.sources.bag_reader import BagReader
 from depth_estimation_ros.sources.frame_tree import FrameTree
@@ -96,7 +97,7 @@ class TruthReader:
         elif not self._same_frame and self._pose is None:
             raise ValueError(
                 f"{topics.depth} of '{reader.path}' is in frame '{self._source}', the image in '{self._target}', "
-                f"and no transform of the bag connects them (its frames: {', '.join(self._names) or 'none'}): "
+                f"and no transform of the bag connects them (its frames: {choices(self._names, self._target)}): "
                 "record /tf_static, and /tf if they move"
             )
 
