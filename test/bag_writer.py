@@ -86,10 +86,21 @@ class BagWriter:
         data = np.frombuffer(data, np.uint8)
         self.write(topic, "CompressedImage", time, header=self.header(time, frame), format=form, data=data)
 
-    def info(self, topic, time, camera, frame="bag", distortion=(0.0,) * 5, model="plumb_bob", projection=None):
-        """Write a camera_info; `camera` is its K, and P too unless `projection` is another one."""
+    def info(
+        self,
+        topic,
+        time,
+        camera,
+        frame="bag",
+        distortion=(0.0,) * 5,
+        model="plumb_bob",
+        projection=None,
+        baseline=0.0,
+    ):
+        """Write a camera_info; `camera` is its K, and P too unless `projection` is another; `baseline` in metres."""
         region = self.types.types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
         p = np.hstack([(projection or camera).k, np.zeros((3, 1))]).ravel()
+        p[3] = baseline * p[0]
         names = "DKRP" if self.ros1 else "dkrp"
         arrays = (np.array(distortion, np.float64), camera.k.ravel(), np.eye(3).ravel(), p)
         self.write(

@@ -23,6 +23,7 @@ from depth_estimation_ros.sources.topics import (
     camera_rank,
     depth_camera_info,
     node_outputs,
+    only_depth,
     without_twins,
 )
 from depth_estimation_ros.sources.truth_reader import REGISTERED, standing
@@ -106,7 +107,7 @@ class _Choice:
         return self._only("--image", "images", topics)
 
     def _depth(self, image: str) -> str:
-        kinds = (without_twins(self._depths), self._clouds, self._scans, self._poses, self._transforms)
+        kinds = (without_twins(only_depth(self._depths)), self._clouds, self._scans, self._poses, self._transforms)
         topics = next(filter(None, map(self._foreign, kinds)), [])
         named = [topic for topic in topics if "truth" in topic]
         topics = named if len(named) == 1 else topics
@@ -119,7 +120,7 @@ class _Choice:
                 f"{self._besides()}; its topics are {self._reader.listing()}"
             )
         depth = self._only("--depth", "topics with truth", topics)
-        others = self._foreign(without_twins(self._depths) + self._clouds + self._scans)
+        others = self._foreign(without_twins(only_depth(self._depths)) + self._clouds + self._scans)
         if len(others) > 1:
             self._notes.append(f"{depth} is the truth; --depth chooses among {choices(others)}")
         return depth

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from depth_estimation_ros.geometry.rectify import rectified_depth
 from depth_estimation_ros.sentences import choices
 from depth_estimation_ros.sources.bag_messages import (
     COMPRESSED,
     IMAGE,
     INFO,
-    depth_of,
     distorts,
     frame_of,
     is_depth,
@@ -22,7 +20,9 @@ from depth_estimation_ros.sources.bag_reader import BagReader
 from depth_estimation_ros.sources.frame import Frame
 from depth_estimation_ros.sources.losses import Losses
 from depth_estimation_ros.sources.matching import Matcher, Received
-from depth_estimation_ros.sources.topics import camera_info_beside, camera_rank, node_outputs
+from depth_estimation_ros.sources.topics import camera_infos, camera_rank, node_outputs, only_depth, without_twins
+from depth_estimation_ros.sources.transforms import Transforms
+from depth_estimation_ros.sources.truth_reader import TruthReader, best_depth
 from depth_estimation_ros.sources.views import Views, is_rectified
 
 _SAME_MOMENT_NS = 20_000_000  # colour and depth this near in time belong together
@@ -31,7 +31,7 @@ _END = 2**62
 
 class Bag:
     """
-    A recording; depth is given to the image nearest in time, within 20 ms.
+    A recording; depth is given to the image nearest in time, within 20 ms, and brought into its view.
 
     Where stamps are zero, the times of receipt stand in for them. Messages that cannot be read are left out one by one.
 
@@ -40,13 +40,14 @@ class Bag:
     path : pathlib.Path
         Bag file or rosbag2 folder.
     image_topic, camera_info_topic, depth_topic : str
-        Topics to read; empty takes the first of the fitting type, and ``notes`` say which.
+        Topics to read; empty takes the one that fits best, and ``notes`` say which.
         A camera_info_topic of None reads none: the camera is known otherwise.
 
     Raises
     ------
     ValueError
-        If it is not a readable bag, or has no image topic, or not the one asked for.
+        If it is not a readable bag, or has no image topic, or not the one asked for, or the depth asked for cannot be
+        brought into the image.
     """
 
     def __init__(self, path: Path, image_topic: str = "", camera_info_topic: str | None = "", depth_topic: str = ""):
@@ -57,7 +58,6 @@ class Bag:
             images = reader.of_kind(IMAGE) + reader.of_kind(COMPRESSED)
             firsts = {topic: message for topic in images if (message := reader.first(topic))}
             depths = [topic for topic, message in firsts.items() if is_depth(message, topic) and topic not in own]
-            depths.sort(key=lambda topic: ("truth" not in topic, reader.topics[topic].kind == COMPRESSED))
             cameras = [topic for topic in firsts if topic not in depths and topic not in own]
             cameras.sort(key=lambda topic: (*camera_rank(topic, firsts[topic], infos), "depth" in topic))
             self.image_topic = self._choose("image", image_topic, cameras, images)
@@ -65,13 +65,11 @@ class Bag:
                 besides = " besides what depth_estimation_node published" if own else ""
                 raise ValueError(f"bag '{path}' has no image topic{besides}; its topics are {reader.listing()}")
             self._views = Views(is_rectified(self.image_topic))
-            beside = camera_info_beside(self.image_topic)
-            fitting = sorted(set(infos) - own, key=lambda t: (t != beside, -common_parts(t, self.image_topic), t))
-            if camera_info_topic is None:
-                fitting = []
+            fitting = [] if camera_info_topic is None else camera_infos(reader, self.image_topic, depths)
             self.camera_info_topic = self._choose("camera_info", camera_info_topic or "", fitting, infos)
-            self.depth_topic = self._choose("depth", depth_topic, depths, images)
             self._first_info = self._find_info(reader)
+            self._truth = self._find_truth(reader, depth_topic, depths, images)
+            self.depth_topic = self._truth.topics.depth if self._truth else ""
             # As nobody filled the stamps of one topic, those of the others are of another clock.
             chosen = [firsts.get(topic) for topic in filter(None, (self.image_topic, self.depth_topic))]
             self._by_receipt = any(message is not None and stamp_of(message) == 0 for message in chosen)
@@ -107,26 +105,52 @@ class Bag:
             self.notes.append(f"{self.image_topic} has a lens with distortion ({view.lens.model})")
         return info
 
+    def _find_truth(self, reader: BagReader, wanted: str, depths: list[str], allowed: list[str]) -> TruthReader | None:
+        """Return what brings the depth into the image that belongs to it; None if none does."""
+        fitting = without_twins(only_depth(depths))
+        fitting = [self._choose("depth", wanted, fitting, allowed)] if wanted else fitting
+        truth, problems = best_depth(reader, self.image_topic, self.camera_info_topic, fitting)
+        if truth is None:
+            if wanted:
+                raise ValueError(problems[0])
+            self.notes += [f"no true depth: {problem}" for problem in problems]
+            return None
+        depth = truth.topics.depth
+        self.notes += truth.notes
+        if len(fitting) > 1:
+            self.notes.append(f"took {depth} as depth; parameter depth_topic chooses among {choices(fitting)}")
+        if truth.projects:
+            self.notes.append(f"{depth} is of another camera than {self.image_topic}: it is projected into its view")
+        return truth
+
     def __iter__(self) -> Iterator[Frame]:
         """Iterate over the images in the order of the recording."""
         self.losses.clear()
-        topics = [self.image_topic] + [t for t in (self.camera_info_topic, self.depth_topic) if t]
-        info, matcher = self._first_info, Matcher(_SAME_MOMENT_NS)
+        truth, topics = self._truth, [self.image_topic, self.camera_info_topic]
+        if truth is not None:
+            topics += [self.depth_topic, truth.topics.depth_camera_info, *truth.transform_topics]
+        transforms = Transforms() if truth is None else truth.transforms()
+        info = self._first_info
+        matcher = Matcher(_SAME_MOMENT_NS, lambda stamp: truth is None or truth.placed(transforms, stamp))
         with BagReader(self._path) as reader:
-            for topic, received, message in reader.messages(topics):
+            for topic, received, message in reader.messages(filter(None, topics)):
                 if message is None:
                     self.losses.add(f"messages of {topic}", "it cannot be decoded")
                 elif topic == self.camera_info_topic:
                     info = self._usable(message) or info
                 elif topic == self.depth_topic:
                     matcher.add_truth(Received(self._moment(message, received), received, message))
-                else:
+                elif topic == self.image_topic:
                     matcher.add_image(Received(self._moment(message, received), received, (message, info)))
+                elif topic == truth.topics.depth_camera_info:
+                    truth.add_camera_info(message)
+                else:
+                    truth.add_transforms(transforms, topic, message, 0)
                 # Without depth there is nothing to wait for.
                 for image, depth in matcher.pairs(received if self.depth_topic else _END):
-                    yield from self._frame(image.stamp, *image.message, depth)
+                    yield from self._frame(image.stamp, *image.message, depth, transforms)
             for image, depth in matcher.pairs(_END):
-                yield from self._frame(image.stamp, *image.message, depth)
+                yield from self._frame(image.stamp, *image.message, depth, transforms)
             self.notes += [note for note in reader.notes if note not in self.notes]
 
     def _moment(self, message, received: int) -> int:
@@ -137,25 +161,19 @@ class Bag:
         what = f"messages of {self.camera_info_topic}"
         return info if self.losses.tried(what, self._views.of, info, info.width, info.height) else None
 
-    def _frame(self, moment: int, message, info, truth: Received | None) -> Iterator[Frame]:
+    def _frame(self, moment: int, message, info, depth: Received | None, transforms: Transforms) -> Iterator[Frame]:
         """Make a frame of an image with its camera_info and depth, as far as they can be read; none without image."""
         image = self.losses.tried(f"images of {self.image_topic}", rgb_of, message)
         if image is None:
             return
-        depth = truth and self.losses.tried(f"depth images of {self.depth_topic}", depth_of, truth.message)
         size = image.shape[1], image.shape[0]
         view = info and self.losses.tried(f"messages of {self.camera_info_topic}", self._views.of, info, *size)
+        what, metres = f"depth images of {self.depth_topic}", None
+        if depth is not None:
+            metres = self.losses.tried(what, self._truth.read, depth.message, view, *size, transforms, moment)
         if view is None:
-            yield Frame(image, moment, None, depth, frame_id=frame_of(message))
+            yield Frame(image, moment, None, metres, frame_id=frame_of(message))
             return
-        if view.lens is not None and depth is not None:
-            depth = rectified_depth(depth, view.lens)
         # What a camera_info with distortion says does not hold of an image that is rectified already.
         recorded = info if view.lens is not None or not distorts(info) else None
-        yield Frame(image, moment, view.camera, depth, view.lens, recorded, frame_of(message))
-
-
-def common_parts(a: str, b: str) -> int:
-    """Return how many leading namespaces two topics share."""
-    parts = list(zip(a.split("/")[:-1], b.split("/")[:-1], strict=False))
-    return next((k for k, (x, y) in enumerate(parts) if x != y), len(parts))
+        yield Frame(image, moment, view.camera, metres, view.lens, recorded, frame_of(message))

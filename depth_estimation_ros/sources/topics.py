@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ class Topics:
     depth_camera_info: str = ""
 
 
+_BESIDE_DEPTH = re.compile(r"confidence|disparity|infra|(^|[/_])ir([/_]|$)|amplitude|intensity")
 # Topics that nobody else publishes.
 _OF_THE_NODE = ("depth/preview", "depth/scale", "depth/latency")
 
@@ -59,6 +61,11 @@ def camera_info_beside(topic: str) -> str:
 def without_twins(topics: list[str]) -> list[str]:
     """Leave out compressed topics whose images are there uncompressed."""
     return [topic for topic in topics if uncompressed(topic) == topic or uncompressed(topic) not in topics]
+
+
+def only_depth(topics: Iterable[str]) -> list[str]:
+    """Leave out what sensors publish beside their depth, in the same encodings: confidence, disparity, infrared."""
+    return [topic for topic in topics if not _BESIDE_DEPTH.search(uncompressed(topic))]
 
 
 def camera_rank(topic: str, message, infos: Collection[str]) -> tuple[bool, bool]:

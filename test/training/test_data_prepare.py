@@ -114,7 +114,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing(tum, tmp_path):
     colour_only.mkdir()
     cv2.imwrite(str(colour_only / "a.png"), np.zeros((4, 4, 3), np.uint8))
     small = tmp_path / "small"
-    for name, shape in (("rgb", (48, 64, 3)), ("depth", (24, 32))):
+    for name, shape in (("rgb", (48, 64, 3)), ("depth", (24, 24))):
         (small / name).mkdir(parents=True)
         cv2.imwrite(str(small / name / "a.png"), np.ones(shape, np.uint8))
     before = sorted(tmp_path.iterdir())

@@ -2,8 +2,9 @@
 ``python -m training.data.prepare SOURCE... --output DIR``: a prepared folder of any RGB-D recording.
 
 A source is a folder in TUM RGB-D's layout (rgb.txt, depth.txt), a folder of images with depth beside them (rgb/ and
-depth/, or X.color.jpg and X.depth.png), or a bag with colour and depth registered to it. DIR gets rgb/ (JPEG), depth/
-(16-bit PNG, millimetres, 0 unknown), index.csv, split.txt and, where the source knows it, camera.yaml.
+depth/, or X.color.jpg and X.depth.png), or a bag with colour and depth, which is brought into the
+colour image's view where it is of another camera. DIR gets rgb/ (JPEG), depth/ (16-bit PNG, millimetres, 0 unknown),
+index.csv, split.txt and, where the source knows it, camera.yaml.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from rich.progress import track
 
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.sources import Frame, Source, open_source
+from depth_estimation_ros.sources.views import same_shape
 from training.data.shards import INDEX_FIELDS
 from training.data.tum import METRES_PER_UNIT, TumFolder, is_tum
 from training.files import new_folder, write_csv, write_image
@@ -66,20 +68,23 @@ class FolderWriter:
         if frame.depth is None or not (frame.depth > 0).any():
             self.without_depth += 1
             return
-        if frame.depth.shape != frame.rgb.shape[:2]:
-            size, other = ("x".join(map(str, a.shape[1::-1])) for a in (frame.depth, frame.rgb))
+        depth, rgb = frame.depth, frame.rgb
+        if not same_shape(*depth.shape[::-1], *rgb.shape[1::-1]):
+            size, other = ("x".join(map(str, a.shape[1::-1])) for a in (depth, rgb))
             raise ValueError(
                 f"the depth of {scene} is {size}, its colour {other}; depth registered to the colour image is "
-                "needed: choose its topic, or run depth_image_proc's register node first"
+                "needed: run depth_image_proc's register node first"
             )
+        # Depth of another size of the same view: no value is made that was not measured.
+        depth = cv2.resize(depth, rgb.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT)
         if frame.camera is not None:
             if self._camera not in (None, frame.camera):
                 raise ValueError(f"{scene} was taken with another camera than the frames before; prepare it by itself")
             self._camera = frame.camera
         name = f"{scene}_{number:06d}"
-        millimetres = np.rint(np.nan_to_num(frame.depth, nan=0.0, posinf=0.0) * np.float32(1000)).clip(0)
+        millimetres = np.rint(np.nan_to_num(depth, nan=0.0, posinf=0.0) * np.float32(1000)).clip(0)
         millimetres[millimetres > 65535] = 0
-        write_image(self._root / "rgb" / f"{name}.jpg", frame.rgb, cv2.IMWRITE_JPEG_QUALITY, 95)
+        write_image(self._root / "rgb" / f"{name}.jpg", rgb, cv2.IMWRITE_JPEG_QUALITY, 95)
         write_image(self._root / "depth" / f"{name}.png", millimetres.astype(np.uint16))
         time = "" if frame.time_ns is None else f"{frame.time_ns / 1e9:.6f}"
         self._rows.append((name, scene, time, split, ""))
