@@ -98,7 +98,7 @@ def measure(model: Model, camera: PinholeCamera, options: argparse.Namespace, co
         task = progress.add_task("measuring", total=3 * (options.seconds + _WARM_UP_S))
         empty = write_empty_model(model, Path(folder) / "empty.onnx")
         runs = {}
-        rclpy.init()
+        rclpy.init(args=[])
         try:
             for name, path in (("without_inference", empty), ("with_model", model.path)):
                 with _Bench(path, camera, options.rate, Path(folder) / f"{name}.log", progress, task) as bench:

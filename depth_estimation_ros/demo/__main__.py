@@ -124,7 +124,7 @@ def run(arguments: argparse.Namespace, source: DemoSource | None, console: Conso
 
     output = _clean(arguments.output)
     # rclpy's own handler would take the context away at Ctrl-C, before the processes are stopped.
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     recorder = Recorder(output / "bag", scan=arguments.camera_height > 0)
     try:
         with (

@@ -174,7 +174,7 @@ def play(
         played = Played(file)
         stage = _Stage(Path(folder), interrupted)
         # Signals are the command's own business.
-        rclpy.init(signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
+        rclpy.init(args=[], signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
         try:
             stage.play(played, camera, node, images, speed, progress, title)
         finally:

@@ -78,7 +78,7 @@ def run(options: argparse.Namespace, console: Console) -> list[Row]:
     from depth_estimation_ros.bench.soak.listener import Listener
 
     options.output.mkdir(parents=True, exist_ok=True)
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     listener, processes = Listener(), {}
     try:
         with (
