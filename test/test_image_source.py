@@ -1,6 +1,7 @@
 """The image source as a process of its own: folders, videos and bags become a camera."""
 
 import os
+import signal
 import subprocess
 import sys
 from itertools import pairwise
@@ -54,6 +55,24 @@ def test_every_image_of_a_folder_arrives_in_order_and_the_node_ends(tmp_path):
     assert observer.reds == list(range(1, 13))
     assert code == 0
     assert "published 12 images" in log
+
+
+def test_a_terminal_that_closes_ends_the_source_unless_nohup_keeps_it(tmp_path):
+    save(tmp_path / "1.png", picture(1))
+    parameters, codes = {"source": str(tmp_path), "rate": 50.0, "loop": True}, []
+    with ros_context() as node:
+        for number, handler in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGTERM, signal.SIG_IGN)):
+            observer, before = Observer(node), signal.signal(signal.SIGHUP, handler)  # as the source inherits it
+            with running_node(SOURCE, parameters=parameters) as source:
+                signal.signal(signal.SIGHUP, before)
+                wait_for(node, lambda o=observer: o.images, process=source)
+                source.send_signal(signal.SIGHUP)
+                if handler == signal.SIG_IGN:
+                    observer.images.clear()
+                    wait_for(node, lambda o=observer: len(o.images) > 10, process=source)
+                    source.send_signal(number)
+                codes.append(source.wait(10))
+    assert codes == [0, 0]
 
 
 def test_a_folder_with_depth_publishes_truth_of_the_same_stamp(tmp_path):

@@ -239,7 +239,7 @@ def test_a_reference_out_of_the_view_is_said_with_its_frame(node):
 
 def test_a_cloud_that_cannot_be_read_is_said_and_the_frame_is_published_as_it_is(node):
     broken = cloud()
-    broken.row_step += 1
+    broken.width += 1
     complains(node, "does not fit its", reference=broken)
     assert error(node.step(reference=broken)[1]) == pytest.approx(1 - 1 / FACTOR, abs=0.01)
 

@@ -143,7 +143,7 @@ def test_ctrl_c_while_modules_are_imported_ends_a_program_without_a_word(program
     assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_while_a_camera_is_being_made_ends_it_cleanly(number):
     """The node is there, its room is not drawn yet."""
     name = f"young_{number.name.lower()}"
