@@ -66,6 +66,9 @@ setup(
         "tensorrt": ["onnx>=1.14", "cuda-bindings>=12.6"],
         "test": [
             "pytest>=7",
+            # What other writers make, for the tests to read.
+            "mcap>=1.1",
+            "imageio-ffmpeg>=0.4",
             "distributed>=2023.1",
             "matplotlib>=3.6",
             "cuda-bindings>=12.6",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import struct
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -26,6 +27,12 @@ class Channel(NamedTuple):
     topic: str
     kind: str
     encoding: str
+
+
+def name_of(stored: bytes | str) -> str:
+    """Return a name of a file as text for one line; what is damaged in it is replaced."""
+    text = stored.decode(errors="replace") if isinstance(stored, bytes) else str(stored)
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 class Storage(Protocol):
@@ -119,7 +126,10 @@ class Chunked:
         for chunk in self.chunks:
             if not _may_hold(chunk, numbers):
                 continue
-            times = self._indexed(chunk, numbers)
+            try:
+                times = self._indexed(chunk, numbers)
+            except (OSError, ValueError, LookupError, struct.error):  # what wrong numbers in an index lead to
+                times = None
             if times is None:
                 times = [message[0] for message in self._chosen(chunk, numbers, 0, FOREVER)]
             found.append(np.asarray(times, np.int64))

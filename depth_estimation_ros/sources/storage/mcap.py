@@ -15,7 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from depth_estimation_ros.sources.storage.common import FOREVER, UNCLOSED, Channel, Chunk, Chunked, Message, in_order
+from depth_estimation_ros.sources.storage.common import (
+    FOREVER,
+    UNCLOSED,
+    Channel,
+    Chunk,
+    Chunked,
+    Message,
+    in_order,
+    name_of,
+)
 from depth_estimation_ros.sources.storage.compression import unpack
 
 MAGIC = b"\x89MCAP0\r\n"
@@ -230,4 +239,4 @@ def _sized(content: bytes, at: int) -> tuple[bytes, int]:
 
 def _text(content: bytes, at: int) -> tuple[str, int]:
     text, end = _sized(content, at)
-    return text.decode(errors="replace"), end
+    return name_of(text), end

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from depth_estimation_ros.sources.storage.common import FOREVER, UNCLOSED, Channel, Chunk, Chunked, Message
+from depth_estimation_ros.sources.storage.common import FOREVER, UNCLOSED, Channel, Chunk, Chunked, Message, name_of
 from depth_estimation_ros.sources.storage.compression import LARGEST, unpack
 
 MAGIC = b"#ROSBAG V2.0\n"
@@ -107,8 +107,8 @@ class Ros1(Chunked):
         """Take in a connection."""
         (number,) = struct.unpack("<I", fields["conn"])
         if number not in self.channels:
-            kind = _fields(content)["type"].decode(errors="replace")
-            topic = fields["topic"].decode(errors="replace")
+            kind = name_of(_fields(content)["type"])
+            topic = name_of(fields["topic"])
             topic = "/" * topic.startswith("/") + "/".join(filter(None, topic.split("/")))
             self.channels[number] = Channel(topic, "/msg/".join(kind.split("/", 1)), "ros1")
 
@@ -135,22 +135,17 @@ class Ros1(Chunked):
     def _indexed(self, chunk: Chunk, numbers: set[int]) -> np.ndarray | None:
         """Read the index records behind a chunk."""
         wanted, found = numbers & chunk.counts.keys(), {}
-        try:
-            self._file.seek(chunk.at)
-            _header(self._file)
-            (length,) = struct.unpack("<I", self._file.read(4))
-            self._file.seek(length, 1)
-            while not wanted <= found.keys():
-                fields = _header(self._file)
-                content = _sized(self._file)
-                if fields["op"][0] != _INDEX:
-                    return None
-                (number,) = struct.unpack("<I", fields["conn"])
-                found[number] = _times(content)
-                if len(found[number]) != chunk.counts.get(number):
-                    return None
-        except (ValueError, KeyError, IndexError, struct.error):
-            return None
+        self._file.seek(chunk.at)
+        _header(self._file)
+        (length,) = struct.unpack("<I", self._file.read(4))
+        self._file.seek(length, 1)
+        while not wanted <= found.keys():
+            fields = _header(self._file)
+            content = _sized(self._file)
+            (number,) = struct.unpack("<I", fields["conn"])
+            found[number] = _times(content)
+            if fields["op"][0] != _INDEX or len(found[number]) != chunk.counts.get(number):
+                return None
         return np.concatenate([np.empty(0, np.int64)] + [found[number] for number in wanted])
 
 

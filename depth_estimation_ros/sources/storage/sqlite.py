@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from depth_estimation_ros.sources.storage.common import Channel, Message
+from depth_estimation_ros.sources.storage.common import Channel, Message, name_of
 
 MAGIC = b"SQLite format 3\0"
 _ROW = np.dtype([("time", "<i8"), ("row", "<i8"), ("channel", "<i8")])
@@ -48,7 +48,7 @@ class Sqlite:
         self._database.execute("PRAGMA writable_schema=ON")
         for number, *values in self._database.execute("SELECT id, name, type, serialization_format FROM topics"):
             if isinstance(number, int):
-                self.channels[number] = Channel(*map(str, values))
+                self.channels[number] = Channel(*map(name_of, values))
         upwards, whole = self._scan("ASC")
         rows = upwards if whole else np.unique(np.concatenate([upwards, self._scan("DESC")[0]]))
         if not whole:
