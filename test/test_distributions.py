@@ -23,6 +23,7 @@ WITH_RCLPY = {"builtin_interfaces", "lifecycle_msgs", "rcl_interfaces", "rosgrap
 
 # What is imported of rclpy, each looked up in Humble's: https://github.com/ros2/rclpy/tree/humble
 HUMBLE = {
+    "rclpy.callback_groups": {"ReentrantCallbackGroup"},
     "rclpy.clock": {"Clock", "ClockType", "JumpThreshold"},
     "rclpy.duration": {"Duration"},
     "rclpy.exceptions": {
@@ -48,6 +49,7 @@ HUMBLE = {
     "rclpy.serialization": {"deserialize_message", "serialize_message"},
     "rclpy.signals": {"SignalHandlerOptions"},
     "rclpy.subscription": {"Subscription"},
+    "rclpy.task": {"Future"},
     "rclpy.time": {"Time"},
     "rclpy.utilities": {"get_rmw_implementation_identifier", "remove_ros_args"},
     "rclpy.validate_namespace": {"validate_namespace"},
