@@ -10,7 +10,6 @@ import numpy as np
 from depth_estimation_ros.anchor.references import scan_points
 from depth_estimation_ros.geometry.pose import camera_pose
 from depth_estimation_ros.sentences import choices
-from depth_estimation_ros.sentences import choices
 from depth_estimation_ros.sources.bag_messages import CLOUD, COMPRESSED, SCAN, depth_of, frame_of, points_of, rgb_of
 from depth_estimation_ros.sources.bag_reader import BagReader
 from depth_estimation_ros.sources.frame_tree import FrameTree
