@@ -10,6 +10,7 @@ import numpy as np
 from depth_estimation_ros.pictures.headers import read_header
 from depth_estimation_ros.pictures.jpeg import decode_jpeg
 from depth_estimation_ros.pictures.png import clean_png
+from depth_estimation_ros.pictures.silence import quiet
 
 MOST_PIXELS = 2**27
 """A picture that claims more is refused: no camera takes 134 megapixels."""
@@ -51,7 +52,8 @@ def decode(data: bytes, flags: int) -> np.ndarray:
 
     def pixels_of(clean: bytes) -> np.ndarray | None:
         try:
-            return cv2.imdecode(np.frombuffer(clean, np.uint8), flags)
+            with quiet:
+                return cv2.imdecode(np.frombuffer(clean, np.uint8), flags)
         except cv2.error:
             return None
 

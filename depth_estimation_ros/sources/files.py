@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from depth_estimation_ros.pictures import read_file
+from depth_estimation_ros.pictures import quiet, read_file
 from depth_estimation_ros.sources.frame import Frame
 from depth_estimation_ros.sources.losses import Losses
 from depth_estimation_ros.sources.storage import natural
@@ -135,8 +135,9 @@ class Video:
 
     def __init__(self, path: Path):
         self._path = str(path)
-        capture = cv2.VideoCapture(self._path)
-        readable = capture.isOpened() and capture.read()[0]
+        with quiet:
+            capture = cv2.VideoCapture(self._path)
+            readable = capture.isOpened() and capture.read()[0]
         rate = capture.get(cv2.CAP_PROP_FPS)
         capture.release()
         if not readable:
@@ -147,10 +148,12 @@ class Video:
 
     def __iter__(self) -> Iterator[Frame]:
         """Iterate over the frames from the first."""
-        capture, last = cv2.VideoCapture(self._path), -1
+        with quiet:
+            capture, last = cv2.VideoCapture(self._path), -1
         try:
             for number in itertools.count():
-                readable, image = capture.read()
+                with quiet:
+                    readable, image = capture.read()
                 if not readable:
                     return
                 time = round(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)

@@ -1,0 +1,64 @@
+"""What libraries written in C print about damaged pictures and videos does not reach the log: errors say it better."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from contextlib import suppress
+
+_STDERR = 2
+# libjpeg, libpng, libtiff, OpenCV itself, its reader of AVI, which quotes four bytes of any kind.
+_KNOWN = re.compile(
+    rb"^(Corrupt JPEG data|Premature end of JPEG|Inconsistent progression|Invalid SOS parameters|Unknown Adobe color|"
+    rb"Warning: unknown JFIF|Application transferred|libpng (warning|error)|TIFF|\[ ?(WARN|ERROR):\d+@)[^\n]*\n?|"
+    rb"^Unexpected (element|list type)\. Expected: .{0,4}\. Got: [\s\S]{0,4}\.\n?",
+    re.MULTILINE,
+)
+
+
+class _Quiet:
+    """
+    Keeps stderr aside while any thread is inside, and then passes on all of it but what those libraries print.
+
+    They write to the file descriptor, which belongs to all threads; so do ROS's loggers, whose lines must not get lost.
+    """
+
+    def __init__(self):
+        self._lock, self._inside = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._begin()
+
+    def __exit__(self, *_) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._end()
+
+    def _begin(self) -> None:
+        self._aside = self._stderr = None
+        with suppress(OSError):  # a program without stderr, or out of handles, need not be kept quiet
+            self._stderr = os.dup(_STDERR)
+            self._aside = os.memfd_create("stderr")
+            os.dup2(self._aside, _STDERR)
+
+    def _end(self) -> None:
+        if self._stderr is None:
+            return
+        os.dup2(self._stderr, _STDERR)
+        os.close(self._stderr)
+        if self._aside is None:
+            return
+        with open(self._aside, "rb") as aside:
+            aside.seek(0)
+            others = _KNOWN.sub(b"", aside.read())
+        if others:
+            os.write(_STDERR, others)
+
+
+quiet = _Quiet()
+"""To be used as ``with quiet:`` around calls of OpenCV that read what may be damaged."""
