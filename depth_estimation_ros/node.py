@@ -17,13 +17,13 @@ from lifecycle_msgs.msg import Transition
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from std_srvs.srv import Trigger
 
 from depth_estimation_ros.backends import EngineLostError
 from depth_estimation_ros.parameters import declare
 from depth_estimation_ros.runtime.diagnostics import diagnose
+from depth_estimation_ros.runtime.executor import Executor
 from depth_estimation_ros.runtime.loading import load_session
 from depth_estimation_ros.runtime.operations import BusyError, Operations, Steps
 from depth_estimation_ros.runtime.program import run_program
@@ -336,8 +336,7 @@ def run_node(stopping: threading.Event, started: Callable[[], None] = lambda: No
         name = f"{kwargs.get('namespace', '')}/depth_estimation".strip("/").replace("/", ".")
         rclpy.logging.get_logger(name).fatal(sentence(error))
         return 1
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
+    executor = Executor(node)
 
     def spin() -> None:
         executor.spin_once(timeout_sec=0.0)
