@@ -72,7 +72,7 @@ class Declaration:
     def check(self, name: str, value: Any) -> None:
         """Raise ValueError, in one sentence, if the value is not allowed."""
         if self.choices and value not in self.choices:
-            raise ValueError(f"{name} must be one of {self.allowed}, got '{value}'")
+            raise ValueError(f"{name} must be one of {self.allowed}, got {_shown(str(value))}")
         # Written so that NaN fails as well.
         if self.bounded and not (value == self.off or self.limits[0] <= value <= self.limits[1]):
             either = "" if self.off is None else f"{self.off:g} or "

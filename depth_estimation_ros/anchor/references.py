@@ -89,9 +89,10 @@ def points_reference(xyz: np.ndarray, to_optical: np.ndarray | None = None, devi
         # One at random of each run of points: a fixed stride would pick the same columns of an organised cloud.
         places = np.random.default_rng(0).random(MOST_POINTS) + np.arange(MOST_POINTS)
         xyz = xyz[(places * (len(xyz) / MOST_POINTS)).astype(np.intp)]
-    xyz = xyz.astype(np.float64)
+    xyz = xyz[np.isfinite(xyz).all(axis=1)].astype(np.float64)
     if to_optical is not None:
-        xyz = xyz @ _rotation(to_optical).T + to_optical[:3, 3]
+        with np.errstate(over="ignore", invalid="ignore"):
+            xyz = xyz @ _rotation(to_optical).T + to_optical[:3, 3]
     xyz = xyz[np.isfinite(xyz).all(axis=1) & (xyz[:, 2] > NEAREST)]
     return SparseDepth(xyz[:, :2] / xyz[:, 2:], xyz[:, 2], deviation)
 

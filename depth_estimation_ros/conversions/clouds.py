@@ -9,6 +9,7 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
 from depth_estimation_ros.conversions.memory import fill
+from depth_estimation_ros.sentences import choices, quoted
 
 _METRES = {PointField.FLOAT32: "f4", PointField.FLOAT64: "f8"}
 _PACKED = {PointField.FLOAT32: "u4", PointField.UINT32: "u4", PointField.INT32: "u4"}
@@ -80,9 +81,8 @@ def message_to_cloud(msg: PointCloud2) -> tuple[np.ndarray, np.ndarray]:
     if not {"x", "y", "z"} <= names or not {"rgb", "rgba"} & names:
         raise ValueError(f"a coloured cloud has the fields x, y, z and rgb, got {_listing(msg)}")
     colour = "rgb" if "rgb" in names else "rgba"
-    packed = _plane(msg, colour, _PACKED)
-    rgb = np.stack([(packed >> shift).astype(np.uint8) for shift in (16, 8, 0)], axis=-1)
-    return message_to_points(msg), rgb
+    packed = _plane(msg, colour, _PACKED).astype("<u4")  # 0x00RRGGBB: the bytes are blue, green, red
+    return message_to_points(msg), packed.view(np.uint8).reshape(*packed.shape, 4)[..., 2::-1]
 
 
 def message_to_points(msg: PointCloud2) -> np.ndarray:
@@ -100,12 +100,17 @@ def message_to_points(msg: PointCloud2) -> np.ndarray:
         If ``x``, ``y`` or ``z`` is missing, there twice or no floating-point number, or sizes and data length do not
         agree.
     """
-    return np.stack([_plane(msg, name, _METRES).astype(np.float32, copy=False) for name in "xyz"], axis=-1)
+    planes = [_plane(msg, name, _METRES) for name in "xyz"]
+    points = np.empty((*planes[0].shape, 3), np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # a double that float32 cannot hold is infinite, and no point
+        for axis, plane in enumerate(planes):
+            points[..., axis] = plane
+    return points
 
 
 def _listing(msg: PointCloud2) -> str:
     """Return the fields with their types, for a sentence."""
-    return ", ".join(f"{f.name} ({_TYPES.get(f.datatype, 'no type')})" for f in msg.fields[:20]) or "none"
+    return choices(f"{quoted(f.name)} ({_TYPES.get(f.datatype, 'no type')})" for f in msg.fields)
 
 
 def _plane(msg: PointCloud2, name: str, kinds: dict[int, str]) -> np.ndarray:

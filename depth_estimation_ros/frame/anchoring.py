@@ -23,6 +23,7 @@ from depth_estimation_ros.anchor.filter import Timing
 from depth_estimation_ros.conversions import message_to_points
 from depth_estimation_ros.estimator import DepthMap
 from depth_estimation_ros.frame.navigation import Latest
+from depth_estimation_ros.sentences import quoted
 from depth_estimation_ros.settings import Settings
 
 REFERENCE_TYPES = {"scan": LaserScan, "points": PointCloud2, "range": Range}
@@ -83,7 +84,7 @@ class Anchoring:
         if settings.anchor in ("scan", "points") and found is not None and result.state != "anchored":
             trouble = (
                 f"depth is not anchored: {result.points} points of anchor/{settings.anchor} lie where there is depth, "
-                f"and {result.inliers} of them agree; is their frame '{message.header.frame_id}'?"
+                f"and {result.inliers} of them agree; is their frame {quoted(message.header.frame_id)}?"
             )
         self.trouble = trouble
         return result.depth_map

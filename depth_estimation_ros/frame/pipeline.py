@@ -23,6 +23,7 @@ from depth_estimation_ros.frame.viewing import Viewing
 from depth_estimation_ros.geometry.network_view import NetworkView
 from depth_estimation_ros.geometry.pose import camera_pose
 from depth_estimation_ros.preview import render_preview
+from depth_estimation_ros.sentences import quoted
 from depth_estimation_ros.settings import Settings
 
 DEPTH, DEPTH_INFO, POINTS, SCAN, SCALE, PREVIEW = OUTPUTS = (
@@ -45,7 +46,7 @@ class FrameError(Exception):
 
 
 def _no_transform(target: str, source: str, stamp: Time) -> np.ndarray:
-    raise ValueError(f"nothing tells the transform from '{source}' to '{target}'")
+    raise ValueError(f"nothing tells the transform from {quoted(source)} to {quoted(target)}")
 
 
 @dataclass(frozen=True)

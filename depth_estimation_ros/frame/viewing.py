@@ -14,6 +14,7 @@ from depth_estimation_ros.geometry.network_view import NetworkView
 from depth_estimation_ros.geometry.rectify import Lens
 from depth_estimation_ros.geometry.rotation import degrees_to_upright
 from depth_estimation_ros.model import ModelInfo
+from depth_estimation_ros.sentences import quoted
 from depth_estimation_ros.settings import FROM_POSE, Settings
 
 
@@ -83,7 +84,7 @@ def _calibrated(info: CameraInfo, distortion: str, rectified: bool) -> PinholeCa
         return camera_from_info(info, rectified)
     if distortion == "refuse":
         raise ValueError(
-            f"camera_info has distortion ({info.distortion_model}), which the parameter distortion refuses: feed "
-            "rectified images, or set it to rectify"
+            f"camera_info has distortion ({quoted(info.distortion_model)}), which the parameter distortion refuses: "
+            "feed rectified images, or set it to rectify"
         )
     return lens_from_info(info)

@@ -133,7 +133,8 @@ class LaserScanner:
         x = z * self._x[obstacle] + self._offset[0]
         y = z * self._y[obstacle] + self._offset[1]
         squared = np.full(self._bins, np.inf, np.float32)
-        np.minimum.at(squared, self._bin(np.arctan2(y, x)), x * x + y * y)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is out of range
+            np.minimum.at(squared, self._bin(np.arctan2(y, x)), x * x + y * y)
         ranges = np.sqrt(squared)
         ranges[ranges < self.range_min] = -np.inf
         unknown = np.isposinf(ranges)

@@ -80,8 +80,8 @@ def pose_from_transform(
     q = np.asarray(quaternion, np.float64)
     pose = np.eye(4)
     pose[:3, 3] = translation
-    norm = np.linalg.norm(q)
-    if not (np.isfinite(pose).all() and np.isfinite(norm) and norm > 1e-6):
+    norm = math.hypot(*quaternion)
+    if not (np.isfinite(pose).all() and math.isfinite(norm) and norm > 1e-6):
         raise ValueError(
             f"the transform of the camera is none: translation {tuple(translation)}, rotation {tuple(quaternion)}"
         )

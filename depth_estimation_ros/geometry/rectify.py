@@ -233,12 +233,17 @@ class Lens:
         # Beyond the angle for which it was fitted, a distortion polynomial turns round and shows things twice:
         # mirrored, then on the other side of the centre.
         if min(u.shape) > 1:
-            (u_down, u_right), (v_down, v_right) = np.gradient(u), np.gradient(v)
-            inside &= u_right * v_down > u_down * v_right
-        rays = np.concatenate([view.rays(), np.ones((*u.shape, 1), np.float32)], axis=2)
-        x, y, _ = np.moveaxis(rays @ np.reshape(self.rotation, (3, 3)), -1, 0)
+            inside &= _upright(u, v)
+        R, rays = np.reshape(self.rotation, (3, 3)).astype(np.float32), view.rays()
+        x, y = (rays[..., 0] * R[0, axis] + rays[..., 1] * R[1, axis] + R[2, axis] for axis in (0, 1))
         inside &= (u - c.cx) / c.fx * x + (v - c.cy) / c.fy * y > 0.01 * (x * x + y * y) - 1e-6
         return None if inside.all() else inside
+
+
+def _upright(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Return where a map of pixels does not mirror, bool [h, w]: where its Jacobian's determinant is positive."""
+    (u_down, u_right), (v_down, v_right) = np.gradient(u), np.gradient(v)
+    return u_right * v_down > u_down * v_right
 
 
 class Rectifier:

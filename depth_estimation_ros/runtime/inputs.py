@@ -19,6 +19,7 @@ from depth_estimation_ros.runtime.image_topic import image_topic
 from depth_estimation_ros.runtime.input_watch import REPEAT_SECONDS, InputWatch
 from depth_estimation_ros.runtime.statistics import Statistics
 from depth_estimation_ros.runtime.transforms import Transforms
+from depth_estimation_ros.sentences import quoted
 from depth_estimation_ros.settings import FROM_POSE, Settings
 from depth_estimation_ros.sources.views import is_rectified
 
@@ -174,7 +175,7 @@ class Inputs:
         self._info_watch.heard()
         self._infos.add(msg)
         if any(msg.d) and self._settings().distortion == "auto":
-            what = f"have the distortion of camera_info ({msg.distortion_model}) and are rectified"
+            what = f"have the distortion of camera_info ({quoted(msg.distortion_model)}) and are rectified"
             if self._rectified:
                 what = "are taken as rectified, by the name of their topic"
             self._node.get_logger().info(f"images {what}; the parameter distortion can say otherwise", once=True)

@@ -7,6 +7,7 @@ from builtin_interfaces.msg import Time
 from rclpy.node import Node
 
 from depth_estimation_ros.geometry.pose import pose_from_transform
+from depth_estimation_ros.sentences import first_line, quoted
 
 
 class Transforms:
@@ -69,7 +70,7 @@ class Transforms:
         """
         if target == source:
             return np.eye(4)
-        what = f"transform from '{source}' to '{target}'"
+        what = f"transform from {quoted(source)} to {quoted(target)}"
         try:
             import tf2_ros
         except ImportError:
@@ -82,6 +83,8 @@ class Transforms:
             except tf2_ros.ExtrapolationException:
                 found = buffer.lookup_transform(target, source, Time())
         except tf2_ros.TransformException as error:
-            raise ValueError(f"TF has no {what} ({error}): is it published, and are both names right?") from None
+            raise ValueError(
+                f"TF has no {what} ({first_line(str(error))}): is it published, and are both names right?"
+            ) from None
         t, r = found.transform.translation, found.transform.rotation
         return pose_from_transform((t.x, t.y, t.z), (r.x, r.y, r.z, r.w))

@@ -130,7 +130,7 @@ def points_of(message) -> np.ndarray:
     from depth_estimation_ros.conversions import message_to_points
 
     points = message_to_points(message).reshape(-1, 3)
-    return points[np.isfinite(points).all(axis=1)]
+    return points[np.isfinite(points[:, 0]) & np.isfinite(points[:, 1]) & np.isfinite(points[:, 2])]
 
 
 def _in_lower_case(message):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from depth_estimation_ros.sentences import choices
+from depth_estimation_ros.sentences import choices, quoted
 from depth_estimation_ros.sources.bag_messages import is_blank
 from depth_estimation_ros.sources.bag_types import decoder
 from depth_estimation_ros.sources.storage import ZSTD, Storage, in_order, open_storages, unpack
@@ -57,6 +57,9 @@ class BagReader:
         self._storages, self._notes = open_storages(path)
         kinds = defaultdict(Counter)  # of each topic, the messages of each type
         for channel, count in ((c, s.counts[number]) for s in self._storages for number, c in s.channels.items()):
+            if not (channel.topic + channel.kind).isprintable():
+                self._notes.append(f"{count} messages of {quoted(channel.topic)}, a damaged topic, are left out")
+                continue
             kinds[channel.topic][channel.kind, channel.encoding] += count
         self.topics, self._decoders = {}, {}
         for topic, found in kinds.items():
