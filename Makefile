@@ -6,7 +6,7 @@ SOURCE ?=
 HFOV ?=
 BIN := .venv/bin
 
-.PHONY: demo test test-kilted lint bench bench-node bench-engines soak colcon tensorrt-api format clean
+.PHONY: demo test test-kilted fuzz flood lint bench bench-node bench-engines soak colcon tensorrt-api format clean
 
 demo: .venv/.runtime
 	$(BIN)/python -m depth_estimation_ros.demo --duration $(DURATION) $(if $(SOURCE),--source "$(SOURCE)") $(if $(HFOV),--horizontal-fov $(HFOV))
@@ -19,6 +19,16 @@ KILTED := .venv-kilted/bin
 WITHOUT_ROS := test/test_engine% test/test_quantize% test/test_tensorrt% test/test_evaluation%
 test-kilted: .venv-kilted/.test
 	ROS_PYTHON_CHECK_FIELDS=1 $(KILTED)/python -m pytest $(filter-out $(WITHOUT_ROS),$(wildcard test/test_*.py))
+
+# Hostile input, of which make test tries a little, for an hour; SEED=N repeats the round of a seed.
+FUZZ_SECONDS ?= 3600
+fuzz: .venv/.test
+	$(BIN)/python test/hostile/fuzz.py --seconds $(FUZZ_SECONDS) $(if $(SEED),--seed $(SEED))
+
+# The node under a flood of it, for ten minutes.
+FLOOD_SECONDS ?= 600
+flood: .venv/.test
+	PYTHONPATH=test $(BIN)/python test/hostile/flood.py --seconds $(FLOOD_SECONDS) $(if $(SEED),--seed $(SEED))
 
 bench: .venv/.runtime
 	$(BIN)/python -m depth_estimation_ros.bench.pipeline

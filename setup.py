@@ -69,6 +69,7 @@ setup(
             # What other writers make, for the tests to read.
             "mcap>=1.1",
             "imageio-ffmpeg>=0.4",
+            "hypothesis>=6.100",
             "distributed>=2023.1",
             "matplotlib>=3.6",
             "cuda-bindings>=12.6",
