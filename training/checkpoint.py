@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from training.files import sha256_of
 from training.models import build_network, from_scratch
-from training.weights import of_network, read_file
+from training.weights import of_network, read_file, read_weights
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,17 @@ class Checkpoint:
     recipe: dict = field(default_factory=dict)
 
 
-def load_checkpoint(path: str | Path) -> Checkpoint:
+def load_checkpoint(path: str | Path, recipe: str | Path | None = None) -> Checkpoint:
     """
-    Read a checkpoint of ``python -m training fit``.
+    Read a checkpoint of ``python -m training fit``, or weights alone.
 
     Parameters
     ----------
     path : path
-        The ``.ckpt`` file. Where weights were averaged in training, it holds the average.
+        The ``.ckpt`` file. Where weights were averaged in training, it holds the average. With a recipe, any file of
+        the network's weights by name, in half or single precision.
+    recipe : path, optional
+        The YAML file that says which network the weights are of, and for which camera and size of image.
 
     Returns
     -------
@@ -44,9 +48,15 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     Raises
     ------
     ValueError
-        If the file is missing, damaged, or not of this package's training.
+        If a file is missing, damaged, or not of this package's training; if the weights are of another network.
     """
+    if recipe is not None:
+        return _weights_with_recipe(Path(path), Path(recipe))
     content = read_file(path, "checkpoint")
+    if "hyper_parameters" not in content:
+        raise ValueError(
+            f"{path} is no checkpoint of `python -m training fit`: if it holds weights alone, name their --recipe"
+        )
     try:
         # Where the training started from is of no matter any more, and may not exist here.
         network = build_network(**from_scratch(content["hyper_parameters"]["network"]))
@@ -56,6 +66,27 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"checkpoint {path} is not from `python -m training fit`: {reason}") from None
     return Checkpoint(network.eval(), data, sha256_of(Path(path)), _recipe(content))
+
+
+def _weights_with_recipe(path: Path, recipe: Path) -> Checkpoint:
+    weights = read_weights(path)
+    try:
+        content = yaml.safe_load(recipe.read_text())
+        options, data = from_scratch(content["model"]["network"]), dict(content["data"])
+        # How these weights were trained is not known: only what goes in and comes out.
+        for name in ("augmentation", "extra", "held_out"):
+            data.pop(name, None)
+        network = build_network(**options)
+    except OSError as error:
+        raise ValueError(f"recipe {recipe} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise ValueError(f"{recipe} is no recipe of `python -m training fit`: {str(error).splitlines()[0]}") from None
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"weights {path} are not of the network in {recipe}: {reason}") from None
+    return Checkpoint(network.eval(), data, sha256_of(path), {"network": options})
 
 
 def _recipe(content: dict[str, Any]) -> dict:

@@ -1,10 +1,15 @@
-"""``python -m training.evaluate MODEL --data SET``: accuracy of an exported model on a dataset's test frames."""
+"""
+``python -m training.evaluate MODEL --data SET``: accuracy of a model on a dataset's test frames.
+
+A network in PyTorch (``--weights``) is exported first, and evaluated through the robot's pipeline as any other.
+"""
 
 from __future__ import annotations
 
 import argparse
 import math
 import sys
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +22,7 @@ from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.estimator import DepthEstimator, DepthMap
 from depth_estimation_ros.evaluation.metrics import METRICS, DepthMetrics
 from depth_estimation_ros.files import write_json
+from depth_estimation_ros.resample import shrink
 from training.breakdown import Calibration, ErrorByDistance
 from training.card import check_card, enter_figures
 from training.data.folder import PreparedFolder, split_names
@@ -207,6 +213,35 @@ def frame_of(frames: Dataset, i: int) -> tuple[np.ndarray, np.ndarray, PinholeCa
     return frame["image"].numpy(), truth, cameras[truth.shape]
 
 
+def exported(weights: Path, recipe: Path | None, frames: Dataset) -> DepthEstimator:
+    """
+    Export a network in PyTorch, for as long as it is evaluated.
+
+    Parameters
+    ----------
+    weights, recipe : pathlib.Path
+        As for `training.checkpoint.load_checkpoint`.
+    frames : Dataset
+        Some of its images are what ONNX Runtime is held against PyTorch on.
+
+    Returns
+    -------
+    DepthEstimator
+    """
+    # Its packages are not needed for evaluating a model.
+    from training.checkpoint import load_checkpoint
+    from training.export import export, model_info
+
+    checkpoint = load_checkpoint(weights, recipe)
+    info = model_info(checkpoint, weights.stem, "not said", "not said")
+    images = [frame_of(frames, i)[0] for i in range(min(4, len(frames)))]
+    images = np.stack([shrink(image, info.input_width, info.input_height) for image in images])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        export(checkpoint, info, path, False, images)
+        return DepthEstimator.load(path)
+
+
 def _print(found: Evaluation, title: str) -> None:
     print(title)
     print(f"{'':10}" + "".join(f"{name:>10}" for name in METRICS))
@@ -232,8 +267,12 @@ def main() -> None:
     """Run the command line; a user's mistake ends with one sentence."""
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
     parser.add_argument(
-        "model", nargs="?", default="default", help="'default', an ONNX file, or 'median' (blind to the image)"
+        "model", nargs="?", help="'default' (taken without it), an ONNX file, or 'median' (blind to the image)"
     )
+    parser.add_argument(
+        "--weights", type=Path, help="instead of MODEL: a checkpoint, or with --recipe weights alone (.pth)"
+    )
+    parser.add_argument("--recipe", type=Path, help="YAML that says which network the weights are of")
     parser.add_argument(
         "--data", type=Path, required=True, help="NYU folder with rgb/, depth/, splits.mat, or nyu_depth_v2_labeled.mat"
     )
@@ -249,13 +288,21 @@ def main() -> None:
     protocol = PROTOCOLS[arguments.protocol]
     try:
         refuse_missing_folder(arguments.json, arguments.csv)
+        if arguments.weights and (arguments.model or arguments.card):
+            raise ValueError("--weights is evaluated without a model and a card beside it: export it to get both")
+        if arguments.recipe and not arguments.weights:
+            raise ValueError("--recipe says what --weights are of: give both, or a model")
+        model = arguments.model or "default"
         data = (arguments.depth_scale, protocol)
-        if arguments.model == "median":
+        if model == "median":
             if arguments.card:
                 raise ValueError("--card is for a model, and the median of the training depths is none")
             predictor = MedianPredictor(open_frames(arguments.data, "train", *data)[0])
+        elif arguments.weights:
+            frames, _ = open_frames(arguments.data, arguments.split, *data)
+            predictor = Predictor(exported(arguments.weights, arguments.recipe, frames), arguments.flip)
         else:
-            predictor = Predictor(DepthEstimator.load(arguments.model), arguments.flip)
+            predictor = Predictor(DepthEstimator.load(model), arguments.flip)
         if arguments.card:
             sha256 = predictor.estimator.model.sha256
             check_card(arguments.card, sha256)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import copy
 import itertools
-import logging
 import math
 import os
 import sys
@@ -81,20 +80,20 @@ def export(
         raise ValueError(f"decoder must be one of {', '.join(DECODERS)}, got {decoder!r}")
     network = _Outputs(checkpoint.network.to(memory_format=torch.contiguous_format), frames).eval()
     written = network if decoder == "conv_transpose" else depth_to_space(copy.deepcopy(network))
-    # It says at length that it converts to the older operator set.
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with torch.inference_mode():
+        written(torch.from_numpy(frames[:1]))  # what it cannot do with this size, it says here in a sentence
     # A batch of two: the exporter would take a batch of one for a constant.
     program = torch.onnx.export(
         written,
         (torch.from_numpy(frames[:1].repeat(2, axis=0)),),
         dynamo=True,
-        opset_version=OPSET,
+        opset_version=OPSET + 1,  # PyTorch's oldest
         input_names=["image"],
         output_names=network.names,
         dynamic_shapes=({0: torch.export.Dim("batch")},),
         verbose=False,
     )
-    model = program.model_proto
+    model = _in_opset(program.model_proto)
     model.ir_version = IR_VERSION
     if half_weights:
         _halve_weights(model.graph)
@@ -189,6 +188,29 @@ class _Outputs(torch.nn.Module):
         return tuple(output[name] for name in self.names)
 
 
+def _in_opset(model: onnx.ModelProto) -> onnx.ModelProto:
+    """
+    Return a model in operator set 17 instead of 18, which is what PyTorch writes.
+
+    Operators of 18 take more than those of 17 and mean the same by what both take; reductions take their axes in
+    another way. ONNX's own converter gives up on padding, which both have.
+    """
+    model = copy.deepcopy(model)
+    model.opset_import[0].version = OPSET
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type.startswith("Reduce") and node.op_type != "ReduceSum" and len(node.input) == 2:
+            kept = [attribute for attribute in node.attribute if attribute.name != "noop_with_empty_axes"]
+            del node.attribute[:]
+            node.attribute.extend([*kept, helper.make_attribute("axes", constants[node.input.pop()].tolist())])
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except onnx.checker.ValidationError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"the network does what ONNX's operator set {OPSET} does not know: {reason}") from None
+    return model
+
+
 def _halve_weights(graph: onnx.GraphProto) -> None:
     """Store every large float initializer as float16, followed by a cast back (which engines fold at load)."""
     casts = []
@@ -206,7 +228,10 @@ def _halve_weights(graph: onnx.GraphProto) -> None:
 def main() -> None:
     """Run the command line; a user's mistake ends with one sentence."""
     parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__)
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument(
+        "checkpoint", type=Path, help="of `python -m training fit`; with --recipe, weights alone (.pth)"
+    )
+    parser.add_argument("--recipe", type=Path, help="YAML that says which network the weights are of")
     parser.add_argument("output", type=Path)
     parser.add_argument("--name", help="model name; the output's file name without it")
     parser.add_argument("--data", type=Path, help="folder of the real frames to compare on; the training's without it")
@@ -224,7 +249,7 @@ def main() -> None:
     try:
         refuse_missing_folder(arguments.output)
         place_of_card(arguments.output)
-        checkpoint = load_checkpoint(arguments.checkpoint)
+        checkpoint = load_checkpoint(arguments.checkpoint, arguments.recipe)
         name = arguments.name or arguments.output.stem
         info = model_info(checkpoint, name, arguments.training_data, arguments.licence, arguments.min_depth)
         frames = training_frames(checkpoint.data, arguments.data)

@@ -38,6 +38,8 @@ class DepthTask(lightning.LightningModule):
         Share of a one-cycle run in which the rate rises.
     patience : int
         For ``plateau``.
+    encoder_rate : float
+        The learning rate of a pretrained encoder, as a factor of that of the other layers.
     channels_last : bool
         Keep weights and images with the channels last in memory, which convolutions prefer.
     compile : bool
@@ -57,6 +59,7 @@ class DepthTask(lightning.LightningModule):
         schedule: str = "one_cycle",
         warm_up: float = 0.1,
         patience: int = 3,
+        encoder_rate: float = 1.0,
         channels_last: bool = True,
         compile: bool = False,
     ):
@@ -65,12 +68,16 @@ class DepthTask(lightning.LightningModule):
             raise ValueError(f"unknown losses {unknown}; known are {sorted(LOSSES)}")
         if schedule not in ("one_cycle", "plateau", "constant"):
             raise ValueError(f"schedule must be one_cycle, plateau or constant, got {schedule!r}")
+        if not encoder_rate >= 0:
+            raise ValueError(f"encoder_rate must be at least 0, got {encoder_rate}")
         self.save_hyperparameters(ignore=["optimizer"])
         self.network = build_network(**network)
+        if encoder_rate != 1 and not hasattr(self.network, "encoder"):
+            raise ValueError(f"network {network['name']!r} has no encoder to give an encoder_rate")
         if channels_last:
             self.network.to(memory_format=torch.channels_last)
         self.losses, self.optimizer, self.schedule = losses, optimizer, schedule
-        self.warm_up, self.patience, self.compiled = warm_up, patience, compile
+        self.warm_up, self.patience, self.compiled, self.encoder_rate = warm_up, patience, compile, encoder_rate
         self.held_out = DepthMetrics()
 
     def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -151,7 +158,7 @@ class DepthTask(lightning.LightningModule):
 
     def configure_optimizers(self) -> dict:
         """Return the optimiser and the schedule of its learning rate."""
-        optimizer = self.optimizer(self.parameters())
+        optimizer = self._make_optimizer()
         if self.schedule == "constant":
             return {"optimizer": optimizer}
         if self.schedule == "plateau":
@@ -165,6 +172,16 @@ class DepthTask(lightning.LightningModule):
             cycle_momentum=False,
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        if self.encoder_rate == 1:
+            return self.optimizer(self.parameters())
+        encoder = list(self.network.encoder.parameters())
+        other = set(map(id, encoder))
+        groups = [{"params": [p for p in self.parameters() if id(p) not in other]}, {"params": encoder}]
+        optimizer = self.optimizer(groups)
+        optimizer.param_groups[1]["lr"] *= self.encoder_rate
+        return optimizer
 
 
 def resized(output: dict[str, torch.Tensor], size: tuple[int, int]) -> dict[str, torch.Tensor]:

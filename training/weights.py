@@ -68,4 +68,14 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     tensors = {name: v for name, v in state.items() if isinstance(v, torch.Tensor)} if isinstance(state, dict) else {}
     if not tensors:
         raise ValueError(f"weights {path} holds no weights by name")
-    return tensors
+    return _with_dropout(tensors)
+
+
+def _with_dropout(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Count the dropout before the bottleneck's convolution, in a file of a network that was written without one."""
+    if getattr(tensors.get("bottleneck.0.weight"), "ndim", 0) != 4 or "bottleneck.2.weight" in tensors:
+        return tensors
+    later = {f"bottleneck.{n}.": f"bottleneck.{n + 1}." for n in range(2)}
+    return {
+        next((new + n[len(old) :] for old, new in later.items() if n.startswith(old)), n): v for n, v in tensors.items()
+    }

@@ -10,7 +10,7 @@ import onnx  # noqa: E402
 from depth_estimation_ros import DepthEstimator  # noqa: E402
 from depth_estimation_ros.model import ModelInfo  # noqa: E402
 from training.checkpoint import Checkpoint  # noqa: E402
-from training.export import export  # noqa: E402
+from training.export import OPSET, export  # noqa: E402
 from training.models import build_network  # noqa: E402
 from training.models.up_projection import HOLES  # noqa: E402
 
@@ -27,7 +27,9 @@ def test_both_forms_of_the_decoder_export_and_give_the_same_depth(holes, tmp_pat
     for form, operator in (("conv_transpose", "ConvTranspose"), ("depth_to_space", "DepthToSpace")):
         path = tmp_path / f"{form}.onnx"
         export(checkpoint, INFO, path, False, images, form)
-        operators = [node.op_type for node in onnx.load(path).graph.node]
+        written = onnx.load(path)
+        assert written.opset_import[0].version == OPSET
+        operators = [node.op_type for node in written.graph.node]
         assert operators.count(operator) == 4 and "BatchNormalization" not in operators
         assert ("ConvTranspose" in operators) == (form == "conv_transpose")
         depths[form] = DepthEstimator.load(path, "cpu", threads=1).backend.infer(images)["depth"]

