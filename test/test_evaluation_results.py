@@ -3,6 +3,7 @@
 import json
 import math
 import pickle
+import tracemalloc
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -270,3 +271,28 @@ def test_the_packaged_model_scores_on_real_frames_what_its_metrics_say(rgbd_data
     assert found["abs_rel"] == pytest.approx(np.mean(expected))
     assert 0.03 < found["abs_rel"] < 0.6
     assert len(found["about"]["sha256"]) == 64
+
+
+def test_of_a_long_recording_only_columns_are_in_memory(tmp_path):
+    def peak(count):
+        """Return the bytes held for the results, and the most that their figures take."""
+        with open(tmp_path / f"rows_{count}", "w+b") as file:
+            table = FrameTable(file)
+            tracemalloc.start()
+            for start in range(0, count, 1000):
+                rows = np.repeat(row, 1000)
+                rows["index"] = rows["stamp"] = np.arange(start, start + 1000)
+                rows["abs_rel"] = errors[start : start + 1000]
+                table.append(rows, sums, 1000)
+            held = tracemalloc.get_traced_memory()[0]
+            assert summarise({"bag": {"net": table}})["models"]["net"]["frames"] == count
+            most = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            return np.array([held, most])
+
+    one, errors = tabulate([result(0.2)])["bag"]["net"], 0.3 + 0.1 * np.sin(np.arange(40_000) / 50)
+    (row,) = one.chunks()
+    sums = {kind: {name: 1000 * values for name, values in groups.items()} for kind, groups in one.sums.items()}
+    held, most = (peak(40_000) - peak(10_000)) / 30_000
+    # A frame is 280 bytes on disk, and was 10 KB in memory.
+    assert held < 10 and most < 150

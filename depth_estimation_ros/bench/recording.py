@@ -1,9 +1,9 @@
 """
 How much memory evaluate_bag takes for a recording of many frames: ``python -m depth_estimation_ros.bench.recording``.
 
-Writes a bag of so many small frames with their true depth, and a model that takes next to no time, and runs the command
-on them. What it prints last is the largest memory that the command and its workers had, and what a frame has added to
-it since the first tenth of the frames was done.
+Writes bags of so many small frames with their true depth, and a model that takes next to no time, and runs the command
+on them. It prints the largest memory that the command and its workers had, and what a frame has added to it since the
+bag before.
 """
 
 from __future__ import annotations

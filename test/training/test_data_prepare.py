@@ -95,6 +95,21 @@ def test_a_bag_gives_frames_with_depth_and_its_camera(tmp_path):
     assert camera == {"width": 32, "height": 24, "fx": 30.0, "fy": 31.0, "cx": 15.5, "cy": 11.5}
 
 
+def test_depth_of_another_camera_or_size_becomes_that_of_the_image(tmp_path):
+    pytest.importorskip("rclpy", reason="messages are decoded with ROS message classes")
+    from test_depth_registration import static, truths, write
+
+    expected, _ = truths(write(tmp_path / "run", transform=static()))
+    assert prepare(tmp_path / "run", "--output", tmp_path / "out").returncode == 0
+    written = cv2.imread(str(tmp_path / "out" / "depth" / "run_000002.png"), cv2.IMREAD_UNCHANGED)
+    assert written.shape == (48, 64)
+    shown = cv2.resize(np.nan_to_num(expected), (64, 48), interpolation=cv2.INTER_NEAREST_EXACT)
+    np.testing.assert_allclose(written / 1000, shown, atol=0.001)
+    done = prepare(write(tmp_path / "apart"), "--output", tmp_path / "none")
+    assert done.returncode == 1 and "no transform of the bag connects them" in done.stdout
+    assert not (tmp_path / "none").exists()
+
+
 def test_recordings_are_divided_into_training_and_test(tum, tmp_path):
     other = tmp_path / "office"
     for name in ("rgb", "depth"):
