@@ -16,9 +16,10 @@ test: .venv/.test
 
 # The node's tests on ROS 2 Kilted, in an environment of its own, which needs no PyTorch. What is left out knows no ROS.
 KILTED := .venv-kilted/bin
-WITHOUT_ROS := test/test_engine% test/test_quantize% test/test_tensorrt% test/test_evaluation%
+WITHOUT_ROS := test/training* test/hostile* test/tools* test/backends/test_engine* test/backends/test_tensorrt* \
+  test/evaluation/test_evaluation*
 test-kilted: .venv-kilted/.test
-	ROS_PYTHON_CHECK_FIELDS=1 $(KILTED)/python -m pytest $(filter-out $(WITHOUT_ROS),$(wildcard test/test_*.py))
+	ROS_PYTHON_CHECK_FIELDS=1 $(KILTED)/python -m pytest test $(foreach tests,$(WITHOUT_ROS),--ignore-glob='$(tests)')
 
 # Hostile input, of which make test tries a little, for an hour; SEED=N repeats the round of a seed.
 FUZZ_SECONDS ?= 3600
@@ -69,7 +70,7 @@ BINDINGS := tensorrt-bindings==8.6.1 tensorrt-cu12-bindings==10.0.1 tensorrt-cu1
   tensorrt-cu12-bindings==10.13.0.35 tensorrt-cu12-bindings==11.4.0.106 tensorrt-cu13-bindings==11.4.0.106
 tensorrt-api: .venv/.test
 	for wheel in $(BINDINGS); do $(BIN)/pip download --quiet --no-deps --dest .venv/wheels $$wheel || exit 1; done
-	TENSORRT_WHEELS=.venv/wheels $(BIN)/python -m pytest test/test_tensorrt_api.py
+	TENSORRT_WHEELS=.venv/wheels $(BIN)/python -m pytest test/backends/test_tensorrt_api.py
 
 lint: .venv/.lint
 	$(BIN)/ruff check .

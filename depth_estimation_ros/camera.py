@@ -9,7 +9,7 @@ from numbers import Real
 
 import numpy as np
 
-from depth_estimation_ros.sentences import quoted
+from depth_estimation_ros.support.sentences import quoted
 
 # What no camera is beyond, in pixels; ratios and products of these are numbers of float32, too.
 _SHORTEST, _LONGEST = 1e-6, 1e9

@@ -7,27 +7,27 @@ import signal
 import sys
 from importlib import import_module
 
-from depth_estimation_ros.installing import TRAINING, advice
+from depth_estimation_ros.support.installing import TRAINING, advice
 
 
 def node() -> None:
     """Run ``depth_estimation_node``."""
-    _run("depth_estimation_node", "node")
+    _run("depth_estimation_node", "nodes.depth_estimation")
 
 
 def multi_camera() -> None:
     """Run ``multi_camera_node``."""
-    _run("multi_camera_node", "multi_camera")
+    _run("multi_camera_node", "nodes.multi_camera")
 
 
 def synthetic_camera() -> None:
     """Run ``synthetic_camera``."""
-    _run("synthetic_camera", "synthetic_camera")
+    _run("synthetic_camera", "nodes.synthetic_camera")
 
 
 def image_source() -> None:
     """Run ``image_source``."""
-    _run("image_source", "image_source")
+    _run("image_source", "nodes.image_source")
 
 
 def demo() -> None:
@@ -42,22 +42,22 @@ def bench() -> None:
 
 def evaluate_bag() -> None:
     """Run ``evaluate_bag``."""
-    _run("evaluate_bag", "evaluate_bag", interruptible=True)
+    _run("evaluate_bag", "tools.evaluate_bag", interruptible=True)
 
 
 def build_engine() -> None:
     """Run ``build_engine``."""
-    _run("build_engine", "build_engine", interruptible=True)
+    _run("build_engine", "tools.build_engine", interruptible=True)
 
 
 def engines() -> None:
     """Run ``engines``."""
-    _run("engines", "engines", interruptible=True)
+    _run("engines", "tools.engines", interruptible=True)
 
 
 def quantize_model() -> None:
     """Run ``quantize_model``."""
-    _run("quantize_model", "quantize", interruptible=True)
+    _run("quantize_model", "tools.quantize_model", interruptible=True)
 
 
 def fetch_model() -> None:

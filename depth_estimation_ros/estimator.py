@@ -11,9 +11,9 @@ import numpy as np
 
 from depth_estimation_ros.backends import Backend, create_backend
 from depth_estimation_ros.camera import PinholeCamera, check_size
+from depth_estimation_ros.imaging.resample import shrink
 from depth_estimation_ros.model import Model, load_model
-from depth_estimation_ros.resample import shrink
-from depth_estimation_ros.sentences import quoted
+from depth_estimation_ros.support.sentences import quoted
 
 # The positive numbers of float32.
 _TINY, _HUGE = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)

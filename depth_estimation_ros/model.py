@@ -16,8 +16,8 @@ import stat
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from depth_estimation_ros.installing import how_to_install
-from depth_estimation_ros.sentences import choices, quoted, reason, shortened
+from depth_estimation_ros.support.installing import how_to_install
+from depth_estimation_ros.support.sentences import choices, quoted, reason, shortened
 
 # Newer versions of ONNX Runtime report to their makers unless this is set before they load. A robot reports to nobody.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -11,7 +11,7 @@ from depth_estimation_ros.anchor import CORRECTIONS
 from depth_estimation_ros.backends import BACKENDS, MAX_THREADS
 from depth_estimation_ros.backends.tensorrt.builder import PRECISIONS
 from depth_estimation_ros.declaration import Declaration, Effect, folder_fault, frame_fault, path_fault
-from depth_estimation_ros.preview import COLOUR_MAPS
+from depth_estimation_ros.imaging.preview import COLOUR_MAPS
 
 
 def _parameter(default: Any, description: str, effect: Effect = Effect.FRAME, **kwargs) -> Any:

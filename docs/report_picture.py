@@ -20,7 +20,7 @@ sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "test")]
 
 import bags  # noqa: E402
 
-from depth_estimation_ros.evaluate_bag import main as evaluate_bag  # noqa: E402
+from depth_estimation_ros.tools.evaluate_bag import main as evaluate_bag  # noqa: E402
 
 WIDE, NARROW = 1100, 390  # pixels
 HEIGHT = 1960

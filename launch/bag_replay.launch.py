@@ -10,7 +10,7 @@ from pathlib import Path
 from launch.actions import GroupAction, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 
-from depth_estimation_ros.launching import SHARED, declared, described, read, sources
+from depth_estimation_ros.launching.arguments import SHARED, declared, described, read, sources
 
 # A path, as --show-args can look into no other.
 NODE = str(Path(__file__).with_name("depth_estimation.launch.py"))

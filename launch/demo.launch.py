@@ -7,7 +7,15 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node
 
 from depth_estimation_ros.geometry.pose import camera_pose, quaternion
-from depth_estimation_ros.launching import SHARED, check_installed, declared, described, is_true, read, sources
+from depth_estimation_ros.launching.arguments import (
+    SHARED,
+    check_installed,
+    declared,
+    described,
+    is_true,
+    read,
+    sources,
+)
 
 # A path, as --show-args can look into no other.
 NODE = str(Path(__file__).with_name("depth_estimation.launch.py"))

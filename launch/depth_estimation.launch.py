@@ -5,7 +5,7 @@ import os
 from launch.actions import OpaqueFunction
 from launch_ros.actions import LifecycleNode, Node
 
-from depth_estimation_ros.launching import (
+from depth_estimation_ros.launching.arguments import (
     SHARED,
     camera_namespaces,
     check_installed,
@@ -18,7 +18,7 @@ from depth_estimation_ros.launching import (
     typed,
     value,
 )
-from depth_estimation_ros.processes import share_path
+from depth_estimation_ros.launching.environment import share_path
 from depth_estimation_ros.settings import DECLARATIONS, defaults
 
 ARGUMENTS = {
@@ -36,7 +36,7 @@ def generate_launch_description():
 
 
 def _nodes(context):
-    # Whatever can fail is read before the first process is started: see depth_estimation_ros.launching.
+    # Whatever can fail is read before the first process is started: see depth_estimation_ros.launching.arguments.
     check_programs()
     given = {name: typed(name, text, default) for name, default in defaults().items() if (text := value(context, name))}
     if not os.path.isfile(params_file := value(context, "params_file")):

@@ -5,7 +5,7 @@ from pathlib import Path
 from launch.actions import IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 
-from depth_estimation_ros.launching import SHARED, declared, described, value
+from depth_estimation_ros.launching.arguments import SHARED, declared, described, value
 
 # A path, as --show-args can look into no other.
 NODE = str(Path(__file__).with_name("depth_estimation.launch.py"))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from small_bags import storage, write
 
-from depth_estimation_ros.evaluation.recording import Recording
+from depth_estimation_ros.evaluation.recording.recording import Recording
 from depth_estimation_ros.sources import open_source
 
 

@@ -15,9 +15,9 @@ from std_msgs.msg import Header
 
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.conversions import camera_to_info, rgb_to_image
-from depth_estimation_ros.frame.pipeline import OUTPUT_TYPES, OUTPUTS
+from depth_estimation_ros.pipeline.frame import OUTPUT_TYPES, OUTPUTS
 
-MODULE = "depth_estimation_ros.node"
+MODULE = "depth_estimation_ros.nodes.depth_estimation"
 RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 CAMERA = PinholeCamera(320, 240, 260.0, 261.0, 158.0, 121.0)
 

@@ -1,9 +1,9 @@
 """
 The depth node on a GPU that is not there (`tensorrt_on_host`), for tests that run it in a process of its own.
 
-``PROGRAM`` is the module to run, ``node`` or ``multi_camera`` for two cameras; ``STEP_SECONDS`` slows every step of a
-build down; ``DISTORTION`` is what depths are multiplied by; after ``LOST_AFTER`` calls, those of the comparison and the
-warm-up among them, the GPU is lost.
+``PROGRAM`` is the module of `nodes` to run, ``depth_estimation``, or ``multi_camera`` for two cameras. ``STEP_SECONDS``
+slows every step of a build down. ``DISTORTION`` is what depths are multiplied by. After ``LOST_AFTER`` calls, those of
+the comparison and the warm-up among them, the GPU is lost.
 """
 
 import os
@@ -17,7 +17,7 @@ from tensorrt_on_host import HostCuda, library_on_host
 from depth_estimation_ros.backends.tensorrt import engine
 from depth_estimation_ros.model import load_model
 
-PROGRAM = os.environ.get("PROGRAM", "node")
+PROGRAM = os.environ.get("PROGRAM", "depth_estimation")
 STEP_SECONDS = float(os.environ.get("STEP_SECONDS", "0"))
 DISTORTION = float(os.environ.get("DISTORTION", "1"))
 LOST_AFTER = int(os.environ.get("LOST_AFTER", "0"))
@@ -50,4 +50,4 @@ if __name__ == "__main__":
     engine.find_library = lambda _: library_on_host(
         tensorrt_rtx, gpu, onnx, max_batch=1 + (PROGRAM == "multi_camera"), distort=lambda depth: depth * DISTORTION
     )
-    sys.exit(import_module(f"depth_estimation_ros.{PROGRAM}").main())
+    sys.exit(import_module(f"depth_estimation_ros.nodes.{PROGRAM}").main())

@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from depth_estimation_ros.processes import profile_variable
+from depth_estimation_ros.launching.environment import profile_variable
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -57,7 +57,7 @@ def start_node(
     Parameters
     ----------
     module : str
-        Module to run, e.g. ``"depth_estimation_ros.synthetic_camera"``.
+        Module to run, e.g. ``"depth_estimation_ros.nodes.synthetic_camera"``.
     *ros_args : str
         Further ROS arguments, e.g. ``"--params-file", "x.yaml"``.
     parameters : dict, optional

@@ -34,10 +34,10 @@ from torch.utils.data import Subset
 from depth_estimation_ros.backends import BackendError, create_backend
 from depth_estimation_ros.backends.tensorrt.parity import calibration_frames
 from depth_estimation_ros.estimator import DepthEstimator
-from depth_estimation_ros.files import write_json
+from depth_estimation_ros.imaging.resample import shrink
 from depth_estimation_ros.model import Model, ModelInfo, load_model
-from depth_estimation_ros.quantize import KEEP, quantize
-from depth_estimation_ros.resample import shrink
+from depth_estimation_ros.support.files import write_json
+from depth_estimation_ros.tools.quantize_model import KEEP, quantize
 from training.bench_gpu.networks import random_resnet50
 from training.checkpoint import Checkpoint
 from training.data.association import sample_evenly

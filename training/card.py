@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from depth_estimation_ros.evaluation.metrics import METRICS
-from depth_estimation_ros.files import write_whole
 from depth_estimation_ros.model import load_model
+from depth_estimation_ros.support.files import write_whole
 
 if TYPE_CHECKING:
     from training.checkpoint import Checkpoint

@@ -18,7 +18,7 @@ from urllib.request import Request, urlopen
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-from depth_estimation_ros.files import write_json
+from depth_estimation_ros.support.files import write_json
 from training.files import sha256_of
 
 ATTEMPTS = 10

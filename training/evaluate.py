@@ -21,8 +21,8 @@ from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.estimator import DepthEstimator, DepthMap
 from depth_estimation_ros.evaluation.metrics import METRICS, DepthMetrics
-from depth_estimation_ros.files import write_json
-from depth_estimation_ros.resample import shrink
+from depth_estimation_ros.imaging.resample import shrink
+from depth_estimation_ros.support.files import write_json
 from training.breakdown import Calibration, ErrorByDistance
 from training.card import check_card, enter_figures
 from training.data.folder import PreparedFolder, split_names

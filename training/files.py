@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from depth_estimation_ros.files import write_whole
+from depth_estimation_ros.support.files import write_whole
 
 _BLOCK = 1 << 18
 

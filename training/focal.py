@@ -25,7 +25,7 @@ from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.estimator import DepthEstimator
 from depth_estimation_ros.geometry.focal_crop import training_window
-from depth_estimation_ros.resample import shrink
+from depth_estimation_ros.imaging.resample import shrink
 from depth_estimation_ros.synthetic.room import Room
 from training.data.association import sample_evenly
 from training.evaluate import frame_of, open_frames

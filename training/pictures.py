@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from depth_estimation_ros.preview import INVALID_COLOUR, colour_depth, render_preview
+from depth_estimation_ros.imaging.preview import INVALID_COLOUR, colour_depth, render_preview
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from depth_estimation_ros.model import Model
-from depth_estimation_ros.sentences import choices, quoted, reason
+from depth_estimation_ros.support.sentences import choices, quoted, reason
 
 BACKENDS = ("auto", "cpu", "cuda", "tensorrt", "tensorrt_rtx", "openvino")
 MAX_THREADS = 256

@@ -7,7 +7,7 @@ import onnxruntime
 
 from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.model import Model
-from depth_estimation_ros.sentences import choices, quoted, reason
+from depth_estimation_ros.support.sentences import choices, quoted, reason
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 import numpy as np
 
 from depth_estimation_ros.backends import BackendError
-from depth_estimation_ros.installing import how_to_install
 from depth_estimation_ros.model import Model
-from depth_estimation_ros.sentences import first_line, quoted, reason
+from depth_estimation_ros.support.installing import how_to_install
+from depth_estimation_ros.support.sentences import first_line, quoted, reason
 
 
 class OpenVinoBackend:

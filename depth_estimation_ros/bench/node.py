@@ -23,9 +23,10 @@ from rich.table import Table
 from depth_estimation_ros.backends import BackendError, create_backend
 from depth_estimation_ros.bench.usage import Usage
 from depth_estimation_ros.camera import PinholeCamera
-from depth_estimation_ros.files import write_json
+from depth_estimation_ros.launching.environment import keep_to_this_machine
 from depth_estimation_ros.model import METADATA_KEY, Model, load_model
-from depth_estimation_ros.processes import keep_to_this_machine, last_line, start_node, stop
+from depth_estimation_ros.processes.children import last_line, start_node, stop
+from depth_estimation_ros.support.files import write_json
 
 OUTPUTS = ("depth/image", "depth/points", "depth/scan")
 _IMAGES = 4  # distinct ones in turn
@@ -193,7 +194,7 @@ class _Bench:
         self._frames = 0
         parameters = {"model": str(model), "threads": 1, "camera_height": 1.3, "camera_pitch": 0.16}
         with open(log, "wb") as file:
-            self._process = start_node("depth_estimation_ros.node", parameters, file)
+            self._process = start_node("depth_estimation_ros.nodes.depth_estimation", parameters, file)
 
     def __enter__(self) -> _Bench:
         """Wait for the node."""
@@ -209,7 +210,7 @@ class _Bench:
 
     def subscribe(self) -> None:
         """Take depth image, cloud and scan, as bytes."""
-        from depth_estimation_ros.frame.pipeline import OUTPUT_TYPES
+        from depth_estimation_ros.pipeline.frame import OUTPUT_TYPES
 
         def count(_) -> None:
             self._frames += 1

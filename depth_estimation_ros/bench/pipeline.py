@@ -31,11 +31,12 @@ from std_msgs.msg import Header
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.conversions import camera_to_info, image_to_rgb, rgb_to_image
 from depth_estimation_ros.estimator import DepthEstimator, DepthMap
-from depth_estimation_ros.files import write_json
-from depth_estimation_ros.frame.messages import OutputMessages
-from depth_estimation_ros.frame.pipeline import DEPTH, DEPTH_INFO, POINTS, Frame, Pipeline, Surroundings
-from depth_estimation_ros.frame.stopwatch import Stopwatch
+from depth_estimation_ros.pipeline.frame import DEPTH, DEPTH_INFO, POINTS, Frame, Surroundings
+from depth_estimation_ros.pipeline.messages import OutputMessages
+from depth_estimation_ros.pipeline.pipeline import Pipeline
+from depth_estimation_ros.pipeline.stopwatch import Stopwatch
 from depth_estimation_ros.settings import Settings
+from depth_estimation_ros.support.files import write_json
 
 SIZES = ((640, 480), (1920, 1080))
 STAGES = ("decode", "preprocess", "inference", "postprocess", "cloud", "message_fill")

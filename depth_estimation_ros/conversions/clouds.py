@@ -9,7 +9,7 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
 from depth_estimation_ros.conversions.memory import fill
-from depth_estimation_ros.sentences import choices, quoted
+from depth_estimation_ros.support.sentences import choices, quoted
 
 _METRES = {PointField.FLOAT32: "f4", PointField.FLOAT64: "f8"}
 _PACKED = {PointField.FLOAT32: "u4", PointField.UINT32: "u4", PointField.INT32: "u4"}

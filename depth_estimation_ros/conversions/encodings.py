@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import cv2
 
-from depth_estimation_ros.sentences import choices
+from depth_estimation_ros.support.sentences import choices
 
 
 class Layout(NamedTuple):

@@ -11,8 +11,8 @@ from std_msgs.msg import Header
 
 from depth_estimation_ros.conversions.encodings import COLOUR_LAYOUTS, DEPTH_LAYOUTS, Layout, find_layout
 from depth_estimation_ros.conversions.memory import fill
-from depth_estimation_ros.pictures import decode
-from depth_estimation_ros.sentences import choices
+from depth_estimation_ros.imaging import decode
+from depth_estimation_ros.support.sentences import choices
 
 _BIG_ENDIAN_HOST = sys.byteorder == "big"
 _FROM_RGB = {

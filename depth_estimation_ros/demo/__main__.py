@@ -23,8 +23,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from depth_estimation_ros.demo.source import COMMON_FOV, LEAST_FOV, MOST_FOV, DemoSource, assumption, look_at
-from depth_estimation_ros.files import write_json
-from depth_estimation_ros.processes import keep_to_this_machine, last_line, start_node, stop
+from depth_estimation_ros.launching.environment import keep_to_this_machine
+from depth_estimation_ros.processes.children import last_line, start_node, stop
+from depth_estimation_ros.support.files import write_json
 from depth_estimation_ros.synthetic import Room
 
 ROOM_CAMERA_HEIGHT = 1.3
@@ -137,7 +138,7 @@ def run(arguments: argparse.Namespace, source: DemoSource | None, console: Conso
             parameters = {"model": arguments.model, "image_reliability": "reliable", "anchor": arguments.anchor}
             parameters |= _mount(arguments)
             names = {"anchor/points": "ground_truth/points"}
-            processes["node"] = start_node("depth_estimation_ros.node", parameters, node_log, names)
+            processes["node"] = start_node("depth_estimation_ros.nodes.depth_estimation", parameters, node_log, names)
             _spin(recorder, processes, output, until=lambda: recorder.diagnostics, limit=60.0, what="the node's start")
             processes["camera"] = _start_camera(arguments, source, camera_log)
             image = recorder.topics["depth/image"]
@@ -203,13 +204,13 @@ def _mount(arguments: argparse.Namespace) -> dict[str, float]:
 
 def _start_camera(arguments: argparse.Namespace, source: DemoSource | None, log) -> subprocess.Popen:
     if source is None:
-        return start_node("depth_estimation_ros.synthetic_camera", _mount(arguments), log)
+        return start_node("depth_estimation_ros.nodes.synthetic_camera", _mount(arguments), log)
     parameters = {
         "source": source.name,
         "horizontal_fov": source.fov_radians,
         "wait_for_subscribers": 2,  # the node and the recorder
     }
-    return start_node("depth_estimation_ros.image_source", parameters, log)
+    return start_node("depth_estimation_ros.nodes.image_source", parameters, log)
 
 
 def _record(recorder, processes: dict, duration: float, console: Console) -> None:

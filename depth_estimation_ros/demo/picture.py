@@ -9,7 +9,7 @@ from sensor_msgs.msg import Image, LaserScan, PointCloud2
 
 from depth_estimation_ros.conversions import image_to_depth, image_to_rgb, message_to_cloud
 from depth_estimation_ros.demo.recorder import Frame
-from depth_estimation_ros.preview import render_preview
+from depth_estimation_ros.imaging.preview import render_preview
 from depth_estimation_ros.settings import Settings
 from depth_estimation_ros.synthetic import Room
 

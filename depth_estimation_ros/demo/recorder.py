@@ -23,7 +23,7 @@ from depth_estimation_ros.conversions import camera_from_info, image_to_depth
 from depth_estimation_ros.demo.scan_accuracy import RoomScan, pose_of
 from depth_estimation_ros.estimator import DepthMap
 from depth_estimation_ros.evaluation.metrics import DepthMetrics
-from depth_estimation_ros.serialized import stamp_of
+from depth_estimation_ros.support.serialized import stamp_of
 
 CAMERA_TOPICS = {
     "image": Image,

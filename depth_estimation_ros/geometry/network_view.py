@@ -10,7 +10,7 @@ from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.geometry.focal_crop import MAX_ZOOM, Window, training_window
 from depth_estimation_ros.geometry.rectify import Lens, Rectifier
 from depth_estimation_ros.geometry.rotation import turned
-from depth_estimation_ros.resample import shrink
+from depth_estimation_ros.imaging.resample import shrink
 
 
 class NetworkView:

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from depth_estimation_ros.camera import PinholeCamera
-from depth_estimation_ros.resample import shrink
+from depth_estimation_ros.imaging.resample import shrink
 
 # Numbers of coefficients by the names of sensor_msgs/distortion_models. OpenCV and image_geometry take any number of
 # their one model, with a thin prism and a tilted sensor, under either of its names; drivers send them so.

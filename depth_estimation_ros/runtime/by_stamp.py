@@ -8,8 +8,8 @@ from collections import deque
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CameraInfo
 
-from depth_estimation_ros.frame.anchoring import Reference
-from depth_estimation_ros.frame.pipeline import fits
+from depth_estimation_ros.conversions import camera_from_info
+from depth_estimation_ros.pipeline.anchoring import Reference
 
 
 def nanoseconds(stamp: Time) -> int:
@@ -84,3 +84,12 @@ class References:
                 "does the sensor still send, do its stamps come from the same clock, or is anchor_max_age too short?"
             )
         return found[1]
+
+
+def fits(info: CameraInfo, size: tuple[int, int]) -> bool:
+    """Whether a camera_info has usable intrinsics of an image's (width, height)."""
+    try:
+        camera = camera_from_info(info)
+    except ValueError:
+        return False
+    return (camera.width, camera.height) == size

@@ -6,7 +6,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.subscription import Subscription
 
 from depth_estimation_ros.runtime.input_watch import REPEAT_SECONDS
-from depth_estimation_ros.sentences import reason
+from depth_estimation_ros.support.sentences import reason
 
 
 class Executor(SingleThreadedExecutor):

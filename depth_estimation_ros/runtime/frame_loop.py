@@ -7,8 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import contextmanager
 
-from depth_estimation_ros.frame.pipeline import Frame, Surroundings
-from depth_estimation_ros.frame.stopwatch import Stopwatch
+from depth_estimation_ros.pipeline.frame import Frame, Surroundings
+from depth_estimation_ros.pipeline.stopwatch import Stopwatch
 from depth_estimation_ros.runtime.mailbox import Mailbox
 from depth_estimation_ros.runtime.session import Session
 

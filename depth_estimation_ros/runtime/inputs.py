@@ -10,18 +10,18 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from depth_estimation_ros.frame.anchoring import REFERENCE_TYPES, Reference
-from depth_estimation_ros.frame.navigation import Navigation
-from depth_estimation_ros.frame.pipeline import POINTS, SCAN, Frame, FrameError, Surroundings
+from depth_estimation_ros.ground_truth.views import is_rectified
+from depth_estimation_ros.pipeline.anchoring import REFERENCE_TYPES, Reference
+from depth_estimation_ros.pipeline.frame import POINTS, SCAN, Frame, FrameError, Surroundings
+from depth_estimation_ros.pipeline.navigation import Navigation
 from depth_estimation_ros.runtime.by_stamp import CameraInfos, References, nanoseconds
 from depth_estimation_ros.runtime.frame_loop import Arrived
 from depth_estimation_ros.runtime.image_topic import image_topic
 from depth_estimation_ros.runtime.input_watch import REPEAT_SECONDS, InputWatch
 from depth_estimation_ros.runtime.statistics import Statistics
 from depth_estimation_ros.runtime.transforms import Transforms
-from depth_estimation_ros.sentences import quoted
 from depth_estimation_ros.settings import FROM_POSE, Settings
-from depth_estimation_ros.sources.views import is_rectified
+from depth_estimation_ros.support.sentences import quoted
 
 CAMERA_INFO_PATIENCE = 0.1
 """Seconds that a frame waits for its camera_info: at the start of a stream, and when the image size changes."""

@@ -9,8 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from depth_estimation_ros.backends import Backend, EngineOptions, create_backend
 from depth_estimation_ros.estimator import DepthEstimator
-from depth_estimation_ros.frame.pipeline import Pipeline
 from depth_estimation_ros.model import Model, load_model
+from depth_estimation_ros.pipeline.pipeline import Pipeline
 from depth_estimation_ros.settings import Settings
 
 THREAD_NAME = "depth_engine"

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from depth_estimation_ros.backends import Backend, facts
+from depth_estimation_ros.nodes.start_errors import sentence
 from depth_estimation_ros.runtime.operations import Steps
 from depth_estimation_ros.runtime.session import Loading, Session
-from depth_estimation_ros.runtime.start_errors import sentence
 from depth_estimation_ros.runtime.stream import Ended, Stream
 from depth_estimation_ros.settings import Effect, Settings
 

@@ -12,8 +12,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float32MultiArray, MultiArrayDimension
 
-from depth_estimation_ros.frame.pipeline import OUTPUT_TYPES, PREVIEW, FrameError
-from depth_estimation_ros.frame.stopwatch import STAGES
+from depth_estimation_ros.pipeline.frame import OUTPUT_TYPES, PREVIEW, FrameError
+from depth_estimation_ros.pipeline.stopwatch import STAGES
 from depth_estimation_ros.runtime.by_stamp import nanoseconds
 from depth_estimation_ros.runtime.frame_loop import Arrived, FrameLoop, GivenUpError
 from depth_estimation_ros.runtime.input_watch import REPEAT_SECONDS

@@ -7,7 +7,7 @@ from builtin_interfaces.msg import Time
 from rclpy.node import Node
 
 from depth_estimation_ros.geometry.pose import pose_from_transform
-from depth_estimation_ros.sentences import first_line, quoted
+from depth_estimation_ros.support.sentences import first_line, quoted
 
 
 class Transforms:

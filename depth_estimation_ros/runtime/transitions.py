@@ -21,8 +21,8 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from depth_estimation_ros.backends import BackendError, EngineLostError
+from depth_estimation_ros.nodes.start_errors import sentence
 from depth_estimation_ros.runtime.operations import BusyError, Operations, Steps
-from depth_estimation_ros.runtime.start_errors import sentence
 
 RCLError = rclpy_implementation.RCLError
 

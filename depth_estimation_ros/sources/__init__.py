@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from depth_estimation_ros.bags.storage import is_bag
 from depth_estimation_ros.sources.files import IMAGE_SUFFIXES, Folder, SingleImage, Video, Webcam
 from depth_estimation_ros.sources.frame import Frame, Source
-from depth_estimation_ros.sources.storage import is_bag
 
 __all__ = ["Frame", "Source", "open_source"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from depth_estimation_ros.sentences import choices
-from depth_estimation_ros.sources.bag_messages import (
+from depth_estimation_ros.bags.losses import Losses
+from depth_estimation_ros.bags.messages import (
     COMPRESSED,
     IMAGE,
     INFO,
@@ -16,14 +16,14 @@ from depth_estimation_ros.sources.bag_messages import (
     rgb_of,
     stamp_of,
 )
-from depth_estimation_ros.sources.bag_reader import BagReader
+from depth_estimation_ros.bags.pairing import Matcher, Received
+from depth_estimation_ros.bags.reader import BagReader
+from depth_estimation_ros.bags.topics import camera_infos, camera_rank, node_outputs, only_depth, without_twins
+from depth_estimation_ros.bags.transforms import Transforms
+from depth_estimation_ros.ground_truth.reader import TruthReader, best_depth
+from depth_estimation_ros.ground_truth.views import Views, is_rectified
 from depth_estimation_ros.sources.frame import Frame
-from depth_estimation_ros.sources.losses import Losses
-from depth_estimation_ros.sources.matching import Matcher, Received
-from depth_estimation_ros.sources.topics import camera_infos, camera_rank, node_outputs, only_depth, without_twins
-from depth_estimation_ros.sources.transforms import Transforms
-from depth_estimation_ros.sources.truth_reader import TruthReader, best_depth
-from depth_estimation_ros.sources.views import Views, is_rectified
+from depth_estimation_ros.support.sentences import choices
 
 _SAME_MOMENT_NS = 20_000_000  # colour and depth this near in time belong together
 _END = 2**62

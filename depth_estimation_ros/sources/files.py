@@ -10,10 +10,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from depth_estimation_ros.pictures import quiet, read_file
+from depth_estimation_ros.bags.losses import Losses
+from depth_estimation_ros.bags.storage import natural
+from depth_estimation_ros.imaging import quiet, read_file
 from depth_estimation_ros.sources.frame import Frame
-from depth_estimation_ros.sources.losses import Losses
-from depth_estimation_ros.sources.storage import natural
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 

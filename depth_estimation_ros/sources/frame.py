@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from depth_estimation_ros.bags.losses import Losses
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.geometry.rectify import Lens, rectified
-from depth_estimation_ros.sources.losses import Losses
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan
 from strategies import COLOUR_LAYOUTS, camera_infos, compressed_images, images, mutated, references, transforms
 
 from depth_estimation_ros.bench.usage import Usage
-from depth_estimation_ros.frame.anchoring import REFERENCE_TYPES
+from depth_estimation_ros.pipeline.anchoring import REFERENCE_TYPES
 
 PHASES = (("raw", "scan"), ("compressed", "points"), ("raw", "range"))
 """How images come, and what depth is anchored to: one node has not all its topics at once."""

@@ -10,7 +10,7 @@ from judge import survive
 from small_bags import place, storage, write
 from strategies import mutated_bytes
 
-from depth_estimation_ros.evaluation.recording import Recording
+from depth_estimation_ros.evaluation.recording.recording import Recording
 from depth_estimation_ros.sources import open_source
 
 READING_MS = 5000.0

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from judge import survive
 from strategies import CAMERA_SIZES, INFO, camera_infos, mutated
 
+from depth_estimation_ros.bags.messages import lens_of
 from depth_estimation_ros.conversions import camera_from_info, lens_from_info
-from depth_estimation_ros.frame.viewing import Viewing
+from depth_estimation_ros.pipeline.viewing import Viewing
 from depth_estimation_ros.settings import DECLARATIONS, Settings
-from depth_estimation_ros.sources.bag_messages import lens_of
 
 DEPTH = np.linspace(0.5, 9.0, 48, dtype=np.float32).reshape(6, 8)
 

@@ -18,9 +18,10 @@ from strategies import (
 )
 
 from depth_estimation_ros.estimator import DepthEstimator
-from depth_estimation_ros.frame.pipeline import OUTPUT_TYPES, Frame, FrameError, Pipeline, Surroundings
-from depth_estimation_ros.frame.stopwatch import Stopwatch
 from depth_estimation_ros.geometry.pose import pose_from_transform
+from depth_estimation_ros.pipeline.frame import OUTPUT_TYPES, Frame, FrameError, Surroundings
+from depth_estimation_ros.pipeline.pipeline import Pipeline
+from depth_estimation_ros.pipeline.stopwatch import Stopwatch
 from depth_estimation_ros.settings import Effect, Settings
 
 SIZE = (64, 48)

@@ -5,8 +5,8 @@ from hypothesis import given
 from judge import survive
 from strategies import COLOUR_LAYOUTS, DEPTH_LAYOUTS, compressed_images, images, mutated
 
+from depth_estimation_ros.bags.messages import depth_of, is_depth, rgb_of
 from depth_estimation_ros.conversions import compressed_to_rgb, image_to_depth, image_to_rgb
-from depth_estimation_ros.sources.bag_messages import depth_of, is_depth, rgb_of
 
 
 def check_rgb(rgb, message) -> None:

@@ -9,14 +9,14 @@ from judge import survive
 from strategies import clouds, mutated, references, setting, transforms
 
 from depth_estimation_ros import PinholeCamera
+from depth_estimation_ros.bags.messages import points_of
+from depth_estimation_ros.bags.transforms import Transforms
 from depth_estimation_ros.conversions import message_to_cloud, message_to_points
 from depth_estimation_ros.estimator import DepthMap
-from depth_estimation_ros.frame.anchoring import REFERENCE_TYPES, Anchoring
-from depth_estimation_ros.frame.navigation import Navigation
 from depth_estimation_ros.geometry.pose import pose_from_transform
+from depth_estimation_ros.pipeline.anchoring import REFERENCE_TYPES, Anchoring
+from depth_estimation_ros.pipeline.navigation import Navigation
 from depth_estimation_ros.settings import Settings
-from depth_estimation_ros.sources.bag_messages import points_of
-from depth_estimation_ros.sources.transforms import Transforms
 
 CAMERA = PinholeCamera(80, 64, 65.0, 65.0, 39.5, 31.5)
 DEPTH = DepthMap(np.linspace(0.5, 9.0, 80 * 64, dtype=np.float32).reshape(64, 80), CAMERA)

@@ -13,7 +13,7 @@ import scipy.io
 pytest.importorskip("torch", reason="the training package needs PyTorch")
 
 from depth_estimation_ros import PinholeCamera
-from depth_estimation_ros.resample import shrink
+from depth_estimation_ros.imaging.resample import shrink
 from training.data.augment import Augmentation, VirtualCamera
 from training.data.folder import PreparedFolder, split_names
 from training.data.frames import FrameTransform

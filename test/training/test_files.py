@@ -5,7 +5,7 @@ import resource
 import numpy as np
 import pytest
 
-from depth_estimation_ros.files import write_json
+from depth_estimation_ros.support.files import write_json
 from training.files import new_folder, write_image
 
 

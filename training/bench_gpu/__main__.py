@@ -22,8 +22,8 @@ import torch
 from rich.console import Console
 
 from depth_estimation_ros.estimator import DepthEstimator
-from depth_estimation_ros.files import write_json
 from depth_estimation_ros.model import load_model
+from depth_estimation_ros.support.files import write_json
 from training.bench import accuracy
 from training.bench_gpu.engines import MODES
 from training.bench_gpu.measure import Bench, Row, sentence_of

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Dataset
 
 from depth_estimation_ros.camera import PinholeCamera
-from depth_estimation_ros.pictures import read_file
+from depth_estimation_ros.imaging import read_file
 from training.data.augment import Augmentation
 from training.data.frames import FrameTransform
 

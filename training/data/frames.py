@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from depth_estimation_ros.camera import PinholeCamera
-from depth_estimation_ros.resample import shrink
+from depth_estimation_ros.imaging.resample import shrink
 from training.data.augment import Augmentation
 
 

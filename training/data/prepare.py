@@ -22,8 +22,8 @@ import yaml
 from rich.progress import track
 
 from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.ground_truth.views import same_shape
 from depth_estimation_ros.sources import Frame, Source, open_source
-from depth_estimation_ros.sources.views import same_shape
 from training.data.shards import INDEX_FIELDS
 from training.data.tum import METRES_PER_UNIT, TumFolder, is_tum
 from training.files import new_folder, write_csv, write_image

@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from depth_estimation_ros.pictures import decode
+from depth_estimation_ros.imaging import decode
 
 INDEX_FIELDS = ("name", "scene", "time", "split", "shard")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from depth_estimation_ros.bags.losses import Losses
 from depth_estimation_ros.sources.files import read_depth, read_image
 from depth_estimation_ros.sources.frame import Frame
-from depth_estimation_ros.sources.losses import Losses
 from training.data.association import nearest_in_time
 
 METRES_PER_UNIT = 1 / 5000

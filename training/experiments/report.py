@@ -11,7 +11,7 @@ from string import Template
 import numpy as np
 
 from depth_estimation_ros.estimator import DepthEstimator
-from depth_estimation_ros.files import write_whole
+from depth_estimation_ros.support.files import write_whole
 from training.curves import draw_curves
 from training.evaluate import evaluate, frame_of, open_frames
 from training.experiments.results import Result, difference

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from depth_estimation_ros.evaluation.bootstrap import Interval as Difference
-from depth_estimation_ros.evaluation.bootstrap import mean_interval
+from depth_estimation_ros.evaluation.result.bootstrap import Interval as Difference
+from depth_estimation_ros.evaluation.result.bootstrap import mean_interval
 from training.curves import read_curves
 from training.experiments.grid import grid_amplitude
 

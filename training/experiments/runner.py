@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from depth_estimation_ros.estimator import DepthEstimator
-from depth_estimation_ros.files import write_json
+from depth_estimation_ros.support.files import write_json
 from training.data.folder import split_names
 from training.data.module import hold_out
 from training.evaluate import Evaluation, evaluate, frame_of, open_frames

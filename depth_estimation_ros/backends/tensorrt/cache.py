@@ -22,7 +22,7 @@ from pathlib import Path
 
 from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.backends.tensorrt.files import check_trusted, locked, write_privately
-from depth_estimation_ros.sentences import quoted, reason
+from depth_estimation_ros.support.sentences import quoted, reason
 
 DEFAULT_LIMIT = 4096
 """MiB that the plans of a cache may take together."""

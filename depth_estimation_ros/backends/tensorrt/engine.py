@@ -23,7 +23,7 @@ from depth_estimation_ros.backends.tensorrt.library import Library, find_library
 from depth_estimation_ros.backends.tensorrt.prepare import is_quantized
 from depth_estimation_ros.backends.tensorrt.runner import PlanError, TensorRTBackend
 from depth_estimation_ros.model import Model
-from depth_estimation_ros.sentences import quoted, reason
+from depth_estimation_ros.support.sentences import quoted, reason
 
 RECIPE = "1"
 """Of `prepare` and `builder`: to be raised when what they make of the same model changes."""

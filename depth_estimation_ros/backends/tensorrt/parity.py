@@ -10,8 +10,8 @@ import numpy as np
 
 from depth_estimation_ros.backends import Backend, BackendError
 from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.imaging.resample import shrink
 from depth_estimation_ros.model import Model, ModelInfo
-from depth_estimation_ros.resample import shrink
 
 FRAMES = 8
 

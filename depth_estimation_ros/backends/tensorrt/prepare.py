@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from depth_estimation_ros.backends import BackendError
-from depth_estimation_ros.installing import how_to_install
+from depth_estimation_ros.support.installing import how_to_install
 
 if TYPE_CHECKING:
     import onnx

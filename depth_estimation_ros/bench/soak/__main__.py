@@ -17,8 +17,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from depth_estimation_ros.bench.soak.figures import Row, draw, summarise, table, verdict
 from depth_estimation_ros.bench.usage import Usage
-from depth_estimation_ros.files import write_json
-from depth_estimation_ros.processes import keep_to_this_machine, start_node, stop
+from depth_estimation_ros.launching.environment import keep_to_this_machine
+from depth_estimation_ros.processes.children import start_node, stop
+from depth_estimation_ros.support.files import write_json
 
 MOUNT = {"camera_height": 1.32, "camera_pitch": 0.16}
 """Of the camera, which both nodes know: a scan needs a pose."""
@@ -86,9 +87,9 @@ def run(options: argparse.Namespace, console: Console) -> list[Row]:
             open(options.output / "camera.log", "wb") as camera_log,
         ):
             parameters = {"model": options.model, "threads": options.threads, **MOUNT}
-            processes["node"] = start_node("depth_estimation_ros.node", parameters, node_log)
+            processes["node"] = start_node("depth_estimation_ros.nodes.depth_estimation", parameters, node_log)
             camera = {"rate": options.rate, **MOUNT}
-            processes["camera"] = start_node("depth_estimation_ros.synthetic_camera", camera, camera_log)
+            processes["camera"] = start_node("depth_estimation_ros.nodes.synthetic_camera", camera, camera_log)
             rows = _watch(listener, processes, options, console)
             # A process that had ended by itself would have been noticed; how these two end is a promise as well.
             codes = {name: stop(processes[name]) for name in ("camera", "node")}

@@ -10,7 +10,7 @@ from statistics import median
 import numpy as np
 from rich.table import Table
 
-from depth_estimation_ros.installing import how_to_install
+from depth_estimation_ros.support.installing import how_to_install
 
 MEMORY_LIMIT_MB = 10.0
 """Growth of a process's memory over the second half of a run that still counts as flat."""

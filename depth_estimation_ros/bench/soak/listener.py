@@ -10,7 +10,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, LaserScan, PointCloud2
 
-from depth_estimation_ros.serialized import stamp_of
+from depth_estimation_ros.support.serialized import stamp_of
 
 TOPICS = {"depth/image": Image, "depth/points": PointCloud2, "depth/scan": LaserScan}
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from depth_estimation_ros.evaluation.frame_result import FrameResult
-from depth_estimation_ros.evaluation.frame_table import FrameTable, Tables, csv_values, tabulate
 from depth_estimation_ros.evaluation.metrics import METRICS
 from depth_estimation_ros.evaluation.report.picture import Picture
-from depth_estimation_ros.files import write_whole, written_whole
-from depth_estimation_ros.installing import how_to_install
+from depth_estimation_ros.evaluation.result.frame_result import FrameResult
+from depth_estimation_ros.evaluation.result.frame_table import FrameTable, Tables, csv_values, tabulate
+from depth_estimation_ros.support.files import write_whole, written_whole
+from depth_estimation_ros.support.installing import how_to_install
 
 RECORDINGS_OVER_TIME = 6
 """Recordings whose error over time is drawn; the worst, where there are more."""

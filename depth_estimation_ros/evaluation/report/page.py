@@ -9,12 +9,12 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from depth_estimation_ros.evaluation.bootstrap import RESAMPLES
-from depth_estimation_ros.evaluation.frame_result import STATIC
 from depth_estimation_ros.evaluation.report import tables
 from depth_estimation_ros.evaluation.report.picture import Picture
 from depth_estimation_ros.evaluation.report.tables import text
 from depth_estimation_ros.evaluation.report.words import percent, verdict
+from depth_estimation_ros.evaluation.result.bootstrap import RESAMPLES
+from depth_estimation_ros.evaluation.result.frame_result import STATIC
 
 TITLE = "Accuracy of estimated depth"
 

@@ -1,0 +1,177 @@
+"""Where the frames of a recording lie to each other: ``/tf_static``, and ``/tf`` interpolated at a moment."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from depth_estimation_ros.bags.messages import stamp_of
+from depth_estimation_ros.geometry.pose import camera_pose, pose_from_transform
+
+_BEYOND = 100_000_000  # ns by which a moment may lie outside of what /tf says, with the nearest pose taken
+_LONGEST = 20_000_000_000  # ns of /tf that are kept
+
+_BODY = camera_pose(0.0)  # of an optical frame in one with x forward
+_ONE_PLACE = 2e-3  # metres, and entries of a rotation
+
+
+@dataclass
+class _Moving:
+    """The poses of a frame in its parent over time: stamp, translation and quaternion, in the order of stamps."""
+
+    parent: str
+    poses: list[tuple[int, tuple[float, ...], tuple[float, ...]]] = field(default_factory=list)
+
+    def at(self, moment: int) -> np.ndarray | None:
+        k = bisect_left(self.poses, (moment,))
+        if k == len(self.poses) or k == 0:
+            nearest = self.poses[min(k, len(self.poses) - 1)]
+            return pose_from_transform(*nearest[1:]) if abs(nearest[0] - moment) <= _BEYOND else None
+        (t0, p0, q0), (t1, p1, q1) = self.poses[k - 1], self.poses[k]
+        share = (moment - t0) / (t1 - t0)
+        return pose_from_transform(tuple(np.array(p0) + share * np.subtract(p1, p0)), _slerp(q0, q1, share))
+
+    def gap(self, moment: int, near: int) -> float:
+        k = bisect_left(self.poses, (moment,))
+        around = [pose[0] for pose in self.poses[max(k - 1, 0) : k + 1]]
+        if min(abs(stamp - moment) for stamp in around) <= near:
+            return 0
+        return around[1] - around[0] if k and len(around) == 2 else math.inf
+
+
+class Transforms:
+    """
+    The tree of frames, filled from the messages of a bag; names without a leading slash.
+
+    Frames that move are known for the last 20 s of the messages that were added.
+    """
+
+    def __init__(self):
+        self._fixed: dict[str, tuple[str, np.ndarray]] = {}
+        self._moving: dict[str, _Moving] = {}
+
+    def add(self, message, static: bool, offset: int = 0) -> None:
+        """Take in a message of ``/tf_static`` or ``/tf``, by a clock that is `offset` ns ahead."""
+        for transform in message.transforms:
+            parent, child = (n.lstrip("/") for n in (transform.header.frame_id, transform.child_frame_id))
+            t, q = transform.transform.translation, transform.transform.rotation
+            translation, quaternion = (t.x, t.y, t.z), (q.x, q.y, q.z, q.w)
+            if not static:
+                self.move(stamp_of(transform) - offset, parent, child, translation, quaternion)
+                continue
+            with suppress(ValueError):
+                self._fixed[child] = parent, pose_from_transform(translation, quaternion)
+
+    def move(self, stamp: int, parent: str, child: str, translation: tuple, quaternion: tuple) -> None:
+        """Take in where a frame is at a moment (ns); nothing if that is none, as with a quaternion of zeros."""
+        try:
+            pose_from_transform(translation, quaternion)
+        except ValueError:
+            return
+        moving = self._moving.setdefault(child, _Moving(parent))
+        moving.parent = parent
+        insort(moving.poses, (stamp, translation, quaternion))
+        while moving.poses[-1][0] - moving.poses[0][0] > _LONGEST:
+            moving.poses.pop(0)
+
+    def above(self, frame: str) -> list[str]:
+        """Return a frame and those that it is under, the highest last."""
+        found = [frame]
+        while True:
+            over = self._fixed[frame][0] if frame in self._fixed else getattr(self._moving.get(frame), "parent", None)
+            if over is None or over in found:
+                return found
+            found.append(frame := over)
+
+    def optical(self, frame: str) -> str:
+        """Return the optical frame (REP 103) of a camera's body; a frame that has none, or is one, as it is."""
+        if "optical" in frame:
+            return frame
+        for other in (name for name in self._fixed if "optical" in name):
+            pose = None if self.moves(frame, other) else self.between(frame, other, 0)
+            if pose is not None and np.allclose(pose, _BODY, atol=_ONE_PLACE):
+                return other
+        return frame
+
+    def gap(self, target: str, source: str, moment: int, near: int) -> float:
+        """
+        Return how far the poses are apart (ns) between which `between` interpolates at a moment.
+
+        0 where the frames are fixed, or have a pose within `near` of the moment; infinite where they are not connected,
+        or the moment is before the first pose or after the last.
+        """
+        path = self._path(target, source)
+        if path is None:
+            return math.inf
+        moving = [self._moving[child] for part in path for child in part if child not in self._fixed]
+        return max((m.gap(moment, near) for m in moving), default=0)
+
+    def names(self) -> list[str]:
+        """Return all frames, sorted."""
+        parents = {parent for parent, _ in self._fixed.values()} | {m.parent for m in self._moving.values()}
+        return sorted(parents | self._fixed.keys() | self._moving.keys())
+
+    def moves(self, target: str, source: str) -> bool | None:
+        """Whether ``/tf`` is needed between two frames; None if they are not connected."""
+        path = self._path(target, source)
+        return path and any(child not in self._fixed for part in path for child in part)
+
+    def known_until(self, target: str, source: str) -> float:
+        """Return the moment (ns) up to which two frames are connected: infinite if fixed, minus infinity if never."""
+        path = self._path(target, source)
+        if path is None:
+            return -math.inf
+        moving = [self._moving[child] for part in path for child in part if child not in self._fixed]
+        return min((m.poses[-1][0] for m in moving), default=math.inf)
+
+    def between(self, target: str, source: str, moment: int) -> np.ndarray | None:
+        """
+        Return the transform from one frame to another.
+
+        Parameters
+        ----------
+        target, source : str
+            Frames; points of `source` are taken to `target`.
+        moment : int
+            Nanoseconds; for frames that move.
+
+        Returns
+        -------
+        numpy.ndarray or None
+            float64 [4, 4]; None if the frames are not connected, or not at this moment (more than 0.1 s outside of
+            what was recorded).
+        """
+        path = self._path(target, source)
+        if path is None:
+            return None
+        ends = []
+        for part in path:
+            pose = np.eye(4)
+            for child in part:
+                step = self._fixed[child][1] if child in self._fixed else self._moving[child].at(moment)
+                if step is None:
+                    return None
+                pose = step @ pose
+            ends.append(pose)
+        return np.linalg.inv(ends[0]) @ ends[1]
+
+    def _path(self, target: str, source: str) -> tuple[list[str], list[str]] | None:
+        """Return the frames to climb from each up to the first that both are under."""
+        ups = [self.above(target), self.above(source)]
+        common = next((frame for frame in ups[1] if frame in set(ups[0])), None)
+        return None if common is None else tuple(up[: up.index(common)] for up in ups)
+
+
+def _slerp(q0: tuple[float, ...], q1: tuple[float, ...], share: float) -> tuple[float, ...]:
+    a, b = (np.array(q) / np.linalg.norm(q) for q in (q0, q1))
+    cosine = float(a @ b)
+    if cosine < 0:  # the same rotation the short way
+        b, cosine = -b, -cosine
+    angle = math.acos(min(cosine, 1.0))
+    if angle < 1e-4:
+        return tuple(a + share * (b - a))
+    return tuple((math.sin((1 - share) * angle) * a + math.sin(share * angle) * b) / math.sin(angle))

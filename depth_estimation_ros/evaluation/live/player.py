@@ -1,0 +1,106 @@
+"""Node ``player``: publishes the camera of a bag as it was recorded, at its own pace or a multiple of it."""
+
+from __future__ import annotations
+
+import array
+import sys
+import time
+from pathlib import Path
+
+from builtin_interfaces.msg import Time
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+
+from depth_estimation_ros.bags.messages import frame_of, stamp_of
+from depth_estimation_ros.bags.reader import BagReader
+from depth_estimation_ros.conversions import recorded_info
+from depth_estimation_ros.nodes.image_stream import Metronome, declare, run
+
+PLAYED = "played"
+"""Topic of a std_msgs/Header: what an image is published with, right before the image."""
+
+
+class Player(Node):
+    """
+    Plays the images and the camera_info of a bag, each message as it is.
+
+    Unlike `image_source` it leaves the lens's distortion and the compression to who receives, as a camera does.
+
+    Publishers
+    ----------
+    image : sensor_msgs/Image, or image/compressed : sensor_msgs/CompressedImage
+    camera_info : sensor_msgs/CameraInfo
+    played : std_msgs/Header
+    """
+
+    def __init__(self):
+        super().__init__("player")
+        self._bag = declare(self, "bag", "", "The bag.")
+        self._topics = {
+            name: declare(self, name, "", f"The bag's topic of {name}.") for name in ("image", "camera_info")
+        }
+        self._speed = declare(self, "speed", 1.0, "Times the pace of the recording.", (0.01, 1000.0))
+        qos = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+        self._image = self.create_publisher(Image, "image", qos)
+        self._compressed = self.create_publisher(CompressedImage, "image/compressed", qos)
+        self._info = self.create_publisher(CameraInfo, "camera_info", qos)
+        self._played = self.create_publisher(Header, PLAYED, qos)
+
+    def work(self, metronome: Metronome) -> None:
+        """Play the bag once; nothing is lost at its beginning, but what comes late is not waited for."""
+        everybody = (self._played, self._info)
+        while not all(p.get_subscription_count() for p in everybody) or not self._images_are_heard:
+            if not metronome.wait_until(time.monotonic() + 0.05):
+                return
+        metronome.wait_until(time.monotonic() + 0.5)  # the other side may know of it a little later
+        begin = None
+        with BagReader(Path(self._bag)) as reader:
+            for topic, received, message in reader.messages(filter(None, self._topics.values())):
+                if message is None:
+                    continue
+                begin = begin or (time.monotonic(), received)
+                if not metronome.wait_until(begin[0] + (received - begin[1]) * 1e-9 / self._speed):
+                    return
+                self._publish(topic, message, received)
+        for publisher in (self._played, self._info, self._image, self._compressed):
+            publisher.wait_for_all_acked(Duration(seconds=1))
+
+    @property
+    def _images_are_heard(self) -> bool:
+        return self._image.get_subscription_count() + self._compressed.get_subscription_count() > 0
+
+    def _publish(self, topic: str, message, received: int) -> None:
+        # As everywhere in the evaluation, the time of receipt stands in for a stamp that nobody filled.
+        stamp = stamp_of(message) or received
+        header = Header(stamp=Time(sec=stamp // 10**9, nanosec=stamp % 10**9), frame_id=frame_of(message))
+        if topic == self._topics["camera_info"]:
+            self._info.publish(recorded_info(message, header))
+        else:
+            made, publisher = _image(message, header), self._image
+            if isinstance(made, CompressedImage):
+                publisher = self._compressed
+            self._played.publish(header)
+            publisher.publish(made)
+
+
+def _image(message, header: Header) -> Image | CompressedImage:
+    if hasattr(message, "format"):
+        made = CompressedImage(header=header, format=message.format)
+    else:
+        names = ("height", "width", "encoding", "is_bigendian", "step")
+        made = Image(header=header, **{name: getattr(message, name) for name in names})
+    made.data = array.array("B")
+    made.data.frombytes(memoryview(message.data))
+    return made
+
+
+def main(args=None) -> int:
+    """Run the node."""
+    return run("player", Player, args, "bag:=my_bag")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

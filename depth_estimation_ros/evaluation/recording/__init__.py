@@ -1,0 +1,1 @@
+"""A recording as images with their ground truth."""

@@ -1,0 +1,186 @@
+"""The clocks of images and truth: whether they run apart, by how much, and whether the recordings overlap at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from depth_estimation_ros.bags.messages import stamp_of
+from depth_estimation_ros.bags.reader import BagReader
+
+_WINDOWS, _TRUTHS_A_WINDOW = 5, 20  # parts of the recording from which an offset is estimated
+_OTHER_CLOCK = 500_000_000  # ns: no driver is that much later than another, so the clocks differ
+
+
+@dataclass(frozen=True)
+class Window:
+    """Stamps and times of receipt (int64 [n], ns) of images and truths in a part of a recording."""
+
+    images: np.ndarray
+    images_received: np.ndarray
+    truths: np.ndarray
+    truths_received: np.ndarray
+
+
+def estimate_offset(windows: list[Window], tolerance: int) -> tuple[int, str]:
+    """
+    Estimate by how much the truth's clock is ahead of the images'.
+
+    Stamps that agree are left alone: an offset is looked for only if less than half of the frames have a partner
+    within the tolerance, if stamps and times of receipt say that the clocks differ by more than half a second, or if
+    one of the two streams was received before it was stamped. Then the difference of (stamp - receipt) of the two
+    streams gives a first estimate, which the nearest stamps refine; it is applied only if it is constant: the same
+    within the tolerance in all windows, and leaving at least four of five frames with a partner. It may be off by what
+    the latencies of the two drivers differ, and by which of two images a truth belongs to. A clock that is less than
+    half a second behind looks as a slow driver does, and is not found where stamps have partners.
+
+    Parameters
+    ----------
+    windows : list of Window
+        Parts of the recording, spread over it.
+    tolerance : int
+        Nanoseconds by which partners may differ.
+
+    Returns
+    -------
+    offset : int
+        Nanoseconds to subtract from the truth's stamps; 0 where none is needed, or none is certain.
+    sentence : str
+        How it was decided; empty where there is nothing to say.
+    """
+    windows = [w for w in windows if len(w.images) and len(w.truths)]
+    if not windows:
+        return 0, ""
+    differences = np.concatenate([_differences(w, 0) for w in windows])
+    estimates = np.array([_offset(w, tolerance) for w in windows])
+    agree = np.mean(np.abs(differences) <= tolerance) >= 0.5
+    apart = abs(np.median([_first_offset(w) for w in windows]))
+    if agree and apart <= (tolerance if _is_early(windows, tolerance) else _OTHER_CLOCK):
+        return 0, ""
+    offset = int(np.median(estimates))
+    paired = np.mean(np.abs(np.concatenate([_differences(w, offset) for w in windows])) <= tolerance)
+    spread = int(np.ptp(estimates))
+    if spread <= tolerance and paired >= 0.8 and len(differences) >= 5:
+        side = "ahead of" if offset > 0 else "behind"
+        return offset, (
+            f"the truth's clock is {_seconds(abs(offset))} s {side} the images' (the same within {spread / 1e6:.1f} ms "
+            f"in {len(windows)} parts of the recording; {100 * paired:.0f} % of the frames have a partner then): "
+            "its stamps are corrected by that; by what the latencies of the two drivers differ, it may be off"
+        )
+    if agree:
+        return 0, (
+            f"stamps of images and truth agree, but not with the times of receipt, which differ by "
+            f"{_seconds(offset)} s: no clock offset is applied"
+        )
+    return 0, (
+        f"the stamps of images and truth differ by {_seconds(estimates.min())} to {_seconds(estimates.max())} s, which "
+        "is not a constant offset of their clocks: none is applied; give one with --clock-offset if you know it"
+    )
+
+
+class Clocks:
+    """
+    Those of two topics of a bag.
+
+    Parameters
+    ----------
+    reader : BagReader
+        The bag.
+    image, truth : str
+        Topics.
+    """
+
+    def __init__(self, reader: BagReader, image: str, truth: str):
+        self._reader, self._image, self._truth = reader, image, truth
+
+    def offset(self, tolerance: int) -> tuple[int, str]:
+        """Estimate from some parts of the bag by how much they differ; tolerance and result as of `estimate_offset`."""
+        truths, images = self._reader.times(self._truth), self._reader.times(self._image)
+        begin, end = int(max(truths[0], images[0])), int(min(truths[-1], images[-1]))
+        if begin > end:
+            return 0, ""
+        between = float(np.median(np.diff(truths))) if len(truths) > 1 else 0.0
+        length = int(np.clip(_TRUTHS_A_WINDOW * between, 0.5e9, 5e9))
+        if end - begin <= _WINDOWS * length:
+            spans = [(begin, end)]
+        else:
+            spans = [(int(t), int(t) + length) for t in np.linspace(begin, end - length, _WINDOWS)]
+        windows = []
+        for span in spans:
+            rows = {self._image: [], self._truth: []}
+            for topic, received, message in self._reader.messages(rows, span[0], span[1] + 1):
+                if message is not None:
+                    rows[topic].append((stamp_of(message), received))
+            (a, b), (c, d) = (np.array(rows[topic], np.int64).reshape(-1, 2).T for topic in (self._image, self._truth))
+            windows.append(Window(a, b, c, d))
+        return estimate_offset(windows, tolerance)
+
+    def check_overlap(self, stamp: Callable[[Any, int], int], offset: int, tolerance: int) -> None:
+        """
+        Check that images and truth are of the same time at all.
+
+        Parameters
+        ----------
+        stamp : callable
+            Gives the stamp of a message and its time of receipt.
+        offset, tolerance : int
+            Nanoseconds: by which the truth's clock is ahead, and by which partners may differ.
+
+        Raises
+        ------
+        ValueError
+            If they do not; says when each begins and ends.
+        """
+        ends = [self._reader.first_and_last(topic) for topic in (self._image, self._truth)]
+        if None in ends:
+            return
+        images, truths = ([stamp(message, received) for received, message in pair] for pair in ends)
+        if truths[0] - offset > images[1] + tolerance or truths[1] - offset < images[0] - tolerance:
+            spans = [f"from {first / 1e9:.3f} to {last / 1e9:.3f} s" for first, last in (images, truths)]
+            raise ValueError(
+                f"images and truth of '{self._reader.path}' do not overlap in time: {self._image} is {spans[0]}, "
+                f"{self._truth} {spans[1]}; if their clocks differ, say by how much with --clock-offset"
+            )
+
+
+def _differences(window: Window, offset: int) -> np.ndarray:
+    """For each of the rarer stream, the nearest of the other: truth - image - offset, ns."""
+    images, truths = window.images, window.truths - offset
+    if len(images) < len(truths):
+        return -_nearest(images, truths)
+    return _nearest(truths, images)
+
+
+def _nearest(of: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Return `of` less the nearest `among`."""
+    among = np.sort(among)
+    k = np.searchsorted(among, of)
+    below, above = of - among[np.maximum(k - 1, 0)], of - among[np.minimum(k, len(among) - 1)]
+    return np.where(np.abs(below) <= np.abs(above), below, above)
+
+
+def _first_offset(window: Window) -> float:
+    """Return the offset by stamps and times of receipt; off by what the streams' latencies differ."""
+    truths, images = window.truths - window.truths_received, window.images - window.images_received
+    return float(np.median(truths) - np.median(images))
+
+
+def _offset(window: Window, tolerance: int) -> int:
+    first = int(_first_offset(window))
+    rest = _differences(window, first)
+    steady = np.median(np.abs(rest - np.median(rest))) <= tolerance / 2
+    return first + (int(np.median(rest)) if steady else 0)
+
+
+def _is_early(windows: list[Window], tolerance: int) -> bool:
+    """Whether one of the streams is received before its stamps, and so stamped by another clock than the recorder's."""
+    images = np.median([np.median(w.images_received - w.images) for w in windows])
+    truths = np.median([np.median(w.truths_received - w.truths) for w in windows])
+    return abs(min(images, 0) - min(truths, 0)) > tolerance
+
+
+def _seconds(offset: int) -> str:
+    return f"{offset / 1e9:.3f}"

@@ -1,0 +1,226 @@
+"""The poses of a moving camera as truth: by them, what its images show can be triangulated."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from itertools import chain, islice
+
+import cv2
+import numpy as np
+
+from depth_estimation_ros.bags.frame_tree import FrameTree
+from depth_estimation_ros.bags.messages import ODOMETRY, TRANSFORMS, frame_of, stamp_of
+from depth_estimation_ros.bags.pairing import Received
+from depth_estimation_ros.bags.reader import BagReader
+from depth_estimation_ros.bags.topics import Topics
+from depth_estimation_ros.bags.transforms import Transforms
+from depth_estimation_ros.evaluation.recording.triangulation import Posed
+from depth_estimation_ros.ground_truth.projection import shown_of
+from depth_estimation_ros.ground_truth.views import View
+from depth_estimation_ros.support.sentences import choices
+
+AROUND = 30
+"""So many images before and after one are kept for it, of at most `_SPAN`: what the memory is bounded by."""
+
+WIDTH = 960
+"""Images are tracked, and their truth is given, at most this wide."""
+
+LONGEST_GAP = 250_000_000
+"""Nanoseconds between two poses, within which a camera moves evenly enough to interpolate them."""
+
+_SPAN = 2_000_000_000  # ns
+
+
+class PoseReader:
+    """
+    Reads where the camera is.
+
+    Parameters
+    ----------
+    reader : BagReader
+        The bag.
+    topics : Topics
+        As chosen; `depth` is nav_msgs/Odometry, geometry_msgs/PoseStamped (or with covariance), or tf2_msgs/TFMessage.
+    tolerance : int
+        Nanoseconds that an image may be from a pose where it is not between two of them, or these are far apart.
+
+    Attributes
+    ----------
+    kind, projects, notes, transform_topics :
+        As of `TruthReader`; the poses are among the topics.
+
+    Raises
+    ------
+    ValueError
+        If the poses are not those of the camera.
+    """
+
+    kind = "poses (triangulated)"
+    projects = True
+
+    def __init__(self, reader: BagReader, topics: Topics, tolerance: int):
+        image, pose = reader.first(topics.image), reader.first(topics.depth)
+        if image is None or pose is None:
+            raise ValueError(f"no message of {topics.depth if image else topics.image} in '{reader.path}' can be read")
+        if not topics.camera_info:
+            raise ValueError(
+                f"{topics.depth} of '{reader.path}' (poses) is of use with the image's camera_info only: name its "
+                "topic with --camera-info, or record it"
+            )
+        info = reader.first(topics.camera_info)
+        self._camera = frame_of(image) or (info is not None and frame_of(info)) or "camera"
+        self._topic, self._kind, self._tolerance = topics.depth, reader.topics[topics.depth].kind, tolerance
+        self._tree = FrameTree(reader, int(reader.times(topics.image)[0]))
+        self.transform_topics: tuple[str, ...] = (topics.depth,)
+        self.notes = ["there is no depth sensor: the truth is triangulated from the images by the camera's poses"]
+        if self._kind in TRANSFORMS:
+            self._body, self._world = self._camera, self._fixed_frame(str(reader.path))
+            self.transform_topics = self._tree.moving
+        elif self._kind == ODOMETRY and pose.child_frame_id:
+            self._body, self._world = pose.child_frame_id.lstrip("/"), frame_of(pose)
+            self._mount(str(reader.path))
+        else:
+            self._body, self._world = self._camera, frame_of(pose)
+            self.notes.append(f"{topics.depth} is taken as the pose of the camera's optical frame (z forward)")
+
+    def transforms(self) -> Poses:
+        """Return what is known of the poses before any of them is read."""
+        return Poses(self._tree.fixed(), self._body, self._camera, self._world or "world", self._tolerance)
+
+    def add_transforms(self, poses: Poses, topic: str, message, offset: int) -> None:
+        """Take in a message of `transform_topics`, by whose clock it is `offset` ns later than by the images'."""
+        if self._kind in TRANSFORMS or topic != self._topic:
+            poses.tree.add(message, static=False, offset=offset)
+            return
+        pose = message.pose if hasattr(message.pose, "position") else message.pose.pose
+        p, q = pose.position, pose.orientation
+        poses.add(stamp_of(message) - offset, (p.x, p.y, p.z), (q.x, q.y, q.z, q.w))
+
+    def placed(self, poses: Poses, stamp: int) -> bool:
+        """Whether all poses for a moment have been read."""
+        return poses.known_until() >= stamp
+
+    def _mount(self, path: str) -> None:
+        """Make sure that the camera's place on the body is known."""
+
+        def connected(tree: Transforms) -> bool:
+            return tree.moves(self._camera, self._body) is not None
+
+        if self._body == self._camera or connected(self._tree.fixed()):
+            return
+        tree = self._tree.probe(connected)
+        if not connected(tree):
+            raise ValueError(
+                f"{self._topic} of '{path}' is the pose of '{self._body}', the image is of '{self._camera}', and no "
+                f"transform of the bag connects them (its frames: {choices(tree.names(), self._camera)}): record "
+                "/tf_static"
+            )
+        self.transform_topics += self._tree.moving
+
+    def _fixed_frame(self, path: str) -> str:
+        """Return the frame in which the camera moves: ``odom`` if there is one, which does not leap (REP 105)."""
+
+        def known(tree: Transforms) -> bool:
+            return tree.above(self._camera)[-1] in ("odom", "map", "world", "earth")
+
+        above = (tree := self._tree.probe(known)).above(self._camera)
+        world = "odom" if "odom" in above else above[-1]
+        if not tree.moves(world, self._camera):
+            raise ValueError(
+                f"{self._topic} of '{path}' does not say how '{self._camera}', the image's frame, moves (frames above "
+                f"it: {', '.join(above[1:]) or 'none'}): name a topic with poses by --depth"
+            )
+        return world
+
+
+class Poses:
+    """The camera's poses around the images that are being read; as of `PoseReader.transforms`."""
+
+    def __init__(self, tree: Transforms, body: str, camera: str, world: str, tolerance: int):
+        self.tree, self._body, self._camera, self._world, self._tolerance = tree, body, camera, world, tolerance
+        # Not in the tree: the body may have other parents there.
+        self._track = Transforms()
+
+    def add(self, stamp: int, translation: tuple, quaternion: tuple) -> None:
+        """Take in a pose of the body."""
+        self._track.move(stamp, self._world, self._body, translation, quaternion)
+
+    def known_until(self) -> float:
+        """Return the moment (ns) up to which the camera's pose is known."""
+        return min(part.known_until(target, source) for part, target, source in self._parts())
+
+    def at(self, stamp: int) -> np.ndarray | None:
+        """Return the camera's pose [4, 4] in the world; None where the poses next to the moment are too far from it."""
+        parts = list(self._parts())
+        if any(part.gap(*ends, stamp, self._tolerance) > LONGEST_GAP for part, *ends in parts):
+            return None
+        steps = [part.between(*ends, stamp) for part, *ends in parts]
+        return None if any(step is None for step in steps) else reduce(np.matmul, steps)
+
+    def _parts(self) -> Iterator[tuple[Transforms, str, str]]:
+        if self._track.names():
+            yield self._track, self._world, self._body
+            yield self.tree, self._body, self._camera
+        else:
+            yield self.tree, self._world, self._camera
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """
+    An image on its way to being triangulated.
+
+    Parameters
+    ----------
+    image : Received
+        The message.
+    view : View or None
+        Of the image.
+    posed : Posed or None
+        What is tracked; None where something is wrong with it.
+    problem : str
+        What that is.
+    """
+
+    image: Received
+    view: View | None = None
+    posed: Posed | None = None
+    problem: str = ""
+
+
+def posed(rgb: np.ndarray, view: View, pose: np.ndarray) -> Posed:
+    """Return of an image, uint8 [h, w, 3], what is needed to track its corners."""
+    camera, grey = view.camera, cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    if camera.width > WIDTH:
+        camera = camera.resized(WIDTH, max(1, round(WIDTH * camera.height / camera.width)))
+        grey = cv2.resize(grey, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
+    shown = view.lens and shown_of(view.lens, camera.width, camera.height)
+    return Posed(grey, camera, pose, shown)
+
+
+def surrounded(shots: Iterable[Shot]) -> Iterator[tuple[Shot, list[Posed], list[Posed]]]:
+    """
+    Give every image with those around it, before and after, in their order.
+
+    What it gives does not depend on where reading begins, if that is `AROUND` images before.
+    """
+    kept: deque[Shot] = deque()
+    place = 0  # of the next one to give
+    for shot in chain(shots, [None]):
+        if shot is not None:
+            kept.append(shot)
+        while place < len(kept) and (shot is None or not _near(kept[place], shot)):
+            target = kept[place]
+            before, after = islice(kept, place), islice(kept, place + 1, None)
+            yield target, *([s.posed for s in part if s.posed and _near(target, s)] for part in (before, after))
+            place += 1
+            while kept[0].image.index < target.image.index - AROUND:
+                kept.popleft()
+                place -= 1
+
+
+def _near(a: Shot, b: Shot) -> bool:
+    return abs(a.image.index - b.image.index) <= AROUND and abs(a.image.stamp - b.image.stamp) <= _SPAN

@@ -1,0 +1,275 @@
+"""A recording with truth, as images with their true depth, one at a time."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from depth_estimation_ros.bags.find import find_recordings
+from depth_estimation_ros.bags.messages import COMPRESSED, POSES, TRANSFORMS, frame_of, is_blank, stamp_of
+from depth_estimation_ros.bags.pairing import PATIENCE, Matcher, Received
+from depth_estimation_ros.bags.reader import BagReader
+from depth_estimation_ros.bags.transforms import Transforms
+from depth_estimation_ros.evaluation.recording.clocks import Clocks
+from depth_estimation_ros.evaluation.recording.poses import (
+    AROUND,
+    LONGEST_GAP,
+    PoseReader,
+    Poses,
+    Shot,
+    posed,
+    surrounded,
+)
+from depth_estimation_ros.evaluation.recording.rectified import Pictures
+from depth_estimation_ros.evaluation.recording.topics import Topics, choose_topics
+from depth_estimation_ros.evaluation.recording.triangulation import Posed, triangulate
+from depth_estimation_ros.evaluation.result.sample import Sample
+from depth_estimation_ros.ground_truth.reader import TruthReader
+from depth_estimation_ros.ground_truth.views import is_rectified, view_of
+
+__all__ = ["Recording", "Sample", "Topics", "find_recordings"]
+
+_END = 2**62
+
+
+class Recording:
+    """
+    A bag with images and truth.
+
+    Frames are matched by header stamps; where stamps are zero, by the times of receipt.
+
+    Parameters
+    ----------
+    path : path
+        A bag file or rosbag2 folder; one of `find_recordings`.
+    topics : Topics
+        Which to read; empty ones are guessed.
+    tolerance : float
+        Seconds by which the stamps of an image and its truth may differ.
+    clock_offset : float, optional
+        Seconds by which the truth's clock is ahead of the images'; without it, estimated.
+
+    Attributes
+    ----------
+    name : str
+        Of the file or folder.
+    images : int
+        How many there are.
+    topics : Topics
+        As chosen.
+    kind : str
+        ``depth image``, ``unregistered depth image``, ``point cloud``, ``laser scan`` or ``poses (triangulated)``.
+    clock_offset : float
+        Seconds, as given or estimated.
+    compressed : bool
+        Whether its images are.
+    notes : list of str
+        What the user should know, one sentence each: choices, clocks.
+    damage : list of str
+        What is missing of it, one sentence each; reading may find more.
+    problems : collections.Counter
+        Images without a sample, by reason; of the latest `samples`.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read, its topics are not there or not certain, a transform is missing, or image and truth do
+        not overlap in time.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        topics: Topics | None = None,
+        tolerance: float = 0.02,
+        clock_offset: float | None = None,
+    ):
+        if not 0 <= tolerance < 10:
+            raise ValueError(f"the tolerance must lie between 0 and 10 seconds, got {tolerance}")
+        self.path = Path(path)
+        self.name = self.path.name
+        self.problems: Counter = Counter()
+        self._tolerance = round(tolerance * 1e9)
+        with BagReader(self.path) as reader:
+            self.topics, self.notes = choose_topics(reader, topics or Topics())
+            self.compressed = reader.topics[self.topics.image].kind == COMPRESSED
+            self._by_poses = reader.topics[self.topics.depth].kind in (*POSES, *TRANSFORMS)
+            if self._by_poses:
+                self._truth = PoseReader(reader, self.topics, self._tolerance)
+            else:
+                self._truth = TruthReader(reader, self.topics)
+            self._pictures = Pictures(is_rectified(self.topics.image))
+            self.notes += self._truth.notes
+            self.kind = self._truth.kind
+            self._image_times = reader.times(self.topics.image)
+            self.images = len(self._image_times)
+            self._info_times = reader.times(self.topics.camera_info)
+            self._note_camera(reader)
+            self._by_receipt = self._has_zero_stamps(reader)
+            clocks = Clocks(reader, self.topics.image, self.topics.depth)
+            self._offset = round((clock_offset or 0.0) * 1e9)
+            if clock_offset is None and not self._by_receipt:
+                # Poses are interpolated: their stamps need not be near those of images.
+                near = max(self._tolerance, LONGEST_GAP // 2) if self._by_poses else self._tolerance
+                self._offset, sentence = clocks.offset(near)
+                self.notes += [sentence] if sentence else []
+            self.clock_offset = self._offset / 1e9
+            clocks.check_overlap(self._stamp, self._offset, self._tolerance)
+            self.damage = reader.notes
+
+    def samples(self, start: int = 0, stop: int | None = None, every: int = 1) -> Iterator[Sample]:
+        """
+        Read images with their truth; what an image gives does not depend on where reading begins.
+
+        Parameters
+        ----------
+        start, stop : int
+            Indices among all images, from and before; all without.
+        every : int
+            Take those images only whose index is a multiple of it.
+
+        Yields
+        ------
+        Sample
+            In the order of receipt. Images that have none are counted in `problems`.
+        """
+        self.problems = Counter()
+        stop = self.images if stop is None else min(stop, self.images)
+        if start >= stop:
+            return
+        with BagReader(self.path) as reader:
+            read = 0
+            for image, make in self._ready(reader, start):
+                if image.index >= stop:
+                    break
+                if image.index < start:
+                    continue
+                read += 1
+                if image.index % every:
+                    continue
+                try:
+                    sample = make()
+                except ValueError as error:
+                    self.problems[str(error)] += 1
+                    continue
+                yield sample
+            if read < stop - start:
+                self.problems["the recording is damaged where the image is"] += stop - start - read
+            # Without how many: every part of a recording would say another number.
+            found = reader.notes + [f"messages of {topic} cannot be decoded" for topic in sorted(reader.undecodable)]
+            self.damage += [sentence for sentence in found if sentence not in self.damage]
+
+    def _ready(self, reader: BagReader, start: int) -> Iterator[tuple[Received, Callable[[], Sample]]]:
+        """Give images, from some before one on, once all has come that makes a sample of them, with what makes it."""
+        transforms = self._truth.transforms()
+        matcher = Matcher(self._tolerance, lambda stamp: self._truth.placed(transforms, stamp))
+        first = max(0, start - AROUND) if self._by_poses else start
+        infos = self._infos_before(reader, int(self._image_times[first]) - PATIENCE)
+        pairs = self._pairs(reader, matcher, transforms, infos, first)
+        if not self._by_poses:
+            for image, truth in pairs:
+                yield image, partial(self._sample, image, truth, infos, transforms)
+            return
+        for shot, before, after in surrounded(self._shot(image, infos, transforms) for image, _ in pairs):
+            yield shot.image, partial(self._triangulated, shot, before, after)
+
+    def _pairs(
+        self, reader: BagReader, matcher: Matcher, transforms: Transforms, infos: deque, start: int
+    ) -> Iterator[tuple[Received, Received | None]]:
+        """Stream the bag through the matcher, beginning a little before an image."""
+        t = self.topics
+        topics = [t.image, t.depth, t.camera_info, t.depth_camera_info, *self._truth.transform_topics]
+        same, last = 0, None
+        begin = int(self._image_times[start]) - PATIENCE
+        for topic, received, message in reader.messages(filter(None, topics), begin):
+            if topic == t.image:
+                same, last = (same + 1 if received == last else 0), received
+                index = int(np.searchsorted(self._image_times, received)) + same
+                stamp = received if message is None else self._stamp(message, received)
+                matcher.add_image(Received(stamp, received, message, index))
+            elif message is None:
+                continue
+            elif topic == t.depth:
+                matcher.add_truth(Received(self._stamp(message, received) - self._offset, received, message))
+            if topic in self._truth.transform_topics and message is not None:
+                self._truth.add_transforms(transforms, topic, message, self._offset)
+            if topic == t.camera_info and not is_blank(message):
+                infos.append((received, message))
+                while len(infos) > 1 and infos[1][0] < received - 2 * PATIENCE:
+                    infos.popleft()
+            if topic == t.depth_camera_info:
+                self._truth.add_camera_info(message)
+            yield from matcher.pairs(received)
+        yield from matcher.pairs(_END)
+
+    def _sample(self, image: Received, truth: Received | None, infos: deque, transforms: Transforms) -> Sample:
+        """Decode an image and its truth; raises ValueError if there is something wrong with them."""
+        if image.message is not None and truth is None:
+            raise ValueError(f"no truth within {self._tolerance / 1e6:g} ms")
+        rgb, view = self._pictures.picture(image, infos)
+        depth = self._truth.read(truth.message, view, rgb.shape[1], rgb.shape[0], transforms, image.stamp)
+        if not (depth > 0).any():
+            raise ValueError("no valid truth")
+        delay = truth.stamp - image.stamp
+        return Sample(image.index, image.stamp, rgb, view and view.camera, depth, delay, frame_of(image.message))
+
+    def _shot(self, image: Received, infos: deque, poses: Poses) -> Shot:
+        """Prepare an image for triangulation."""
+        try:
+            pose = poses.at(image.stamp)
+            if image.message is not None and pose is None:
+                raise ValueError("no pose at the image's time")
+            rgb, view = self._pictures.picture(image, infos)
+            if view is None:
+                raise ValueError("no camera_info of the image can be read")
+        except ValueError as error:
+            return Shot(image, problem=str(error))
+        return Shot(image, view, posed(rgb, view, pose))
+
+    def _triangulated(self, shot: Shot, before: list[Posed], after: list[Posed]) -> Sample:
+        """Triangulate what an image shows; raises ValueError if that cannot be."""
+        if shot.posed is None:
+            raise ValueError(shot.problem)
+        depth, deviation = triangulate(shot.posed, before, after)
+        # Decoded a second time: images that wait for others would take up the memory.
+        image, rgb = shot.image, self._pictures.seen(shot.image, shot.view)
+        return Sample(image.index, image.stamp, rgb, shot.view.camera, depth, 0, frame_of(image.message), deviation)
+
+    def _stamp(self, message, received: int) -> int:
+        return received if self._by_receipt else stamp_of(message) or received
+
+    def _infos_before(self, reader: BagReader, moment: int) -> deque:
+        """Return the last camera_info before a moment, or the first of all, with its time of receipt."""
+        if not len(self._info_times):
+            return deque()
+        at = int(self._info_times[max(0, int(np.searchsorted(self._info_times, moment)) - 1)])
+        message = reader.first(self.topics.camera_info, at)
+        return deque([(at, message)] if message is not None else [])
+
+    def _note_camera(self, reader: BagReader) -> None:
+        """Say what is known of the intrinsics; do without those of a camera that nobody calibrated."""
+        message = reader.first(self.topics.camera_info) if self.topics.camera_info else None
+        try:
+            view = message and view_of(message, message.width, message.height, is_rectified(self.topics.image))
+        except ValueError as error:
+            if self._truth.projects:
+                raise ValueError(f"{self.topics.camera_info} of '{self.path}': {error}") from None
+            self.notes.append(f"{self.topics.camera_info} is not used: {error}")
+            self.topics, self._info_times = replace(self.topics, camera_info=""), np.empty(0, np.int64)
+            view = None
+        if view is None:
+            self.notes.append("there is no camera_info: estimates are metric only for the training's field of view")
+        elif view.lens is not None:
+            self.notes.append(f"{self.topics.image} has a lens with distortion: image and truth are rectified")
+
+    def _has_zero_stamps(self, reader: BagReader) -> bool:
+        firsts = [reader.first(topic) for topic in (self.topics.image, self.topics.depth)]
+        zero = any(message is not None and stamp_of(message) == 0 for message in firsts)
+        if zero:
+            self.notes.append("stamps are zero: images and truth are matched by the times of receipt")
+        return zero

@@ -1,0 +1,112 @@
+"""The worst and the best frames, kept as small pictures while a recording of any length passes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from depth_estimation_ros.estimator import DepthMap
+from depth_estimation_ros.evaluation.report import Picture
+from depth_estimation_ros.evaluation.result.frame_result import FrameResult
+
+if TYPE_CHECKING:
+    from depth_estimation_ros.evaluation.result.sample import Sample
+
+KEPT = 3
+"""Pictures of each model and each kind."""
+
+KINDS = {"worst": -1, "best": 1}
+_WIDTH = 320  # pixels
+_APART = 30  # images: of neighbours, which look alike, only one is shown
+_ARRAYS = ("rgb", "depth", "truth")
+
+
+class Gallery:
+    """
+    The frames with the largest and the smallest AbsRel of each model, one of every `_APART` images at most.
+
+    What it holds in the end does not depend on the order of frames, nor on which galleries were merged into it.
+    """
+
+    def __init__(self):
+        self._pictures: dict[tuple[str, str], list[Picture]] = {}
+
+    def offer(self, sample: Sample, depth: np.ndarray, frame: FrameResult) -> None:
+        """Keep a frame if it is among the worst or the best."""
+        if not frame.raw:
+            return
+        for kind in KINDS:
+            place = frame.recording, frame.index, frame.raw["abs_rel"]
+            if self._admits(frame.model, kind, *place):
+                rgb, depths = sample.rgb, (DepthMap(depth), DepthMap(sample.truth))
+                width = min(_WIDTH, rgb.shape[1])
+                size = width, max(1, round(width * rgb.shape[0] / rgb.shape[1]))
+                small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+                estimate = depths[0].resized(*size).depth
+                truth = _shrunk(sample.truth, *size)
+                picture = Picture(frame.recording, frame.model, frame.index, kind, small, estimate, truth, place[2])
+                self._add(picture)
+
+    def merge(self, other: Gallery) -> None:
+        """Take over what another gallery has."""
+        for picture in other.pictures:
+            if self._admits(picture.model, picture.kind, picture.recording, picture.index, picture.abs_rel):
+                self._add(picture)
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """All pictures: by model and kind, the extreme ones first."""
+        return [picture for group in self._pictures.values() for picture in group]
+
+    def to_arrays(self) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+        """Return what `from_arrays` makes the same gallery of: facts for JSON, and arrays by name."""
+        facts, arrays = [], {}
+        for number, picture in enumerate(self.pictures):
+            names = ("recording", "model", "index", "kind", "abs_rel")
+            facts.append({name: getattr(picture, name) for name in names})
+            arrays.update({f"{number}_{name}": getattr(picture, name) for name in _ARRAYS})
+        return facts, arrays
+
+    @classmethod
+    def from_arrays(cls, facts: list[dict[str, Any]], arrays: Mapping[str, np.ndarray]) -> Gallery:
+        """Make a gallery of what `to_arrays` returned."""
+        gallery = cls()
+        for number, values in enumerate(facts):
+            gallery._add(Picture(**values, **{name: arrays[f"{number}_{name}"] for name in _ARRAYS}))
+        return gallery
+
+    def _admits(self, model: str, kind: str, recording: str, index: int, abs_rel: float) -> bool:
+        """Tell whether a frame would stay: found out before its picture is made."""
+        group = self._pictures.get((model, kind), [])
+        rank = _rank(kind, recording, index, abs_rel)
+        neighbour = [p for p in group if (p.recording, p.index // _APART) == (recording, index // _APART)]
+        rivals = neighbour or (group if len(group) >= KEPT else [])
+        return not rivals or rank < max(_rank_of(p) for p in rivals)
+
+    def _add(self, picture: Picture) -> None:
+        group = self._pictures.setdefault((picture.model, picture.kind), [])
+        block = picture.recording, picture.index // _APART
+        group[:] = [p for p in group if (p.recording, p.index // _APART) != block]
+        group.append(picture)
+        group.sort(key=_rank_of)
+        del group[KEPT:]
+
+
+def _rank(kind: str, recording: str, index: int, abs_rel: float) -> tuple[float, str, int]:
+    return KINDS[kind] * abs_rel, recording, index
+
+
+def _rank_of(picture: Picture) -> tuple[float, str, int]:
+    return _rank(picture.kind, picture.recording, picture.index, picture.abs_rel)
+
+
+def _shrunk(truth: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Return a smaller truth in which single known pixels, as of a laser, are not lost: the nearest of each cell."""
+    small = np.full((height, width), np.inf, np.float32)
+    v, u = np.nonzero(np.isfinite(truth))
+    cells = v * height // truth.shape[0], u * width // truth.shape[1]
+    np.minimum.at(small, cells, truth[v, u])
+    return np.where(np.isfinite(small), small, np.float32(np.nan))

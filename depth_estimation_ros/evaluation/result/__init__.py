@@ -1,0 +1,1 @@
+"""From one compared frame to the figures of a report."""

@@ -1,0 +1,1 @@
+"""A run over bags: work in slices, processes, checkpoints."""

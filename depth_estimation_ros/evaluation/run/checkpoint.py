@@ -1,0 +1,110 @@
+"""Results of slices on disk: a run that was broken off goes on from them, and never from those of another run."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import zipfile
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from depth_estimation_ros.evaluation.report.gallery import Gallery
+from depth_estimation_ros.evaluation.result.frame_table import ROW, FrameTable
+from depth_estimation_ros.evaluation.run.work import Options, SliceResult, Survey, identity
+from depth_estimation_ros.support.files import write_whole
+
+_VERSION = 3  # of the files, and of what a slice's figures mean
+
+
+class Checkpoint:
+    """
+    The folder that keeps the results of finished slices.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Is made.
+    options : Options
+        Of this run; results of others are not seen.
+    """
+
+    def __init__(self, folder: Path, options: Options):
+        self._folder, self._options = folder, options
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def key(self, survey: Survey, start: int, stop: int) -> str:
+        """Return the name of a slice: a digest of all that its figures depend on."""
+        options = asdict(self._options)
+        # The same model at another place is the same model.
+        for model in options["models"]:
+            del model["path"]
+        facts = [_VERSION, identity(survey.path), asdict(survey), start, stop, options]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+    def bag(self, key: str) -> Path:
+        """Return where the output bag of a finished slice is."""
+        return self._folder / f"{key}_bag"
+
+    def draft_bag(self, key: str) -> Path:
+        """Return where the output bag of a slice is to be written; what was broken off there is removed."""
+        draft = self._folder / "drafts" / f"{key}_bag"
+        shutil.rmtree(draft, ignore_errors=True)
+        return draft
+
+    def load(self, key: str) -> SliceResult | None:
+        """Return a slice's result, or None where there is none yet, or its output bag is gone."""
+        try:
+            with np.load(self._folder / f"{key}.npz", allow_pickle=False) as stored:
+                result = _unpack(stored)
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return None
+        return None if self._options.bag and not self.bag(key).is_dir() else result
+
+    def save(self, key: str, result: SliceResult) -> None:
+        """Keep a slice's result: whole, or not at all."""
+        if self._options.bag:
+            shutil.rmtree(self.bag(key), ignore_errors=True)
+            os.replace(self._folder / "drafts" / self.bag(key).name, self.bag(key))
+        write_whole(self._folder / f"{key}.npz", _pack(result))
+
+
+def _pack(result: SliceResult) -> bytes:
+    facts, arrays = result.gallery.to_arrays()
+    tables = {}
+    for number, (name, table) in enumerate(result.frames.items()):
+        rows = list(table.chunks())
+        arrays[f"rows_{number}"] = np.concatenate(rows) if rows else np.empty(0, ROW)
+        sums = {kind: {key: row.tolist() for key, row in groups.items()} for kind, groups in table.sums.items()}
+        tables[name] = {"estimated": table.estimated, "sums": sums}
+    document = {
+        "frames": tables,
+        "gallery": facts,
+        "problems": dict(result.problems),
+        "errors": result.errors,
+        "models": result.models,
+    }
+    file = io.BytesIO()
+    np.savez_compressed(file, document=np.array(json.dumps(document)), **arrays)
+    return file.getvalue()
+
+
+def _unpack(stored) -> SliceResult:
+    document = json.loads(str(stored["document"]))
+    frames = {}
+    for number, (name, facts) in enumerate(document["frames"].items()):
+        sums = {kind: {key: np.array(row) for key, row in groups.items()} for kind, groups in facts["sums"].items()}
+        frames[name] = FrameTable()
+        frames[name].append(stored[f"rows_{number}"], sums, facts["estimated"])
+    return SliceResult(
+        frames=frames,
+        gallery=Gallery.from_arrays(document["gallery"], stored),
+        problems=Counter(document["problems"]),
+        errors=document["errors"],
+        models=document["models"],
+    )

@@ -1,0 +1,1 @@
+"""Ground truth depth in the view of the image."""

@@ -1,0 +1,157 @@
+"""
+True depth in the image's own view: from a depth image beside it, a depth camera elsewhere, a cloud or a scan.
+
+What is not handled: the robot's motion between the stamps of image and truth, or during a lidar's turn (the points are
+taken as if all were measured at the image's stamp); glass and mirrors; and what a sensor that is mounted elsewhere sees
+behind a near thing where that thing gave no points itself.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from depth_estimation_ros.geometry.rectify import Lens, rectified_depth
+from depth_estimation_ros.ground_truth.views import View
+
+NEAREST = 0.05
+"""Metres along the optical axis; points nearer than this are behind or in the lens."""
+
+_SAME_SURFACE = 1.05  # neighbouring pixels of dense truth within this factor are of one surface
+_SAME_SURFACE_SPARSE = 1.15  # as of points further apart
+_DENSE = 1.5  # pixels between points
+_NOTHING = np.float32(1e9)  # metres, of a pixel that no point is on
+
+
+def registered_truth(depth: np.ndarray, view: View | None) -> np.ndarray:
+    """
+    Take the truth of a depth image that has the view of the colour image.
+
+    Parameters
+    ----------
+    depth : numpy.ndarray
+        float32 [h, w] metres, NaN invalid, of any size.
+    view : View or None
+        Of the image; where it has a lens, depth is rectified as the image is.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 [h, w], metres along z of the (rectified) image, NaN unknown.
+    """
+    if view is None or view.lens is None:
+        return depth
+    return rectified_depth(depth, view.lens)
+
+
+def camera_truth(depth: np.ndarray, source: View, to_image: np.ndarray, view: View) -> np.ndarray:
+    """
+    Take the truth of a depth camera that stands elsewhere, or has another lens.
+
+    Where it measures more coarsely than the image, the truth is made smaller, so that its pixels lie side by side.
+    Pixels that fall behind others, or through the gaps between them, are left out.
+
+    Parameters
+    ----------
+    depth : numpy.ndarray
+        float32 [h, w] metres, NaN invalid.
+    source : View
+        Of the depth image.
+    to_image : numpy.ndarray
+        [4, 4], from the depth camera's optical frame to the image's.
+    view : View
+        Of the image.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 [h', w'], metres along z of the (rectified) image, NaN unknown.
+    """
+    rows, columns = np.nonzero(depth > 0)
+    seen = depth[rows, columns]
+    points = np.concatenate([_rays(source)[rows, columns] * seen[:, None], seen[:, None]], axis=1)
+    focal = source.lens.camera.focal_length if source.lens else source.camera.focal_length
+    ratio = min(1.0, focal / view.camera.focal_length)
+    size = max(1, round(view.camera.width * ratio)), max(1, round(view.camera.height * ratio))
+    return _fill(points_truth(points, to_image, view, size))
+
+
+def points_truth(
+    points: np.ndarray, to_image: np.ndarray, view: View, size: tuple[int, int] | None = None
+) -> np.ndarray:
+    """
+    Take the truth of points of a lidar, a laser scan or a depth camera.
+
+    Of the points on a pixel the nearest counts; points are left out that lie behind another one of their neighbourhood,
+    which is as large as the points are apart: 3x3 pixels for dense ones, up to a 20th of the width for sparse ones.
+    Points that are further apart still (a few hundred in all) may show through near things.
+
+    Parameters
+    ----------
+    points : numpy.ndarray
+        [N, 3] metres.
+    to_image : numpy.ndarray
+        [4, 4], from the points' frame to the image's optical frame.
+    view : View
+        Of the image.
+    size : tuple of int, optional
+        Width and height of the truth; the image's without.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 [h, w], metres along z of the (rectified) image, NaN where no point is.
+    """
+    camera = view.camera if size is None else view.camera.resized(*size)
+    rotation = np.reshape(view.lens.rotation, (3, 3)) if view.lens else np.eye(3)
+    x, y, z = (rotation @ to_image[:3, :3]).astype(np.float32) @ points.T + (rotation @ to_image[:3, 3:]).astype("f4")
+    ahead = z > NEAREST
+    x, y, z = x[ahead], y[ahead], z[ahead]
+    u = np.floor(camera.fx * x / z + np.float32(camera.cx + 0.5))
+    v = np.floor(camera.fy * y / z + np.float32(camera.cy + 0.5))
+    inside = (u >= 0) & (u < camera.width) & (v >= 0) & (v < camera.height)
+    pixels = (v[inside] * camera.width + u[inside]).astype(np.int64)
+    z = z[inside]
+    truth = np.full(camera.height * camera.width, _NOTHING)
+    np.minimum.at(truth, pixels, z)
+    truth = truth.reshape(camera.height, camera.width)
+    spacing = math.sqrt(truth.size / max(1, np.count_nonzero(truth < _NOTHING)))
+    dense = spacing <= _DENSE
+    reach = 1 if dense else max(1, min(round(spacing), camera.width // 40))
+    around = cv2.erode(truth, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+    hidden = truth > (_SAME_SURFACE if dense else _SAME_SURFACE_SPARSE) * around
+    shown = shown_of(view.lens, camera.width, camera.height) if view.lens else None
+    if shown is not None:
+        hidden |= ~shown
+    return np.where(hidden | (truth == _NOTHING), np.float32(np.nan), truth)
+
+
+def _fill(truth: np.ndarray) -> np.ndarray:
+    """Fill the pixels that rounding left empty within a surface: most neighbours known, all of them alike."""
+    known = np.isfinite(truth)
+    kernel = np.ones((3, 3), np.uint8)
+    near = cv2.erode(np.where(known, truth, _NOTHING), kernel)
+    far = cv2.dilate(np.where(known, truth, np.float32(0)), kernel)
+    count = cv2.boxFilter(known.astype(np.float32), -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    fill = ~known & (count >= 5) & (far <= _SAME_SURFACE * near)
+    return np.where(fill, np.float32(0.5) * (near + far), truth)
+
+
+@lru_cache(maxsize=4)
+def shown_of(lens: Lens, width: int, height: int) -> np.ndarray | None:
+    """Return which pixels of the rectified image the camera saw; None if all."""
+    return lens.resized(width, height).shows(lens.rectified.resized(width, height))
+
+
+@lru_cache(maxsize=4)
+def _rays(view: View) -> np.ndarray:
+    """Return (x/z, y/z) of every pixel of a depth image as it is, float32 [h, w, 2]."""
+    if view.lens is None:
+        return view.camera.rays()
+    c, d = view.lens.camera, np.array(view.lens.coefficients)
+    pixels = np.stack(np.meshgrid(np.arange(c.width), np.arange(c.height)), axis=-1).reshape(-1, 1, 2).astype(float)
+    undistort = cv2.fisheye.undistortPoints if view.lens.model == "equidistant" else cv2.undistortPoints
+    return undistort(pixels, c.k, d).reshape(c.height, c.width, 2).astype(np.float32)

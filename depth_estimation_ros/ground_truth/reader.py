@@ -1,0 +1,356 @@
+"""From a message with truth to true depth in the image: decides once for a recording how, then does it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from depth_estimation_ros.anchor.references import scan_points
+from depth_estimation_ros.bags.frame_tree import FrameTree
+from depth_estimation_ros.bags.messages import CLOUD, COMPRESSED, SCAN, depth_of, frame_of, points_of, rgb_of
+from depth_estimation_ros.bags.reader import BagReader
+from depth_estimation_ros.bags.topics import Topics, depth_camera_info
+from depth_estimation_ros.bags.transforms import Transforms
+from depth_estimation_ros.geometry.pose import camera_pose
+from depth_estimation_ros.ground_truth.projection import camera_truth, points_truth, registered_truth
+from depth_estimation_ros.ground_truth.views import View, Views, is_rectified, same_shape
+from depth_estimation_ros.support.sentences import choices
+
+REGISTERED, PROJECTED, ASSUMED = "registered", "projected", "taken as registered"
+"""How a depth image stands to the image: pixel on pixel; to be projected into it; nobody knows."""
+
+_STANDINGS = (REGISTERED, PROJECTED, ASSUMED)
+_ALIGNED = re.compile(r"align|regist|to_rgb|to_color")
+
+_SAME = 0.01  # share by which intrinsics of one view may differ
+_SAME_COEFFICIENT = 1e-3  # by which their distortion may
+_SAME_PLACE = 1e-3  # metres, and entries of a rotation
+_BODY = camera_pose(0.0)[:3, :3]  # axes of an optical frame in one with x forward (REP 103)
+_ALIKE = 1 + 2 * np.cos(np.radians(20))  # trace of a rotation by this angle
+
+
+class TruthReader:
+    """
+    Reads the truth of a recording.
+
+    A depth image is registered to the image if it is in the same frame with the same intrinsics; taken as registered,
+    with a note, if nothing says that it is not: no camera_info of its own, or no transform. Else it is projected.
+
+    Parameters
+    ----------
+    reader : BagReader
+        The bag.
+    topics : Topics
+        As chosen.
+
+    Attributes
+    ----------
+    topics : Topics
+        As given.
+    kind : str
+        See `Recording`.
+    standing : str
+        One of `REGISTERED`, `PROJECTED` and `ASSUMED`.
+    projects : bool
+        Whether the intrinsics of the image are needed.
+    notes : list of str
+        What the user should know.
+    transform_topics : tuple of str
+        Of frames that move, to be read along with the images and given to `Transforms`; empty if none is needed.
+
+    Raises
+    ------
+    ValueError
+        If the truth cannot be brought into the image.
+    """
+
+    def __init__(self, reader: BagReader, topics: Topics):
+        self.notes, self.transform_topics, self.topics, self._path = [], (), topics, reader.path
+        self._moves, self._depth_views = False, Views(is_rectified(topics.depth))
+        self._same_views: dict[tuple[View, View], bool] = {}
+        self._tree = FrameTree(reader, int(reader.times(topics.image)[0]))
+        image, truth = reader.first(topics.image), reader.first(topics.depth)
+        if image is None or truth is None:
+            raise ValueError(f"no message of {topics.depth if image else topics.image} in '{reader.path}' can be read")
+        self._info = reader.first(topics.camera_info) if topics.camera_info else None
+        self._depth_info = None
+        self._target = frame_of(image) or (self._info is not None and frame_of(self._info)) or ""
+        self._source = frame_of(truth)
+        kind = reader.topics[topics.depth].kind
+        self._is_image = kind not in (CLOUD, SCAN)
+        self.kind = {CLOUD: "point cloud", SCAN: "laser scan"}.get(kind, "unregistered depth image")
+        if self._is_image and topics.depth_camera_info:
+            self._depth_info = reader.first(topics.depth_camera_info)
+            self._source = self._source or (self._depth_info is not None and frame_of(self._depth_info)) or ""
+        self._place()
+        self.standing = self._stands(image, truth) if self._is_image else PROJECTED
+        self.projects = self.standing == PROJECTED
+        if not self.projects:
+            self.kind = "depth image"
+        elif self._info is None:
+            raise ValueError(
+                f"{topics.depth} of '{reader.path}' ({self.kind}) can only be brought into the image with the image's "
+                "camera_info: name its topic (--camera-info), or record it"
+            )
+        elif not self._same_frame and self._pose is None:
+            raise ValueError(
+                f"{topics.depth} of '{reader.path}' is in frame '{self._source}', the image in '{self._target}', "
+                f"and no transform of the bag connects them (its frames: {choices(self._names, self._target)}): "
+                "record /tf_static, and /tf if they move"
+            )
+
+    def transforms(self) -> Transforms:
+        """Return a tree with the frames that do not move."""
+        return self._tree.fixed()
+
+    def add_transforms(self, transforms: Transforms, topic: str, message, offset: int) -> None:
+        """Take in a message of `transform_topics`; the robot's clock is that of the images."""
+        transforms.add(message, static=False)
+
+    def placed(self, transforms: Transforms, stamp: int) -> bool:
+        """Whether all transforms for a moment have been read."""
+        return not self._moves or transforms.known_until(self._target, self._source) >= stamp
+
+    def add_camera_info(self, message) -> None:
+        """Take the intrinsics of the depth camera from now on from this message."""
+        if self._depth_info is not None:
+            self._depth_info = message
+
+    def read(
+        self, message, view: View | None, width: int, height: int, transforms: Transforms, stamp: int
+    ) -> np.ndarray:
+        """
+        Bring a truth into the image.
+
+        Parameters
+        ----------
+        message : object
+            The truth.
+        view : View or None
+            Of the image.
+        width, height : int
+            Of the image.
+        transforms : Transforms
+            The tree, with the frames that move around this time.
+        stamp : int
+            Of the image.
+
+        Returns
+        -------
+        numpy.ndarray
+            As `Sample.truth`.
+
+        Raises
+        ------
+        ValueError
+            If it does not fit or cannot be decoded; the reason.
+        """
+        depth = depth_of(message) if self._is_image else None
+        source = self._depth_view(depth) if self._is_image and self._depth_info is not None else None
+        if self.standing == ASSUMED or (self._is_image and self._fits(source, view)):
+            if not same_shape(depth.shape[1], depth.shape[0], width, height):
+                raise ValueError(f"depth of {depth.shape[1]}x{depth.shape[0]} does not fit images of {width}x{height}")
+            return registered_truth(depth, view)
+        if view is None:
+            raise ValueError("no camera_info of the image can be read")
+        pose = self._to_image(transforms, stamp)
+        if pose is None:
+            raise ValueError(f"no transform from {self._source} to {self._target} at the image's time")
+        if self.kind == "point cloud":
+            return points_truth(points_of(message), pose, view)
+        if self.kind == "laser scan":
+            m = message
+            return points_truth(
+                scan_points(m.ranges, m.angle_min, m.angle_increment, m.range_min, m.range_max), pose, view
+            )
+        if source is None:
+            raise ValueError("no camera_info of the depth camera can be read")
+        return camera_truth(depth, source, pose, view)
+
+    def _depth_view(self, depth: np.ndarray) -> View:
+        try:
+            return self._depth_views.of(self._depth_info, depth.shape[1], depth.shape[0])
+        except ValueError as error:
+            raise ValueError(f"of the depth camera: {error}") from None
+
+    def _place(self) -> None:
+        """Find out how the frames lie to each other."""
+        self._pose, self._names = None, []
+        self._before, self._after = np.eye(4), np.eye(4)  # of a transform: from frames of bodies to optical ones
+        unnamed = self._is_image and not (self._source and self._target)
+        self._same_frame = self._source == self._target or unnamed
+        if not self._same_frame:
+            fixed = self._tree.fixed()
+            # Drivers of old, and simulators, give images the frame of the camera's body; points are where they say.
+            self._target = fixed.optical(self._target)
+            self._source = fixed.optical(self._source) if self._is_image else self._source
+            self._same_frame = self._source == self._target
+        if self._same_frame:
+            self._pose = self._beside()
+            return
+        self._pose = self._probe()
+        if not self._is_image or self._pose is None:
+            return
+        # Two cameras that see the same look the same way: else one of the frames is that of a body.
+        to_body, to_optical = np.eye(4), np.eye(4)
+        to_body[:3, :3], to_optical[:3, :3] = _BODY, _BODY.T
+        if np.trace((to_optical @ self._pose)[:3, :3]) > _ALIKE:
+            self._after, frame = to_optical, self._target
+        elif np.trace((self._pose @ to_body)[:3, :3]) > _ALIKE:
+            self._before, frame = to_body, self._source
+        else:
+            return
+        self._pose = self._after @ self._pose @ self._before
+        self.notes.append(f"x of {frame} looks forward, as in the frame of a body: its optical frame is meant")
+
+    def _to_image(self, transforms: Transforms, stamp: int) -> np.ndarray | None:
+        """Return the transform [4, 4] from the truth's frame to the image's."""
+        if self._same_frame:
+            return self._pose
+        pose = transforms.between(self._target, self._source, stamp)
+        return None if pose is None else self._after @ pose @ self._before
+
+    def _beside(self) -> np.ndarray:
+        """Return the transform within one frame: of a stereo pair, P says how far the right camera is from the left."""
+        pose = np.eye(4)
+        if self._is_image and self._info is not None and self._depth_info is not None:
+            pose[:2, 3] = np.subtract(_offset(self._info), _offset(self._depth_info))
+        return pose
+
+    def _stands(self, image, truth) -> str:
+        """Return how the depth image stands to the image; raises ValueError if it cannot be known."""
+        near = self._pose is not None and np.allclose(self._pose, np.eye(4), atol=_SAME_PLACE)
+        source = self._view_of_first(self._depth_views, depth_of, truth, self._depth_info)
+        view = self._view_of_first(Views(is_rectified(self.topics.image)), rgb_of, image, self._info)
+        if source is None:
+            self._depth_info = None
+        if source is None or view is None:
+            source = view = None
+        if near:
+            return REGISTERED if source is None or self._fits(source, view) else PROJECTED
+        if self._pose is not None:
+            if source is None:
+                raise ValueError(
+                    f"{self.topics.depth} of '{self._path}' is seen from {self._source}, not from {self._target}; to "
+                    "project it, the camera_info of both is needed: name them (--camera-info, --depth-camera-info), "
+                    "or record them"
+                )
+            return PROJECTED
+        if source is not None and not _same_view(source, view):
+            return PROJECTED
+        why = "their intrinsics are the same" if source is not None else "nothing says how they lie to each other"
+        self.notes.append(
+            f"{self.topics.depth} is in frame {self._source}, the image in {self._target}, and {why}: depth is taken "
+            "as registered to the image"
+        )
+        return ASSUMED
+
+    def _view_of_first(self, views: Views, decode: Callable, message, info) -> View | None:
+        """Return the view of a first message; None if nobody knows."""
+        if info is None:
+            return None
+        try:
+            height, width = decode(message).shape[:2]
+        except ValueError:
+            height, width = info.height, info.width
+        try:
+            return views.of(info, width, height)
+        except ValueError as error:
+            self.notes.append(f"the intrinsics of {frame_of(message) or 'a camera'} are not known: {error}")
+            return None
+
+    def _fits(self, source: View | None, view: View | None) -> bool:
+        """Whether a depth image lies pixel on pixel over the image, as far as their intrinsics tell."""
+        if self._pose is None or not np.allclose(self._pose, np.eye(4), atol=_SAME_PLACE):
+            return False
+        if source is None or view is None:
+            return True
+        if (source, view) not in self._same_views:
+            self._same_views[source, view] = _same_view(source, view)
+        return self._same_views[source, view]
+
+    def _probe(self) -> np.ndarray | None:
+        """Look whether the frames are connected, by /tf_static or with /tf too; return the first transform."""
+
+        def connected(tree: Transforms) -> bool:
+            return tree.moves(self._target, self._source) is not None
+
+        tree = self._tree.fixed()
+        self._moves = not connected(tree)
+        if self._moves:
+            tree, self.transform_topics = self._tree.probe(connected), self._tree.moving
+        self._names = tree.names()
+        if not connected(tree):
+            return None
+        moment = tree.known_until(self._target, self._source)
+        return tree.between(self._target, self._source, 0 if moment == float("inf") else int(moment))
+
+
+def standing(reader: BagReader, image: str, info: str, depth: str) -> str | None:
+    """Return how a depth image stands to an image, as `TruthReader.standing`; None if it cannot be brought into it."""
+    try:
+        return TruthReader(reader, Topics(image, depth, info, depth_camera_info(reader, image, depth, info))).standing
+    except ValueError:
+        return None
+
+
+def best_depth(reader: BagReader, image: str, info: str, depths: Iterable[str]) -> tuple[TruthReader | None, list[str]]:
+    """
+    Choose the depth image that belongs to an image most surely, and a sentence for each that cannot be brought into it.
+
+    Registered ones come first, then those that can be projected; names decide between equals.
+
+    Parameters
+    ----------
+    reader : BagReader
+        The bag.
+    image, info : str
+        Topics: the image, and its camera_info or nothing.
+    depths : iterable of str
+        Topics of depth images.
+    """
+    found, problems = [], []
+    for depth in depths:
+        topics = Topics(image, depth, info, depth_camera_info(reader, image, depth, info))
+        try:
+            found.append(TruthReader(reader, topics))
+        except ValueError as error:
+            problems.append(str(error))
+
+    def rank(truth: TruthReader) -> tuple:
+        name = truth.topics.depth
+        compressed = reader.topics[name].kind == COMPRESSED
+        return _STANDINGS.index(truth.standing), "truth" not in name, not _ALIGNED.search(name), compressed
+
+    return min(found, key=rank, default=None), problems
+
+
+def _same_view(depth: View, image: View) -> bool:
+    """Whether two cameras in one place see the same, pixel by pixel, but for their sizes."""
+    of_depth, of_image = _plain(depth), _plain(image)
+    if not same_shape(of_depth.width, of_depth.height, of_image.width, of_image.height):
+        return False
+    scaled = of_depth.resized(of_image.width, of_image.height)
+    distances = [abs(scaled.fx / of_image.fx - 1), abs(scaled.fy / of_image.fy - 1)]
+    distances += [abs(scaled.cx - of_image.cx) / of_image.width, abs(scaled.cy - of_image.cy) / of_image.height]
+    if max(distances) > _SAME:
+        return False
+    if depth.lens and image.lens and depth.lens.model != image.lens.model:
+        return False
+    coefficients = np.zeros((2, 14))
+    for row, view in zip(coefficients, (depth, image), strict=True):
+        row[: len(view.lens.coefficients) if view.lens else 0] = view.lens.coefficients if view.lens else 0
+    return np.allclose(*coefficients, rtol=0, atol=_SAME_COEFFICIENT)
+
+
+def _plain(view: View):
+    """Return the pinhole camera that the unrectified image would have without its distortion."""
+    return view.lens.camera if view.lens else view.camera
+
+
+def _offset(info) -> tuple[float, float]:
+    """Return how far a camera of a stereo pair lies from the first one, metres: Tx / fx and Ty / fy of P."""
+    p = info.p if hasattr(info, "p") else info.P
+    return (p[3] / p[0], p[7] / p[5]) if p[0] > 0 and p[5] > 0 else (0.0, 0.0)

@@ -1,0 +1,6 @@
+"""Pictures in files and messages (JPEG, PNG and others), checked before OpenCV takes memory and time for them."""
+
+from depth_estimation_ros.imaging.decode import decode, read_file
+from depth_estimation_ros.imaging.silence import quiet
+
+__all__ = ["decode", "quiet", "read_file"]

@@ -1,0 +1,1 @@
+"""What the launch files need: arguments, and the environment of the processes."""

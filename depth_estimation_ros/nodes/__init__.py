@@ -1,0 +1,1 @@
+"""The ROS nodes: topics, parameters and transitions."""

@@ -1,0 +1,131 @@
+"""Node ``multi_camera``: a depth estimation node for each of several cameras, in one process, with one engine."""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # before the imports, which take long enough for a Ctrl-C
+    from depth_estimation_ros import entry
+
+    entry.multi_camera()
+
+import re
+import threading
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+
+import rclpy
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.exceptions import InvalidNamespaceException
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.validate_namespace import validate_namespace
+
+from depth_estimation_ros.nodes.depth_estimation import run_node
+from depth_estimation_ros.nodes.program import run_program
+from depth_estimation_ros.nodes.start_errors import START_ERRORS, sentence
+from depth_estimation_ros.runtime.session import Load
+from depth_estimation_ros.runtime.shared_engine import SharedEngines
+
+
+class MultiCamera(Node):
+    """
+    Knows which cameras there are.
+
+    Each has a node of its own, ``depth_estimation`` in the camera's namespace, with its own topics, parameters,
+    lifecycle, statistics and diagnostics (`node.DepthEstimationNode`), and its own thread. Cameras with the same model
+    and engine settings share one engine (`shared_engine`). Arguments of the command line are for all of them; a file
+    of parameters can name each, as ``/front/depth_estimation``.
+
+    Parameters
+    ----------
+    cameras : str or list of str (ROS parameter)
+        Names of the cameras, separated by spaces or commas: namespaces, relative to that of this node.
+
+    Raises
+    ------
+    ValueError
+        If the cameras are not named, or not by names that ROS takes.
+    """
+
+    def __init__(self):
+        super().__init__("multi_camera")
+        description = "Names of the cameras, which are their namespaces, such as 'front left right'."
+        given = self.declare_parameter(
+            "cameras", "", ParameterDescriptor(description=description, read_only=True, dynamic_typing=True)
+        ).value
+        self.namespaces = [self._namespace(name) for name in _names(given)]
+        for namespace in self.namespaces:
+            if self.namespaces.count(namespace) > 1:
+                raise ValueError(f"cameras names {namespace} twice; each camera needs a namespace of its own")
+
+    def _namespace(self, name: str) -> str:
+        namespace = name if name.startswith("/") else f"{self.get_namespace().rstrip('/')}/{name}"
+        try:
+            validate_namespace(namespace)
+        except InvalidNamespaceException as error:
+            raise ValueError(f"cameras: {name!r} is no name for ROS: {sentence(error).rstrip(':')}") from None
+        return namespace
+
+
+def _names(given: object) -> list[str]:
+    """Return the names that the parameter holds."""
+    names = re.split(r"[\s,]+", given.strip()) if isinstance(given, str) else given
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"cameras takes names, such as 'front left right', not {given!r}")
+    if not any(names):
+        raise ValueError("cameras is empty: name the cameras, such as -p cameras:='front left right'")
+    return names
+
+
+def main(args: list[str] | None = None) -> int:
+    """
+    Run the nodes of all cameras until SIGINT, SIGTERM or SIGHUP.
+
+    Returns
+    -------
+    int
+        Exit code: 0 after a signal, 1 if a camera's node could not start, or came to an end by a fault.
+    """
+    return run_program("multi_camera_node", _run, args, "cameras:='front rear'")
+
+
+def _run(stopping: threading.Event) -> int:
+    try:
+        host = MultiCamera()
+    except START_ERRORS as error:
+        rclpy.logging.get_logger("multi_camera").fatal(sentence(error))
+        return 1
+    executor = SingleThreadedExecutor()
+    executor.add_node(host)
+    cameras, load = [], SharedEngines(len(host.namespaces)).load
+    with ThreadPoolExecutor(len(host.namespaces)) as threads:
+        try:
+            for namespace in host.namespaces:
+                # One after the other: the first makes the engine, and what is wrong with all of them is said once.
+                started = threading.Event()
+                camera = threads.submit(_run_camera, host, namespace, stopping, started, load)
+                cameras.append(camera)
+                while not (started.is_set() or camera.done() or stopping.is_set()):
+                    executor.spin_once(timeout_sec=0.05)
+                if camera.done():
+                    stopping.set()
+                if stopping.is_set():
+                    break
+            while not (stopping.is_set() or all(camera.done() for camera in cameras)):
+                executor.spin_once(timeout_sec=0.1)
+        finally:
+            stopping.set()
+    host.destroy_node()
+    return max(camera.result() for camera in cameras)
+
+
+def _run_camera(
+    host: MultiCamera, namespace: str, stopping: threading.Event, started: threading.Event, load: Load
+) -> int:
+    """Run a camera's node; a fault of it, which would end a program of its own, is reported and ends it alone."""
+    # A rule of its own, as one for the whole process would give all nodes one namespace.
+    rules = ["--ros-args", "-r", f"__ns:={namespace}"]
+    try:
+        return run_node(stopping, started.set, load=load, others=("cameras",), namespace=namespace, cli_args=rules)
+    except Exception:
+        host.get_logger().error(f"{namespace} has ended, the other cameras go on: {traceback.format_exc()}")
+        return 1

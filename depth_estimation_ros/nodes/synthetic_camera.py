@@ -1,0 +1,107 @@
+"""Node ``synthetic_camera``: a camera that walks through a rendered room and knows the true depth."""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # before the imports, which take long enough for a Ctrl-C
+    from depth_estimation_ros import entry
+
+    entry.synthetic_camera()
+
+import math
+import time
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseStamped
+from rclpy.node import Node
+from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Header
+
+from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.conversions import new_cloud, points_of
+from depth_estimation_ros.geometry.pose import quaternion
+from depth_estimation_ros.nodes.image_stream import ImageStream, Metronome, declare, run
+from depth_estimation_ros.synthetic import Room
+
+POINT_NOISE = 0.01
+"""Standard deviation of the sparse true points, as a part of their distance: that of a good depth sensor."""
+
+ROOM_FRAME = "room"
+
+NYU_HORIZONTAL_FOV = 2 * math.atan(320 / 518.86)  # the Kinect of NYU Depth v2, at 640 pixels
+
+
+class SyntheticCamera(Node):
+    """
+    Publishes what a camera sees on its walk through a room, with its intrinsics and exact depth.
+
+    Publishers
+    ----------
+    image : sensor_msgs/Image
+    camera_info : sensor_msgs/CameraInfo
+    ground_truth/depth : sensor_msgs/Image
+        32FC1, metres along the optical axis (REP 118); made only while somebody subscribes.
+    ground_truth/pose : geometry_msgs/PoseStamped
+        Of the optical frame in the room, whose origin is a corner of the floor.
+    ground_truth/points : sensor_msgs/PointCloud2
+        A few true points in the optical frame, with 1 % of noise, as a sparse depth sensor beside the camera would
+        measure; what the depth node's ``anchor/points`` takes.
+
+    Parameters are declared, with ranges and descriptions, in ``__init__`` and by :class:`ImageStream`.
+    """
+
+    def __init__(self):
+        super().__init__("synthetic_camera")
+        width = declare(self, "width", 640, "Image width in pixels.", (16, 4096))
+        height = declare(self, "height", 480, "Image height in pixels.", (16, 4096))
+        fov = declare(self, "horizontal_fov", NYU_HORIZONTAL_FOV, "Horizontal field of view in radians.", (0.2, 2.6))
+        self._rate = declare(self, "rate", 30.0, "Images a second.", (0.1, 240.0))
+        self._speed = declare(
+            self, "speed", 1.0, "Speed of the walk; 1 goes round in 40 s, 0 stands still.", (0.0, 10.0)
+        )
+        seed = declare(self, "seed", 0, "Chooses the room.", (0, 2**31 - 1))
+        mount = declare(
+            self, "camera_height", 0.0, "Height of a mounted camera in metres; 0 carries it by hand.", (0.0, 2.0)
+        )
+        down = declare(self, "camera_pitch", 0.0, "Radians by which a mounted camera looks down.", (-1.2, 1.2))
+        self._mount = (mount, -down) if mount else ()
+        self._points = declare(self, "points", 50, "Points of ground_truth/points.", (1, 100_000))
+        self._stream = ImageStream(self)
+        self._camera = PinholeCamera.from_fov(width, height, fov)
+        self._room = Room(seed)
+        self._random = np.random.default_rng(seed)
+        self._poses = self.create_publisher(PoseStamped, "ground_truth/pose", 5)
+        self._clouds = self.create_publisher(PointCloud2, "ground_truth/points", 5)
+        self.get_logger().info(f"publishing room {seed} at {width}x{height}, {self._rate:g} images a second")
+
+    def work(self, metronome: Metronome) -> None:
+        """Publish until the end is asked for."""
+        start = time.monotonic()
+        for _ in metronome.ticks(self._rate):
+            # The stamp is the moment of the picture; rendering it takes the place of exposure and transfer.
+            stamp = self.get_clock().now().to_msg()
+            pose = self._room.trajectory(self._speed * (time.monotonic() - start), *self._mount)
+            rgb, depth = self._room.render(self._camera, pose)
+            self._publish_truth(pose, depth, stamp)
+            self._stream.publish(rgb, self._camera, depth, stamp)
+
+    def _publish_truth(self, pose: np.ndarray, depth: np.ndarray, stamp: Time) -> None:
+        if self._poses.get_subscription_count():
+            message = PoseStamped(header=Header(stamp=stamp, frame_id=ROOM_FRAME))
+            at, turned = message.pose.position, message.pose.orientation
+            at.x, at.y, at.z = pose[:3, 3].tolist()
+            turned.x, turned.y, turned.z, turned.w = quaternion(pose)
+            self._poses.publish(message)
+        if self._clouds.get_subscription_count():
+            pixels = self._random.integers(0, depth.size, self._points)
+            z = depth.ravel()[pixels] * self._random.normal(1.0, POINT_NOISE, self._points).astype(np.float32)
+            rays = self._camera.rays().reshape(-1, 2)[pixels]
+            message = new_cloud(self._points, 1)
+            message.header = Header(stamp=stamp, frame_id=self._stream.frame_id)
+            points_of(message)[0, :, :3] = np.column_stack([rays * z[:, None], z])
+            self._clouds.publish(message)
+
+
+def main(args=None) -> int:
+    """Run the node."""
+    return run("synthetic_camera", SyntheticCamera, args, "rate:=10.0")

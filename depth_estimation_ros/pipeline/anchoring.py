@@ -1,0 +1,148 @@
+"""The scale anchor as the node uses it: from messages of true distances and settings to corrected depth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+from geometry_msgs.msg import Vector3Stamped
+from sensor_msgs.msg import LaserScan, PointCloud2, Range
+from std_msgs.msg import Header
+
+from depth_estimation_ros.anchor import (
+    Anchored,
+    ScaleAnchor,
+    SparseDepth,
+    floor_reference,
+    points_reference,
+    range_reference,
+    scan_points,
+)
+from depth_estimation_ros.anchor.filter import Timing
+from depth_estimation_ros.conversions import message_to_points
+from depth_estimation_ros.estimator import DepthMap
+from depth_estimation_ros.pipeline.navigation import Latest
+from depth_estimation_ros.settings import Settings
+from depth_estimation_ros.support.sentences import quoted
+
+REFERENCE_TYPES = {"scan": LaserScan, "points": PointCloud2, "range": Range}
+"""Message types of the topics ``anchor/...``, by the value of the parameter ``anchor``."""
+
+Reference = LaserScan | PointCloud2 | Range
+
+
+class Anchoring:
+    """Keeps the metric scale of one camera's depth; `result` says how, `trouble` why it cannot."""
+
+    def __init__(self):
+        self._anchor: Latest[ScaleAnchor] = Latest()
+        self.result: Anchored | None = None
+        self.trouble = ""
+
+    def __call__(
+        self,
+        depth_map: DepthMap,
+        header: Header,
+        settings: Settings,
+        reference: Callable[[], Reference | None],
+        pose_of: Callable[[str], np.ndarray],
+        pose: Callable[[], np.ndarray],
+    ) -> DepthMap:
+        """
+        Correct the depth of the next image.
+
+        Parameters
+        ----------
+        depth_map : DepthMap
+            With its camera, in the image's frame.
+        header : std_msgs.msg.Header
+            The image's.
+        settings : Settings
+            What is anchored to, and how.
+        reference : callable
+            Gives the message of true distances that belongs to the image, or None.
+        pose_of : callable
+            Gives the transform from a frame to the image's, float [4, 4]; raises ValueError.
+        pose : callable
+            Gives the camera's pose over the floor, float [4, 4]; raises ValueError.
+        """
+        if settings.anchor == "none":
+            self.result, self.trouble = None, ""
+            return depth_map
+        anchor = self._anchor(_options(settings), lambda: _scale_anchor(settings))
+        found, trouble = None, ""
+        try:
+            if settings.anchor == "floor":
+                found = floor_reference(depth_map, pose(), anchor.scale)
+            elif (message := reference()) is not None:
+                found = _sparse_depth(message, depth_map, pose_of(message.header.frame_id))
+        except ValueError as error:
+            trouble = f"depth is not anchored: {error}"
+        stamp = header.stamp.sec + 1e-9 * header.stamp.nanosec
+        self.result = result = anchor.update(depth_map, found, stamp or time.monotonic())
+        if settings.anchor in ("scan", "points") and found is not None and result.state != "anchored":
+            trouble = (
+                f"depth is not anchored: {result.points} points of anchor/{settings.anchor} lie where there is depth, "
+                f"and {result.inliers} of them agree; is their frame {quoted(message.header.frame_id)}?"
+            )
+        self.trouble = trouble
+        return result.depth_map
+
+    def describe(self) -> dict[str, str]:
+        """Return the figures for the diagnostics, by name."""
+        if self.result is None:
+            return {}
+        r = self.result
+        return {
+            "anchor": r.state,
+            "anchor_scale": f"{r.scale:.3f}",
+            "anchor_deviation": f"{r.deviation:.3f}",
+            "anchor_confidence": f"{r.confidence:.2f}",
+            "anchor_points": str(r.points),
+            "anchor_inliers": str(r.inliers),
+        }
+
+    def message(self, header: Header) -> Vector3Stamped:
+        """Return the scale, its relative standard deviation and its confidence as x, y, z; 1, NaN, 0 without anchor."""
+        message, result = Vector3Stamped(header=header), self.result
+        known = (1.0, float("nan"), 0.0) if result is None else (result.scale, result.deviation, result.confidence)
+        message.vector.x, message.vector.y, message.vector.z = map(float, known)
+        return message
+
+
+def _options(settings: Settings) -> tuple[str, float, float, float, float]:
+    exact = settings.anchor in ("scan", "points")
+    correction = settings.anchor_correction
+    return (
+        ("field" if exact else "scale") if correction == "auto" else correction,
+        settings.anchor_smoothing or (0.3 if exact else 2.0),
+        settings.anchor_hold,
+        settings.anchor_release,
+        settings.anchor_prior,
+    )
+
+
+def _scale_anchor(settings: Settings) -> ScaleAnchor:
+    correction, smoothing, hold, release, prior = _options(settings)
+    return ScaleAnchor(correction, Timing(smoothing, hold, release), prior)
+
+
+def _sparse_depth(message: Reference, depth_map: DepthMap, to_optical: np.ndarray) -> SparseDepth | None:
+    """Return the true depths of a message; None where it holds none."""
+    if isinstance(message, Range):
+        if not 0.0 <= message.min_range < message.max_range:
+            raise ValueError(
+                f"anchor/range gives distances between min_range {message.min_range:g} m and max_range "
+                f"{message.max_range:g} m, where no reading can lie"
+            )
+        # Infinite or out of its limits says that nothing was met (REP 117).
+        if not message.min_range <= message.range <= message.max_range:
+            return None
+        return range_reference(depth_map, message.range, message.field_of_view, to_optical)
+    if isinstance(message, LaserScan):
+        m = message
+        xyz = scan_points(m.ranges, m.angle_min, m.angle_increment, m.range_min, m.range_max)
+    else:
+        xyz = message_to_points(message).reshape(-1, 3)
+    return points_reference(xyz, to_optical)

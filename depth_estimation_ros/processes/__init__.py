@@ -1,0 +1,1 @@
+"""Start and stop the nodes of this package as processes."""

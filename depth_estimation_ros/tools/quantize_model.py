@@ -1,0 +1,257 @@
+"""
+``quantize_model MODEL --calibration SOURCE --output INT8.onnx``: a model in 8-bit integers, faster on a CPU.
+
+Weights and activations get Q/DQ nodes (static, a scale for each output channel of a weight), which ONNX Runtime,
+OpenVINO and TensorRT turn into integer arithmetic each in its way. The ranges of activations are the smallest and
+largest values seen on the calibration images, which should come from where the robot will be. The up-projection stays
+in float: ONNX Runtime has no transposed convolution in int8, and several versions of TensorRT were slow or wrong there.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # before the imports, as a package may be missing
+    from depth_estimation_ros import entry
+
+    entry.quantize_model()
+
+import argparse
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from depth_estimation_ros.backends import BackendError, create_backend
+from depth_estimation_ros.imaging.resample import shrink
+from depth_estimation_ros.model import METADATA_KEY, Model, ModelInfo, load_model
+from depth_estimation_ros.sources import Source, open_source
+from depth_estimation_ros.support.installing import how_to_install
+from depth_estimation_ros.support.sentences import choices, quoted, reason
+
+# Weights whose names begin so stay in float, and so does all that is computed from them.
+KEEP = ("decoder", "predict")
+_QUANTIZABLE = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "MaxPool")
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+# The training package's exporter wraps the network once.
+_WRAPPER = "network."
+
+
+def calibration_frames(source: Source, info: ModelInfo, count: int) -> np.ndarray:
+    """
+    Take images from a source, spread evenly over all of it, as the network sees them on the robot.
+
+    Parameters
+    ----------
+    source : Source
+        Images with an end.
+    info : ModelInfo
+        Has the network's input size.
+    count : int
+        How many at least, if there are so many; fewer than twice as many.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 [N, H, W, 3].
+
+    Raises
+    ------
+    ValueError
+        If the source is live, or holds no image.
+    """
+    if source.live:
+        raise ValueError("a webcam's images have no end: record a bag or a video, and calibrate with that")
+    kept, stride = [], 1
+    for i, frame in enumerate(track(source, description="reading", total=None, transient=True)):
+        if i % stride == 0:
+            kept.append(shrink(frame.rgb, info.input_width, info.input_height))
+        # The length of a source is not known before its end.
+        if len(kept) == 2 * count:
+            kept, stride = kept[::2], 2 * stride
+    if not kept:
+        raise ValueError(f"{source.description} holds no image")
+    return np.stack(kept)
+
+
+def quantize(
+    model: Model, frames: np.ndarray, output: Path, keep: Sequence[str] | None = None, symmetric: bool = False
+) -> np.ndarray:
+    """
+    Write a model in 8-bit integers; it keeps the contract.
+
+    Parameters
+    ----------
+    model : Model
+        A float model.
+    frames : numpy.ndarray
+        uint8 [N, H, W, 3], calibration images of the model's input size.
+    output : pathlib.Path
+        Where to; written whole or not at all. The metadata are the model's, with ``_int8`` behind the name and the
+        sha256 of the float model's file as ``source_sha256``.
+    keep : sequence of str, optional
+        Names with which the weights begin that stay in float; everything computed from them does, too. `KEEP`
+        without it; an empty one quantises all.
+    symmetric : bool
+        Signed activations with the zero point at 0, as TensorRT asks for. On a CPU, ONNX Runtime runs such a file
+        slower than one with zero points, since it does not merge a ReLU with it.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 [N, h, w], how far each depth is from the float model's, relative to it (or to the nearest depth
+        that the model is for, where that is larger).
+
+    Raises
+    ------
+    ValueError
+        If the package onnx is missing, the model has Q/DQ nodes already, or `keep` names no weight or leaves nothing.
+    """
+    try:
+        import onnx
+        from onnxruntime.quantization import QuantType, quantize_static
+    except ImportError as error:
+        raise ValueError(f"quantising needs the package onnx ({error}); install it: {how_to_install('onnx')}") from None
+    with tempfile.TemporaryDirectory(dir=output.parent) as folder:
+        folded, draft = Path(folder) / "folded.onnx", Path(folder) / output.name
+        _fold_constants(model, folded)
+        graph = onnx.load(folded).graph
+        if any("QuantizeLinear" in node.op_type or "Integer" in node.op_type for node in graph.node):
+            raise ValueError(f"{model.path} is quantised already; quantise the float model that it was made from")
+        quantize_static(
+            folded,
+            draft,
+            _Reader(frames),
+            per_channel=True,
+            activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=list(_QUANTIZABLE),
+            nodes_to_exclude=_float_nodes(graph, keep),
+            # TensorRT takes no int32 bias, and ONNX Runtime makes its own of a float one.
+            extra_options={"ActivationSymmetric": symmetric, "WeightSymmetric": True, "QuantizeBias": False},
+        )
+        quantised = onnx.load(draft)
+        # ONNX Runtime declares every operator set it knows, which older engines refuse.
+        used = {node.domain for node in quantised.graph.node}
+        declared = [entry for entry in quantised.opset_import if entry.domain in used]
+        del quantised.opset_import[:], quantised.metadata_props[:]
+        quantised.opset_import.extend(declared)
+        info = replace(model.info, name=f"{model.info.name}_int8", source_sha256=model.sha256)
+        quantised.metadata_props.add(key=METADATA_KEY, value=info.to_json())
+        quantised.ir_version = onnx.load_model_from_string(model.content).ir_version
+        onnx.checker.check_model(quantised)
+        onnx.save(quantised, draft)
+        difference = _difference(model, load_model(draft), frames)
+        os.replace(draft, output)
+    return difference
+
+
+def _fold_constants(model: Model, folded: Path) -> None:
+    """Write the model with constants folded: weights stored in half precision become weights again."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(folded)
+    options.log_severity_level = 3
+    try:
+        onnxruntime.InferenceSession(model.content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+    except Exception as error:  # ONNX Runtime's own share only Exception
+        folder = folded.parent.parent.absolute()
+        raise ValueError(
+            f"no copy of {model.path} can be written into {folder} (is the disk full?): {reason(error)}"
+        ) from None
+
+
+def _float_nodes(graph, keep: Sequence[str] | None) -> list[str]:
+    """Return the nodes that stay in float."""
+    constants = {tensor.name for tensor in graph.initializer}
+    weighted = [node for node in graph.node if node.op_type in _WEIGHTED]
+    names = {i.removeprefix(_WRAPPER) for node in weighted for i in node.input if i in constants}
+    for prefix in keep or ():
+        if not any(name.startswith(prefix) for name in names):
+            parts = choices(sorted({name.split(".")[0] for name in names}), prefix)
+            raise ValueError(f"no weight's name begins with {quoted(prefix)}; the model's parts are {parts}")
+    prefixes = KEEP if keep is None else tuple(keep)
+    floating, computed = [], set()
+    for node in graph.node:  # sorted: what a node reads comes before it
+        kept = any(i in constants and i.removeprefix(_WRAPPER).startswith(prefixes) for i in node.input)
+        if kept or any(i in computed for i in node.input):
+            floating.append(node.name)
+            computed.update(node.output)
+    if all(node.name in floating for node in weighted):
+        raise ValueError("with these parts in float, nothing is left to quantise")
+    return floating
+
+
+class _Reader:
+    """Hands calibration images to ONNX Runtime, one at a time, with a progress bar."""
+
+    def __init__(self, frames: np.ndarray):
+        self._frames = iter(track(frames, description="calibrating", transient=True))
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """Return the next image, None after the last."""
+        frame = next(self._frames, None)
+        return None if frame is None else {"image": frame[None]}
+
+
+def _difference(before: Model, after: Model, frames: np.ndarray) -> np.ndarray:
+    engines, found = [create_backend(model, "cpu") for model in (before, after)], []
+    for frame in track(frames, description="comparing", transient=True):
+        expected, depth = (engine.infer(frame[None])["depth"][0, 0] for engine in engines)
+        found.append(np.abs(depth - expected) / np.maximum(expected, before.info.min_depth))
+    return np.stack(found)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; a user's mistake ends with one sentence. Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="quantize_model", description=__doc__.split("\n\n")[0].strip())
+    parser.add_argument("model", help="'default', or a float ONNX file that keeps the model contract")
+    parser.add_argument("--calibration", required=True, help="images of where the robot will be: folder, video or bag")
+    parser.add_argument("--output", required=True, type=Path, help="ONNX file to write")
+    parser.add_argument("--frames", type=int, default=100, help="images to calibrate on (default: %(default)s)")
+    parser.add_argument(
+        "--keep",
+        nargs="*",
+        metavar="PREFIX",
+        help=f"names with which weights begin that stay in float (default: {' '.join(KEEP)}); nothing quantises all",
+    )
+    parser.add_argument("--symmetric", action="store_true", help="zero points at 0, for TensorRT; slower on a CPU")
+    options = parser.parse_args(arguments)
+    # ONNX Runtime advises a preparation that has been done here.
+    logging.getLogger().setLevel(logging.ERROR)
+    try:
+        if options.frames < 1:
+            raise ValueError(f"--frames must be at least 1, got {options.frames}")
+        if not options.output.parent.is_dir():
+            raise ValueError(f"folder {options.output.parent} does not exist")
+        if options.output.is_dir():
+            raise ValueError(f"{options.output} is a folder; name the file to write")
+        model = load_model(options.model)
+        if options.output.exists() and options.output.samefile(model.path):
+            raise ValueError(f"{options.output} is the model itself; give another name for the output")
+        source = open_source(options.calibration)
+        for note in source.notes:
+            print(note)
+        frames = calibration_frames(source, model.info, options.frames)
+        for sentence in source.losses.sentences():
+            print(sentence)
+        difference = quantize(model, frames, options.output, options.keep, options.symmetric)
+    except (ValueError, BackendError, OSError) as error:
+        print(f"quantize_model: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("quantize_model: interrupted, nothing was written", file=sys.stderr)
+        return 130
+    before, after = (size / 1e6 for size in (len(model.content), options.output.stat().st_size))
+    print(
+        f"{options.output}: {after:.1f} MB (from {before:.1f} MB), calibrated on {len(frames)} images; there its depth "
+        f"is {difference.mean():.1%} from the float model's on average, {np.quantile(difference, 0.99):.1%} at most "
+        "for 99 of 100 pixels"
+    )
+    return 0
