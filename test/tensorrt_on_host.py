@@ -20,7 +20,7 @@ from depth_estimation_ros.backends.tensorrt.cuda import CudaError, Device
 from depth_estimation_ros.backends.tensorrt.library import Library
 
 HERE = Path(__file__).resolve().parent
-CHILDREN = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (HERE, HERE.parent)))}
+CHILDREN = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (HERE, HERE / "backends", HERE.parent)))}
 """The environment of Python processes that import this package and these tests, wherever pytest was started."""
 
 MAGIC = b"vtrt"  # plans of TensorRT for RTX begin with it
