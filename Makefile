@@ -6,20 +6,28 @@ SOURCE ?=
 HFOV ?=
 BIN := .venv/bin
 
-.PHONY: demo test test-kilted fuzz flood lint bench bench-node bench-engines soak colcon tensorrt-api format clean
+.PHONY: demo test test-fast test-kilted fuzz flood lint bench bench-node bench-engines soak colcon tensorrt-api format clean
 
 demo: .venv/.runtime
 	$(BIN)/python -m depth_estimation_ros.demo --duration $(DURATION) $(if $(SOURCE),--source "$(SOURCE)") $(if $(HFOV),--horizontal-fov $(HFOV))
 
+# A worker takes one file of tests after the other. WORKERS=0 runs all in one process, as a debugger wants it.
+WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? cores : 4)))
+PYTEST := -m pytest --numprocesses $(WORKERS) --dist loadfile
+
 test: .venv/.test
-	ROS_PYTHON_CHECK_FIELDS=1 $(BIN)/python -m pytest test
+	ROS_PYTHON_CHECK_FIELDS=1 $(BIN)/python $(PYTEST) test
+
+# What a change needs every few minutes: nothing that starts a process or ROS, and no training, so no PyTorch either.
+test-fast: .venv/.test-fast
+	$(BIN)/python $(PYTEST) test --fast --ignore test/training -r fE
 
 # The node's tests on ROS 2 Kilted, in an environment of its own, which needs no PyTorch. What is left out knows no ROS.
 KILTED := .venv-kilted/bin
 WITHOUT_ROS := test/training* test/hostile* test/tools* test/backends/test_engine* test/backends/test_tensorrt* \
   test/evaluation/test_evaluation*
 test-kilted: .venv-kilted/.test
-	ROS_PYTHON_CHECK_FIELDS=1 $(KILTED)/python -m pytest test $(foreach tests,$(WITHOUT_ROS),--ignore-glob='$(tests)')
+	ROS_PYTHON_CHECK_FIELDS=1 $(KILTED)/python $(PYTEST) test $(foreach tests,$(WITHOUT_ROS),--ignore-glob='$(tests)')
 
 # Hostile input, of which make test tries a little, for an hour; SEED=N repeats the round of a seed.
 FUZZ_SECONDS ?= 3600
@@ -103,6 +111,10 @@ $(BIN)/python:
 
 .venv/.test: .venv/.training
 	$(BIN)/pip install --quiet -e '.[test]'
+	@touch $@
+
+.venv/.test-fast: .venv/.runtime
+	$(BIN)/pip install --quiet -e '.[test,quantize]'
 	@touch $@
 
 .venv/.colcon: requirements/colcon.txt | $(BIN)/python

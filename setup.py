@@ -71,6 +71,7 @@ setup(
         "tensorrt": ["onnx>=1.14", "cuda-bindings>=12.6"],
         "test": [
             "pytest>=7",
+            "pytest-xdist>=3.3",
             # What other writers make, for the tests to read.
             "mcap>=1.1",
             "imageio-ffmpeg>=0.4",

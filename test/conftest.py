@@ -1,6 +1,8 @@
-"""What several tests share: where real frames lie, and a rendered room with a camera in it."""
+"""What several tests share: where real frames lie, a rendered room with a camera in it, and what `--fast` leaves out."""
 
+import subprocess
 from contextlib import ExitStack
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,28 @@ from depth_estimation_ros.synthetic import Room
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = REPOSITORY.parent / "shared" / "data"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--fast", action="store_true", help="skip a test as soon as it starts a process or a ROS context")
+
+
+def pytest_report_header(config):
+    return "fast: whatever starts a process or a ROS context is skipped" if config.getoption("fast") else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fast(request):
+    """What a test does decides, so that no test has to be marked."""
+    if not request.config.getoption("fast"):
+        yield
+        return
+    import rclpy
+
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name in ((subprocess.Popen, "__init__"), (BaseProcess, "start"), (rclpy.Context, "init")):
+            patch.setattr(owner, name, lambda *_, **__: pytest.skip("starts a process or a ROS context"))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,8 @@
 Nodes as separate processes, for tests of what crosses the wire.
 
 A test starts a node with :func:`start_node`, talks to it through a node of its own (:func:`ros_context`),
-waits with :func:`wait_for`, and ends it as a person would, with Ctrl-C: :func:`stop`. Both sides share one
-private ``ROS_DOMAIN_ID`` and stay on this machine.
+waits with :func:`wait_for`, and ends it as a person would, with Ctrl-C: :func:`stop`. Both sides share a
+``ROS_DOMAIN_ID`` that nobody else has, and stay on this machine.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,8 +23,29 @@ from depth_estimation_ros.launching.environment import profile_variable
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
-# 0 is everybody's default, and above 101 the ports of DDS overlap Linux's ephemeral ones.
-DOMAIN_ID = 1 + os.getpid() % 100
+
+
+def free_domain() -> tuple[int, socket.socket]:
+    """
+    Take a ROS domain that no other run of the tests on this machine has, and no other worker of this one.
+
+    Returns
+    -------
+    domain_id : int
+    taken : socket.socket
+        A socket in Linux's abstract namespace: its name belongs to one process, until that ends in whatever way.
+    """
+    # 0 is everybody's default, and above 101 the ports of DDS overlap Linux's ephemeral ones.
+    for domain_id in range(1, 102):
+        taken = socket.socket(socket.AF_UNIX)
+        with contextlib.suppress(OSError):
+            taken.bind(f"\0depth_estimation_ros test domain {domain_id}")
+            return domain_id, taken
+        taken.close()
+    raise RuntimeError("every ROS domain from 1 to 101 is taken by a run of these tests")
+
+
+DOMAIN_ID, _TAKEN = free_domain()
 
 # A job in the background of a shell inherits "ignore SIGINT", and would hand it on to every node it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
