@@ -8,8 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from depth_estimation_ros.anchor import CORRECTIONS
-from depth_estimation_ros.backends import BACKENDS, MAX_THREADS
-from depth_estimation_ros.backends.tensorrt.builder import PRECISIONS
+from depth_estimation_ros.backends import BACKENDS, MAX_THREADS, PRECISIONS
 from depth_estimation_ros.declaration import Declaration, Effect, folder_fault, frame_fault, path_fault
 from depth_estimation_ros.imaging.preview import COLOUR_MAPS
 

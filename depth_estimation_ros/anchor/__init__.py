@@ -7,7 +7,7 @@ it in time. `ScaleAnchor` is all of it together. No ROS here.
 """
 
 from depth_estimation_ros.anchor.floor import floor_reference
-from depth_estimation_ros.anchor.references import SparseDepth, points_reference, range_reference, scan_points
+from depth_estimation_ros.anchor.references import SparseDepth, points_reference, range_reference
 from depth_estimation_ros.anchor.scale_anchor import CORRECTIONS, Anchored, ScaleAnchor
 
 __all__ = [
@@ -18,5 +18,4 @@ __all__ = [
     "floor_reference",
     "points_reference",
     "range_reference",
-    "scan_points",
 ]

@@ -16,6 +16,9 @@ from depth_estimation_ros.model import Model
 from depth_estimation_ros.support.sentences import choices, quoted, reason
 
 BACKENDS = ("auto", "cpu", "cuda", "tensorrt", "tensorrt_rtx", "openvino")
+PRECISIONS = ("fp32", "fp16", "int8", "best")
+"""Of a TensorRT engine."""
+
 MAX_THREADS = 256
 """CPU threads that an engine can be told to use."""
 

@@ -12,6 +12,9 @@ from depth_estimation_ros.geometry.pose import directions, height_interval
 MOST_RAYS = 100_000
 """A scan may have: many times what any sensor gives, and nothing to a machine's memory."""
 
+MOST_RADIANS = 2.2 * math.pi
+"""A scan of more is not one of radians: a whole turn, and what sensors send beyond it."""
+
 
 class LaserScanner:
     """
@@ -191,3 +194,46 @@ def _turned(x, y, angle: float):
     """Coordinates after a turn about z."""
     c, s = math.cos(angle), math.sin(angle)
     return c * x - s * y, s * x + c * y
+
+
+def scan_points(
+    ranges: np.ndarray, angle_min: float, angle_increment: float, range_min: float, range_max: float
+) -> np.ndarray:
+    """
+    Turn a ``sensor_msgs/LaserScan`` into points.
+
+    Parameters
+    ----------
+    ranges : numpy.ndarray
+        [N] metres; those outside ``range_min`` to ``range_max`` are no measurements (REP 117) and left out.
+    angle_min, angle_increment : float
+        Radians.
+    range_min, range_max : float
+        Metres.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 [M, 3], metres in the scan's frame: x forward, y left, z = 0.
+
+    Raises
+    ------
+    ValueError
+        If the angles are not finite, or make more than a turn, as those in degrees do.
+    """
+    ranges = np.asarray(ranges, np.float64)
+    turn = abs(angle_increment) * len(ranges)
+    if not (math.isfinite(angle_min) and math.isfinite(turn)):
+        raise ValueError(
+            f"the scan's angle_min and angle_increment must be finite angles, got {angle_min:g} and "
+            f"{angle_increment:g} rad"
+        )
+    if turn > MOST_RADIANS:
+        raise ValueError(
+            f"the scan's {len(ranges)} rays with an angle_increment of {angle_increment:g} rad make more than a turn: "
+            "are its angles in degrees?"
+        )
+    measured = (ranges >= range_min) & (ranges <= range_max)  # false for NaN
+    angles = angle_min + angle_increment * np.flatnonzero(measured)
+    ranges = ranges[measured]
+    return np.stack([ranges * np.cos(angles), ranges * np.sin(angles), np.zeros(len(ranges))], axis=1)

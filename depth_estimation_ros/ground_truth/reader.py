@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from depth_estimation_ros.anchor.references import scan_points
 from depth_estimation_ros.bags.frame_tree import FrameTree
 from depth_estimation_ros.bags.messages import CLOUD, COMPRESSED, SCAN, depth_of, frame_of, points_of, rgb_of
 from depth_estimation_ros.bags.reader import BagReader
 from depth_estimation_ros.bags.topics import Topics, depth_camera_info
 from depth_estimation_ros.bags.transforms import Transforms
+from depth_estimation_ros.geometry.laser_scan import scan_points
 from depth_estimation_ros.geometry.pose import camera_pose
 from depth_estimation_ros.ground_truth.projection import camera_truth, points_truth, registered_truth
 from depth_estimation_ros.ground_truth.views import View, Views, is_rectified, same_shape

@@ -17,11 +17,11 @@ from depth_estimation_ros.anchor import (
     floor_reference,
     points_reference,
     range_reference,
-    scan_points,
 )
 from depth_estimation_ros.anchor.filter import Timing
 from depth_estimation_ros.conversions import message_to_points
 from depth_estimation_ros.estimator import DepthMap
+from depth_estimation_ros.geometry.laser_scan import scan_points
 from depth_estimation_ros.pipeline.navigation import Latest
 from depth_estimation_ros.settings import Settings
 from depth_estimation_ros.support.sentences import quoted

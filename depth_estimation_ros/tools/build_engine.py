@@ -23,8 +23,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from depth_estimation_ros.backends import BackendError
-from depth_estimation_ros.backends.tensorrt.builder import PRECISIONS, BuildOptions
+from depth_estimation_ros.backends import PRECISIONS, BackendError
+from depth_estimation_ros.backends.tensorrt.builder import BuildOptions
 from depth_estimation_ros.backends.tensorrt.cache import DEFAULT_LIMIT, EngineCache, default_folder
 from depth_estimation_ros.backends.tensorrt.cuda import open_cuda
 from depth_estimation_ros.backends.tensorrt.engine import Workshop, engine_key

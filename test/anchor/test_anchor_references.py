@@ -12,11 +12,11 @@ from depth_estimation_ros.anchor import (
     floor_reference,
     points_reference,
     range_reference,
-    scan_points,
 )
 from depth_estimation_ros.anchor.matching import MOST_CELLS, match
 from depth_estimation_ros.anchor.references import MOST_POINTS
 from depth_estimation_ros.estimator import DepthMap
+from depth_estimation_ros.geometry.laser_scan import scan_points
 from depth_estimation_ros.geometry.pose import camera_pose
 from depth_estimation_ros.synthetic import Room
 

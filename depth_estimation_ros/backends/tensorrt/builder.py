@@ -8,11 +8,9 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
 
-from depth_estimation_ros.backends import BackendError
+from depth_estimation_ros.backends import PRECISIONS, BackendError
 from depth_estimation_ros.backends.tensorrt.library import Library, is_out_of_memory
 from depth_estimation_ros.backends.tensorrt.prepare import is_quantized, is_symmetric, prepare
-
-PRECISIONS = ("fp32", "fp16", "int8", "best")
 
 Progress = Callable[[str, float], None]
 """Takes what is being done, and the fraction of it that is done, 0 to 1; called from the building thread."""
