@@ -168,7 +168,8 @@ def training_frames(data: dict, root: Path | None = None, count: int = 8) -> np.
         If they are not there.
     """
     options = {name: value for name, value in data.items() if not name.startswith("_")}
-    module = DepthData(**{**options, "root": str(root or data["root"]), "extra": None, "held_out": 0.0})
+    plain = {"root": str(root or data["root"]), "extra": None, "held_out": 0.0, "device": "cpu"}
+    module = DepthData(**{**options, **plain})
     module.setup()
     return np.stack([frame["image"].numpy() for frame in itertools.islice(module.train_frames, count)])
 

@@ -252,5 +252,5 @@ def test_the_median_of_the_training_depths_is_blind_to_the_image(folder):
     assert result.returncode == 0, result.stderr
     assert "median of the training depths on 3 test frames" in result.stdout
     frames = [{"depth": torch.tensor([[[1.0, 0.0, 5.0]]])}, {"depth": torch.tensor([[[3.0, 2.0, 5.0]]])}]
-    found = MedianPredictor(frames)(np.zeros((1, 3, 3), np.uint8), NYU_HALF)
+    found = MedianPredictor(frames)(np.zeros((1, 3, 3), np.uint8), NYU_HALF.resized(3, 1))
     assert found.depth.tolist() == [[2.0, 2.0, 5.0]] and found.deviation is None

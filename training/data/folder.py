@@ -30,7 +30,7 @@ class PreparedFolder(Dataset):
         File names without suffix, e.g. from `split_names`.
     depth_scale : float
         Metres per unit of the depth images (0.001 for millimetres).
-    depth_limit, camera, input_size, output_size, augmentation, seed
+    depth_limit, camera, input_size, output_size, augmentation, seed, focal_length, aspect
         See `training.data.frames.FrameTransform`.
     cache : bool
         Keep the decoded images in memory, if all of them take less than `CACHE_LIMIT`.
@@ -53,8 +53,12 @@ class PreparedFolder(Dataset):
         augmentation: Augmentation | None = None,
         cache: bool = True,
         seed: int = 0,
+        focal_length: float | None = None,
+        aspect: float | None = None,
     ):
-        self.transform = FrameTransform(depth_limit, camera, input_size, output_size, augmentation, seed)
+        self.transform = FrameTransform(
+            depth_limit, camera, input_size, output_size, augmentation, seed, focal_length=focal_length, aspect=aspect
+        )
         root = Path(root)
         self.pairs = [(_find(root / "rgb", name), _find(root / "depth", name)) for name in names]
         self.depth_scale = depth_scale
@@ -67,8 +71,11 @@ class PreparedFolder(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         """Return ``image`` uint8 [H, W, 3] RGB and ``depth`` float32 [1, h, w], metres, 0 where unknown."""
-        image, raw = self._cached[index] if self._cached else self.decode(index)
-        return self.transform(image, raw, self.depth_scale, index)
+        return self.transform(*self.pair(index), self.depth_scale, index)
+
+    def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return a pair as `decode` reads it, from memory where it is kept."""
+        return self._cached[index] if self._cached else self.decode(index)
 
     def decode(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Read a pair: uint8 RGB [H, W, 3] (or half the size), and depth as stored; ValueError names a damaged file."""

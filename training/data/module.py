@@ -7,7 +7,7 @@ from typing import Any
 
 import lightning
 import torch
-from torch.utils.data import ConcatDataset, DataLoader, DistributedSampler, Subset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, DistributedSampler, Subset
 
 from depth_estimation_ros.camera import PinholeCamera
 from training.data.association import sample_evenly
@@ -15,6 +15,8 @@ from training.data.augment import Augmentation
 from training.data.batches import frame_loader
 from training.data.folder import PreparedFolder, split_names
 from training.data.frames import FrameTransform
+from training.data.mixing import drawn, open_extra
+from training.data.on_device import DeviceFrames, Draws
 from training.data.shards import shards_of
 from training.data.streaming import ShardedFrames
 
@@ -44,9 +46,13 @@ class DepthData(lightning.LightningDataModule):
         For the training frames.
     batch_size, workers : int
         Frames in a batch of each process of the training; processes that load them.
-    extra : dict, optional
-        A second prepared folder of the same image size and camera: ``root``, ``split_file``, ``depth_scale``, and
-        ``share``, how many of its frames an epoch adds to each frame of the first, e.g. 0.5.
+    extra : dict or list of dict, optional
+        Further prepared folders: ``root``, ``depth_scale``, and ``share``, how many of its frames an epoch adds to each
+        frame of the first, e.g. 0.5; optionally ``split_file``, ``depth_limit`` and ``camera``, see
+        `training.data.mixing.open_extra`. They may be of other cameras.
+    device : {"cpu", "gpu"}
+        Where frames are augmented: by the loader's processes, or where the network is trained, with all frames kept in
+        its memory and by the same numbers. The latter does not starve a GPU; it is not for shards.
     held_out : float
         Share of the training frames kept for validation: whole runs of consecutive frames, so that a scene is
         seldom on both sides. 0 trains on all and does not validate.
@@ -64,13 +70,18 @@ class DepthData(lightning.LightningDataModule):
         output_size: tuple[int, int],
         depth_limit: float = 10.0,
         augmentation: Augmentation | None = None,
-        extra: dict[str, Any] | None = None,
+        extra: dict[str, Any] | list[dict[str, Any]] | None = None,
         batch_size: int = 16,
         workers: int = 1,
         held_out: float = 0.1,
         seed: int = 0,
+        device: str = "cpu",
     ):
         super().__init__()
+        if device not in ("cpu", "gpu"):
+            raise ValueError(f"data.device must be cpu or gpu, got {device!r}")
+        if device == "gpu" and augmentation is None:
+            raise ValueError("data.device gpu is for frames that are augmented: give data.augmentation, or device cpu")
         self.save_hyperparameters(ignore=["augmentation"])
         self.augmentation = augmentation
 
@@ -85,9 +96,13 @@ class DepthData(lightning.LightningDataModule):
         # Validation is held against the stored depth, as the evaluation is.
         common = {"depth_limit": p.depth_limit, "camera": camera, "input_size": tuple(p.input_size)}
         training = {"output_size": tuple(p.output_size), "augmentation": self.augmentation, "seed": p.seed}
-        self.extra_frames = None
+        extra = [p.extra] if isinstance(p.extra, dict) else list(p.extra or [])
+        self.extra_frames, self._shares = [], [e.get("share") for e in extra]
+        self._on_device = None
         if (root / "shards").is_dir():
-            if p.extra:
+            if p.device == "gpu":
+                raise ValueError("shards are streamed, not kept in a GPU's memory: set data.device to cpu")
+            if extra:
                 raise ValueError("an extra set is mixed with folders, not with shards; prepare one set of both")
             self._setup_shards(root, FrameTransform(**common, **training), FrameTransform(**common))
             return
@@ -102,10 +117,9 @@ class DepthData(lightning.LightningDataModule):
         else:
             self.train_frames = PreparedFolder(root, train, p.depth_scale, **common, **training)
             self.held_frames = PreparedFolder(root, held, p.depth_scale, **common)
-        if p.extra:
-            extra = Path(p.extra["root"])
-            names = split_names(extra / p.extra["split_file"], "train")
-            self.extra_frames = PreparedFolder(extra, names, p.extra["depth_scale"], **common, **training)
+        options = {**common, **training}
+        first = options.pop("camera")
+        self.extra_frames = [open_extra(e, first, **options) for e in extra]
 
     def _setup_shards(self, root: Path, training: FrameTransform, validation: FrameTransform) -> None:
         shards = shards_of(root, "train")
@@ -128,17 +142,20 @@ class DepthData(lightning.LightningDataModule):
         # Made anew each epoch, whose number seeds order and augmentation: a resumed run sees the same frames.
         epoch = self.trainer.current_epoch if self.trainer else 0
         generator = torch.Generator().manual_seed(self.hparams.seed + 1000 * epoch)
-        self.train_frames.transform.epoch = epoch
-        frames = self.train_frames
-        if self.extra_frames is not None:
-            self.extra_frames.transform.epoch = epoch
-            count = round(self.hparams.extra["share"] * len(self.train_frames))
-            chosen = torch.randperm(len(self.extra_frames), generator=generator)[:count].tolist()
-            frames = ConcatDataset([frames, Subset(self.extra_frames, chosen)])
         common = (self.hparams.input_size, self.hparams.output_size, self.hparams.batch_size, self.hparams.workers)
         options = {"generator": generator, "drop_last": True, "pin_memory": torch.cuda.is_available()}
-        if isinstance(frames, ShardedFrames):  # it shuffles and deals out by itself
-            return frame_loader(frames, *common, **options)
+        sets = self._sets()
+        for frames in sets:
+            frames.transform.epoch = epoch
+        if isinstance(self.train_frames, ShardedFrames):  # it shuffles and deals out by itself
+            return frame_loader(self.train_frames, *common, **options)
+        kept = self.hparams.device == "gpu"
+        first, *others = (Draws(frames, i) for i, frames in enumerate(sets)) if kept else sets
+        parts = [first]
+        for extra, share in zip(self.extra_frames, self._shares, strict=True):
+            of_extra = ConcatDataset([others.pop(0) for _ in extra.datasets])
+            parts.append(Subset(of_extra, drawn(round(share * len(first)), len(of_extra), generator)))
+        frames = ConcatDataset(parts) if len(parts) > 1 else first
         # Drawn once: left to the loader, it would depend on how many iterators were made, one more when resuming.
         frames = Subset(frames, torch.randperm(len(frames), generator=generator).tolist())
         # Dealt out in turn: a batch of each process makes the batch that one alone would have of them all.
@@ -148,7 +165,21 @@ class DepthData(lightning.LightningDataModule):
             needed = f"{needed} for each of {world} processes" if world > 1 else needed
             raise ValueError(f"{self.hparams.root}: {len(frames)} training frames do not make a batch of {needed}")
         dealt = DistributedSampler(frames, world, rank, shuffle=False, drop_last=True)
+        if kept:
+            return DataLoader(frames, common[2], sampler=dealt, num_workers=common[3], **options)
         return frame_loader(frames, *common, sampler=dealt, **options)
+
+    def on_after_batch_transfer(self, batch: dict[str, torch.Tensor], dataloader_idx: int) -> dict[str, torch.Tensor]:
+        """Make a batch of frames of what was drawn for them, where they are kept on the training's device."""
+        if "place" not in batch:
+            return batch
+        if self._on_device is None:
+            self._on_device = DeviceFrames(self._sets(), batch["place"].device)
+        return self._on_device(batch)
+
+    def _sets(self) -> list[Dataset]:
+        """Return every set of one camera: the first, and those of the extra ones."""
+        return [self.train_frames, *(part for extra in self.extra_frames for part in extra.datasets)]
 
     def val_dataloader(self) -> DataLoader | list:
         """Return the held-out frames, or nothing where none are held out."""

@@ -48,6 +48,8 @@ class NyuLabelled(Dataset):
         If it is not such a file, or has no frame of one of these numbers.
     """
 
+    depth_scale = 1.0
+
     def __init__(
         self,
         path: str | Path,
@@ -85,12 +87,15 @@ class NyuLabelled(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         """Return ``image`` uint8 [h, w, 3] RGB and ``depth`` float32 [1, h', w'], metres, 0 where unknown."""
+        return self.transform(*self.pair(index), self.depth_scale, index)
+
+    def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return a pair as stored: uint8 RGB [H, W, 3], and depth [H, W] in metres."""
         number = int(self.names[index]) - 1
         file = self._file()
         # [3, W, H] to [H, W, 3], and [W, H] to [H, W].
         image = np.ascontiguousarray(file["images"][number].transpose(2, 1, 0))
-        depth = np.ascontiguousarray(file[self.depth][number].T)
-        return self.transform(image, depth, 1.0, index)
+        return image, np.ascontiguousarray(file[self.depth][number].T)
 
     def scenes(self) -> list[str]:
         """Return the scene of each pair, e.g. ``kitchen_0004``."""

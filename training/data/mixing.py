@@ -1,0 +1,98 @@
+"""Several sets in one training: each by its share, each with cameras of its own."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from torch.utils.data import ConcatDataset
+
+from depth_estimation_ros.camera import PinholeCamera
+from training.data.folder import PreparedFolder, split_names
+
+_OPTIONS = {"root", "split_file", "depth_scale", "depth_limit", "camera", "share"}
+_INTRINSICS = ("fx", "fy", "cx", "cy")
+
+
+def open_extra(extra: dict[str, Any], first: PinholeCamera, **options: Any) -> ConcatDataset:
+    """
+    Open a set that is mixed with a first one, whose images and depths it is brought to.
+
+    Parameters
+    ----------
+    extra : dict
+        ``root``, ``depth_scale``, ``share``; optionally ``split_file`` (all frames of ``index.csv`` without it),
+        ``depth_limit``, and ``camera`` (that of each frame in ``index.csv``, if it has columns fx, fy, cx and cy, in
+        pixels of the stored image; else the first set's).
+    first : PinholeCamera
+        The first set's. Images are cropped to its aspect, and depths multiplied by the ratio of the focal lengths.
+    **options
+        Of `PreparedFolder`.
+
+    Returns
+    -------
+    torch.utils.data.ConcatDataset
+        A `PreparedFolder` for each camera.
+
+    Raises
+    ------
+    ValueError
+        If an option is missing or not known, or the set names no frames.
+    """
+    root = Path(str(extra.get("root")))
+    if unknown := sorted(set(extra) - _OPTIONS):
+        raise ValueError(f"extra set {root}: unknown options {unknown}; known are {sorted(_OPTIONS)}")
+    if missing := sorted({"root", "depth_scale", "share"} - set(extra)):
+        raise ValueError(f"extra set {root} lacks {', '.join(missing)}")
+    if not extra["share"] > 0:
+        raise ValueError(f"extra set {root}: share must be positive, got {extra['share']}")
+    rows = _index(root)
+    if extra.get("split_file"):
+        names = split_names(root / extra["split_file"], "train")
+    elif rows:
+        names = list(rows)
+    else:
+        raise ValueError(f"extra set {root} has no index.csv that lists its frames: name its split_file")
+    if extra.get("camera"):
+        known = PinholeCamera(**{**extra["camera"], **{k: int(extra["camera"][k]) for k in ("width", "height")}})
+        cameras = {known: names}
+    elif rows and set(_INTRINSICS) <= set(rows[names[0]]):
+        cameras = defaultdict(list)
+        for name in names:
+            height, width = _size(root, name)
+            cameras[PinholeCamera(width, height, *(float(rows[name][k]) for k in _INTRINSICS))].append(name)
+    else:
+        cameras = {first: names}
+    height, width = options["input_size"]
+    options["focal_length"] = first.resized(width, height).focal_length
+    options["depth_limit"] = extra.get("depth_limit", options["depth_limit"])
+    aspect = first.width / first.height
+    return ConcatDataset(
+        PreparedFolder(root, part, extra["depth_scale"], camera=camera, aspect=aspect, **options)
+        for camera, part in cameras.items()
+    )
+
+
+def drawn(count: int, available: int, generator: torch.Generator) -> list[int]:
+    """Draw frames of a set: each as often as any other, or once more."""
+    rounds = [torch.randperm(available, generator=generator) for _ in range(-(-count // available))]
+    return torch.cat(rounds)[:count].tolist() if rounds else []
+
+
+def _index(root: Path) -> dict[str, dict[str, str]]:
+    path = root / "index.csv"
+    if not path.is_file():
+        return {}
+    with open(path, newline="") as stream:
+        return {row["name"]: row for row in csv.DictReader(stream)}
+
+
+def _size(root: Path, name: str) -> tuple[int, int]:
+    depth = cv2.imread(str(root / "depth" / f"{name}.png"), cv2.IMREAD_UNCHANGED)
+    if depth is None:
+        raise ValueError(f"{root / 'depth' / name}.png is not an image that can be read")
+    return depth.shape[:2]
