@@ -204,7 +204,7 @@ def _blurred(image: torch.Tensor, deviation: torch.Tensor, radius: int) -> torch
 
 
 def _shrunk(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Halve [N, 3, h, w] grey levels to a size, as `depth_estimation_ros.resample.shrink` does."""
+    """Halve [N, 3, h, w] grey levels to a size, as `depth_estimation_ros.imaging.resample.shrink` does."""
     for _ in range(round(math.log2(image.shape[2] / size[0]))):
         image = _bytes(F.avg_pool2d(image, 2))
     return image
