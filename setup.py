@@ -94,6 +94,7 @@ setup(
             f"build_engine = {package}.entry:build_engine",
             f"engines = {package}.entry:engines",
             f"quantize_model = {package}.entry:quantize_model",
+            f"wrap_model = {package}.entry:wrap_model",
             f"fetch_model = {package}.entry:fetch_model",
             f"prepare_nyu_raw = {package}.entry:prepare_nyu_raw",
         ],

@@ -60,6 +60,11 @@ def quantize_model() -> None:
     _run("quantize_model", "tools.quantize_model", interruptible=True)
 
 
+def wrap_model() -> None:
+    """Run ``wrap_model``."""
+    _run("wrap_model", "tools.wrap_model", interruptible=True)
+
+
 def fetch_model() -> None:
     """Run ``fetch_model``."""
     _run("fetch_model", "training.fetch", interruptible=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -188,8 +187,8 @@ class DepthEstimator:
         if camera is not None:
             _check_camera(camera, rgb)
             info = self.model.info
-            resized = (info.input_width / camera.width) * (info.input_height / camera.height)
-            ratio = np.float32(camera.focal_length * math.sqrt(resized) / info.focal_length)
+            across, down = info.input_width / camera.width, info.input_height / camera.height
+            ratio = np.float32(info.depth_ratio(camera.fx * across, camera.fy * down))
             depth = depth * ratio
             camera = camera.resized(width, height)
         valid = (depth >= _TINY) & (depth <= _HUGE)

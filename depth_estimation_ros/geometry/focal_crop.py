@@ -140,7 +140,12 @@ class Window:
 
 
 def training_window(
-    camera: PinholeCamera, width: int, height: int, focal_length: float, max_zoom: float = MAX_ZOOM
+    camera: PinholeCamera,
+    width: int,
+    height: int,
+    focal_length: float,
+    max_zoom: float = MAX_ZOOM,
+    focal_length_y: float | None = None,
 ) -> Window:
     """
     Return the window of a camera's image that a network knows best.
@@ -159,6 +164,8 @@ def training_window(
         Focal length in pixels of the training camera at that size.
     max_zoom : float
         At least 1.
+    focal_length_y : float, optional
+        The vertical one, where the network sees images stretched.
 
     Returns
     -------
@@ -172,7 +179,7 @@ def training_window(
     """
     if not max_zoom >= 1.0:
         raise ValueError(f"max_zoom must be at least 1, got {max_zoom:g}")
-    full = camera.fx * width / focal_length, camera.fy * height / focal_length
+    full = camera.fx * width / focal_length, camera.fy * height / (focal_length_y or focal_length)
     zoom = min(max(1.0, full[0] / camera.width, full[1] / camera.height), max_zoom)
     if full[0] > LARGEST_WINDOW * zoom * camera.width or full[1] > LARGEST_WINDOW * zoom * camera.height:
         raise ValueError(

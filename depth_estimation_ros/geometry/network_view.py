@@ -30,7 +30,7 @@ class NetworkView:
         Without it the network sees the whole image.
     turn : int
         Degrees by which images must be turned clockwise to be upright.
-    max_zoom : float
+    max_zoom, focal_length_y : float
         See `focal_crop.training_window`.
 
     Attributes
@@ -51,6 +51,7 @@ class NetworkView:
         focal_length: float | None = None,
         turn: int = 0,
         max_zoom: float = MAX_ZOOM,
+        focal_length_y: float | None = None,
     ):
         self._lens = source if isinstance(source, Lens) and source.distorts else None
         camera = source.camera if isinstance(source, Lens) else source
@@ -59,7 +60,7 @@ class NetworkView:
         if focal_length is None:
             self.window = Window(upright, 0, 0, upright.width, upright.height)
         else:
-            self.window = training_window(upright, width, height, focal_length, max_zoom)
+            self.window = training_window(upright, width, height, focal_length, max_zoom, focal_length_y)
         self.seen = self.window.view.resized(width, height)
         # Rectified in the image's own orientation, and turned when it is small.
         self._rectify = Rectifier(self._lens, self.seen.turned(-turn)) if self._lens else None

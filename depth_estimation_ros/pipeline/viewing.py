@@ -72,8 +72,8 @@ class Viewing:
         model = self._model
 
         def make() -> NetworkView:
-            focal_length = model.focal_length if crop else None
-            return NetworkView(source, model.input_width, model.input_height, focal_length, turn)
+            across, down = model.focal_lengths if crop else (None, None)
+            return NetworkView(source, model.input_width, model.input_height, across, turn, focal_length_y=down)
 
         return self._view((source, turn, crop), make)
 

@@ -20,8 +20,8 @@ def diagnose(
     name : str
         Name of the status.
     state : mapping of str to str
-        ``state``; while it is configured ``progress``, and then ``model``, ``model_sha256`` and `backends.facts`;
-        ``fault`` of what went wrong.
+        ``state``; while it is configured ``progress``, and then ``model``, ``model_sha256``, ``licence`` and
+        `backends.facts`; ``fault`` of what went wrong.
     now, before : Snapshot
         The figures, and those of the last report.
     complaints : sequence of str

@@ -81,7 +81,7 @@ class Inactive(Empty):
     def describe(self) -> dict[str, str]:
         """Return the model and its engine as well."""
         model, backend = self.session.estimator.model, self.session.estimator.backend
-        found = {"model": model.info.name, "model_sha256": model.sha256, **_facts(backend)}
+        found = {"model": model.info.name, "model_sha256": model.sha256, "licence": model.info.terms, **_facts(backend)}
         fault = self.session.lost or self.fault
         return super().describe() | found | ({"fault": fault} if fault else {})
 

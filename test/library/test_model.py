@@ -12,11 +12,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from depth_estimation_ros import DepthEstimator
+from depth_estimation_ros import DepthEstimator, PinholeCamera
 from depth_estimation_ros.backends import create_backend
 from depth_estimation_ros.model import METADATA_KEY, ModelError, ModelInfo, load_model
 
 INFO = ModelInfo("tiny", 8, 6, 7.5, 0.5, 10.0, "none", "Apache-2.0", "0" * 64)
+STRETCHED = dataclasses.replace(INFO, focal_length_y=9.0, source_name="net.onnx", commercial_use=False)
 
 
 @pytest.fixture
@@ -161,11 +162,16 @@ def test_unreadable_metadata_is_refused(tiny_model, text, message):
         "focal_length": (0.0, -7.5, math.nan, math.inf, -math.inf, 1e-9, 1e9, 10**400, "7.5", True, None),
         "min_depth": (0.0, -1.0, math.nan, 10.0, 20.0, "0.5", None),
         "max_depth": (0.0, math.nan, math.inf, 1e30, "10", None),
+        "focal_length_y": (0.0, -7.5, math.nan, 1e9, "7.5", True),
+        "horizontal_only": (1, None, "true"),
+        "kind": ("", "metres", None, 1),
+        "source_name": (7, None, "\udfff"),
+        "commercial_use": ("yes", 2),
     }.items(),
 )
 def test_metadata_that_no_model_can_have_are_refused_by_name(tiny_model, field, values):
     for value in values:
-        text = json.dumps({**json.loads(INFO.to_json()), field: value})
+        text = json.dumps({**json.loads(STRETCHED.to_json()), field: value})
         with pytest.raises(ModelError, match=f"its {field} must be .*got .*; export the model again") as caught:
             load_model(tiny_model(info=text))
         assert str(caught.value).isprintable() and len(str(caught.value)) < 500
@@ -195,6 +201,41 @@ def test_a_second_output_must_be_a_log_variance_of_the_same_shape(tiny_model):
     flat = helper.make_tensor_value_info("log_variance", TensorProto.FLOAT, ("N", 6, 8))
     with pytest.raises(ModelError, match="'log_variance' of the same shape"):
         load_model(tiny_model(more=[flat]))
+
+
+def test_metadata_are_of_the_oldest_schema_that_says_it_all(tiny_model):
+    assert json.loads(INFO.to_json())["schema_version"] == 1
+    assert json.loads(STRETCHED.to_json())["schema_version"] == 2
+    for info in (INFO, STRETCHED):
+        assert load_model(tiny_model(info=info)).info == info
+    lacking = {name: value for name, value in json.loads(STRETCHED.to_json()).items() if name != "kind"}
+    with pytest.raises(ModelError, match="lacks kind"):
+        load_model(tiny_model(info=json.dumps(lacking)))
+
+
+def test_a_relative_model_is_refused_where_metres_are_needed(tiny_model):
+    relative = tiny_model(info=dataclasses.replace(INFO, kind="inverse_relative"))
+    assert load_model(relative, relative=True).info.is_relative
+    with pytest.raises(ModelError, match=r"its depth is relative \(inverse_relative\), not metres"):
+        DepthEstimator.load(relative)
+
+
+def test_a_stretched_image_has_two_focal_lengths_and_depth_their_geometric_mean(tiny_model):
+    estimate = DepthEstimator.load(tiny_model(info=STRETCHED), "cpu").estimate
+    image = np.full((6, 8, 3), 100, np.uint8)
+    camera = PinholeCamera(8, 6, 15.0, 18.0, 3.5, 2.5)
+    np.testing.assert_allclose(estimate(image, camera).depth, 200.0, rtol=1e-6)
+    tall = np.full((12, 8, 3), 100, np.uint8)
+    square = PinholeCamera(8, 12, 15.0, 18.0, 3.5, 5.5)
+    np.testing.assert_allclose(estimate(tall, square).depth, 100 * math.sqrt(15 / 7.5 * 18 / 2 / 9), rtol=1e-6)
+
+
+def test_depth_follows_the_horizontal_focal_length_alone_where_the_model_says_so(tiny_model):
+    estimate = DepthEstimator.load(tiny_model(info=dataclasses.replace(INFO, horizontal_only=True)), "cpu").estimate
+    for height in (3, 6, 24):
+        camera = PinholeCamera(8, height, 15.0, 15.0, 3.5, 2.5)
+        depth = estimate(np.full((height, 8, 3), 100, np.uint8), camera).depth
+        np.testing.assert_allclose(depth, 200.0, rtol=1e-6)
 
 
 def test_metadata_that_are_there_twice_are_refused(tiny_model):

@@ -60,6 +60,7 @@ CASES = [
     ("engines", "rich", ["list"], f"engines: {RICH}"),
     ("quantize_model", "rich", QUANTIZE, f"quantize_model: {RICH}"),
     ("quantize_model", OPTIONAL, QUANTIZE, "install it: pip install onnx 'numpy<2'"),
+    ("wrap_model", OPTIONAL, ["--list"], "wrap_model: the Python package onnx is missing: pip install onnx 'numpy<2'"),
     ("fetch_model", OPTIONAL, ["fcrn-nyu"], f"fetch_model: the Python package torch {TRAINING}"),
     ("prepare_nyu_raw", "rich", [], f"prepare_nyu_raw: the Python package rich {TRAINING}"),
     ("prepare_nyu_raw", OPTIONAL, ["/none", "--output", "{output}", "--fill"], f"scipy, which fills holes, {TRAINING}"),
