@@ -1,4 +1,4 @@
-"""What several tests share: where real frames lie, a rendered room with a camera in it, and what `--fast` leaves out."""
+"""What several tests share: where real frames lie, a rendered room with a camera in it, what `--fast` leaves out."""
 
 import subprocess
 from contextlib import ExitStack
@@ -24,7 +24,7 @@ def pytest_report_header(config):
 
 @pytest.fixture(scope="session", autouse=True)
 def fast(request):
-    """What a test does decides, so that no test has to be marked."""
+    """Skip a test for what it does, so that no test has to be marked."""
     if not request.config.getoption("fast"):
         yield
         return

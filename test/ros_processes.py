@@ -24,7 +24,6 @@ from depth_estimation_ros.launching.environment import profile_variable
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-
 def free_domain() -> tuple[int, socket.socket]:
     """
     Take a ROS domain that no other run of the tests on this machine has, and no other worker of this one.
