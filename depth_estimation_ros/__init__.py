@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from depth_estimation_ros.camera import PinholeCamera
     from depth_estimation_ros.estimator import DepthEstimator, DepthMap
 
-# Before OpenCV is imported: what it and FFmpeg print about a picture, video or webcam, our own sentences say better.
+# Set before OpenCV is imported. Our own messages replace what it and FFmpeg print about images, videos and webcams.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
@@ -18,7 +18,7 @@ __all__ = ["DepthEstimator", "DepthMap", "PinholeCamera"]
 
 
 def __getattr__(name: str):
-    # Imported when they are asked for: the programs come through here before they can take a signal (`entry`).
+    # Imported on first use: the programs import this package before their signal handlers are set (`entry`).
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{'camera' if name == 'PinholeCamera' else 'estimator'}"), name)

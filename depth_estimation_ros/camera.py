@@ -1,4 +1,4 @@
-"""The pinhole camera: intrinsics, what resizing and cropping do to them, and viewing rays."""
+"""Pinhole camera: intrinsics, how resizing and cropping change them, and viewing rays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from depth_estimation_ros.support.sentences import quoted
 
-# What no camera is beyond, in pixels; ratios and products of these are numbers of float32, too.
+# Limits of focal length and principal point in pixels. Ratios and products of these still fit into float32.
 _SHORTEST, _LONGEST = 1e-6, 1e9
 _LARGEST = 1 << 16
 _WHOLE = (int, np.integer)
@@ -36,7 +36,7 @@ class PinholeCamera:
     Raises
     ------
     ValueError
-        If the size is not a positive whole number, or the intrinsics are none of a camera.
+        If the size is not positive whole numbers, or the intrinsics are not finite with positive focal lengths.
     """
 
     width: int
@@ -47,12 +47,12 @@ class PinholeCamera:
     cy: float
 
     def __post_init__(self):
-        """Refuse intrinsics that no camera can have."""
+        """Check size and intrinsics."""
         check_size("camera", self.width, self.height)
         try:
             focal = _SHORTEST <= self.fx <= _LONGEST and _SHORTEST <= self.fy <= _LONGEST
             if focal and -_LONGEST <= self.cx <= _LONGEST and -_LONGEST <= self.cy <= _LONGEST:
-                return  # several cameras are made for every frame
+                return  # keep the usual case cheap: several cameras are created per frame
         except (TypeError, ValueError):  # not numbers
             pass
         raise ValueError(
@@ -63,7 +63,7 @@ class PinholeCamera:
     @classmethod
     def from_fov(cls, width: int, height: int, horizontal_fov: float) -> PinholeCamera:
         """
-        Make a camera with square pixels and a centred principal point.
+        Return a camera with square pixels and a centred principal point.
 
         Parameters
         ----------
@@ -75,7 +75,7 @@ class PinholeCamera:
         Raises
         ------
         ValueError
-            If the field of view is out of range, or the size not a positive whole number.
+            If the field of view is out of range, or the size is not positive whole numbers.
         """
         check_size("camera", width, height)
         if not isinstance(horizontal_fov, Real) or not 0.0 < horizontal_fov < math.pi:
@@ -95,10 +95,10 @@ class PinholeCamera:
 
     def resized(self, width: int, height: int) -> PinholeCamera:
         """
-        Return the camera of the same view resampled to another size.
+        Return the camera of the same view, resampled to another size.
 
-        Focal lengths scale with the size; the principal point keeps its place between pixel
-        *edges* (``c' = (c + 0.5) s - 0.5``), which is what ``cv2.resize`` does to the pixels.
+        Focal lengths scale with the size. The principal point scales relative to the pixel *edges*:
+        ``c' = (c + 0.5) s - 0.5``, as ``cv2.resize`` moves the pixels.
         """
         check_size("camera", width, height)
         if (width, height) == (self.width, self.height):
@@ -114,12 +114,12 @@ class PinholeCamera:
 
     def strided(self, step: int) -> PinholeCamera:
         """
-        Return the camera of ``image[::step, ::step]``, which has every `step`-th pixel of every `step`-th row.
+        Return the camera of ``image[::step, ::step]``.
 
         Raises
         ------
         ValueError
-            If the step is not a whole number from 1 on.
+            If the step is not a whole number of at least 1.
         """
         if not isinstance(step, _WHOLE) or step < 1:
             raise ValueError(f"the step must be a whole number from 1 on, got {quoted(step)}")
@@ -130,17 +130,17 @@ class PinholeCamera:
 
     def turned(self, degrees: int) -> PinholeCamera:
         """
-        Return the camera of the image turned clockwise.
+        Return the camera of the image rotated clockwise.
 
         Parameters
         ----------
         degrees : int
-            A multiple of 90; negative counter-clockwise.
+            Multiple of 90; negative rotates counter-clockwise.
 
         Raises
         ------
         ValueError
-            If it is none.
+            If `degrees` is not a multiple of 90.
         """
         if not isinstance(degrees, Real) or degrees % 90:
             raise ValueError(f"images turn by multiples of 90 degrees, not by {quoted(degrees)}")
@@ -152,7 +152,7 @@ class PinholeCamera:
 
     def rays(self) -> np.ndarray:
         """
-        Return the viewing ray of every pixel at unit depth.
+        Return the viewing ray of every pixel, scaled to depth 1.
 
         Returns
         -------
@@ -163,7 +163,7 @@ class PinholeCamera:
 
 
 def check_size(what: str, width: int, height: int) -> None:
-    """Raise ValueError, in one sentence, if a size is not one of whole pixels."""
+    """Raise ValueError if a size is not positive whole numbers of pixels; `what` names it in the message."""
     if not (isinstance(width, _WHOLE) and isinstance(height, _WHOLE)):
         raise ValueError(f"{what} size must be in whole pixels, got {quoted(width)} x {quoted(height)}")
     if not (0 < width <= _LARGEST and 0 < height <= _LARGEST):

@@ -1,4 +1,4 @@
-"""From a colour image and its camera to metric depth. No ROS here, and no engine's specifics."""
+"""Estimate metric depth from a colour image and its camera, without ROS and independent of the inference engine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from depth_estimation_ros.imaging.resample import shrink
 from depth_estimation_ros.model import Model, load_model
 from depth_estimation_ros.support.sentences import quoted
 
-# The positive numbers of float32.
+# Range of the positive normal numbers of float32.
 _TINY, _HUGE = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 _NAN = np.float32(np.nan)
 
@@ -22,22 +22,22 @@ _NAN = np.float32(np.nan)
 @dataclass(frozen=True)
 class DepthMap:
     """
-    Depth of every pixel of a view.
+    Depth image of one view, with its camera.
 
     Parameters
     ----------
     depth : numpy.ndarray
         float32 [h, w], metres along the optical axis (REP 118), NaN where invalid.
     camera : PinholeCamera or None
-        Intrinsics at this size, where the camera is known.
+        Intrinsics at the size of `depth`; None if the camera is unknown.
     deviation : numpy.ndarray or None
-        float32 [h, w], metres, one standard deviation of the depth's error, NaN where depth is invalid; from models
-        that say how sure they are.
+        float32 [h, w], standard deviation of the depth error in metres, NaN where depth is invalid. None if the model
+        does not estimate its uncertainty.
 
     Raises
     ------
     ValueError
-        If the depth is no image, or the camera or the deviation is of another size.
+        If `depth` is not a 2-D array with at least one pixel, or `camera` or `deviation` has another size.
     """
 
     depth: np.ndarray
@@ -45,7 +45,7 @@ class DepthMap:
     deviation: np.ndarray | None = None
 
     def __post_init__(self):
-        """Refuse what is no view."""
+        """Check the shapes."""
         if not isinstance(self.depth, np.ndarray) or self.depth.ndim != 2 or not self.depth.size:
             raise ValueError(f"depth must be an array [height, width], got {_described(self.depth)}")
         height, width = self.depth.shape
@@ -55,7 +55,7 @@ class DepthMap:
             raise ValueError(f"deviation must be an array [{height}, {width}] too, got {_described(self.deviation)}")
 
     def limited(self, near: float, far: float) -> DepthMap:
-        """Return the same view, invalid where depth is not between two depths in metres."""
+        """Return the same view with depth outside [near, far] (metres) set to NaN."""
         with np.errstate(invalid="ignore"):
             valid = (self.depth >= near) & (self.depth <= far)
         deviation = None if self.deviation is None else np.where(valid, self.deviation, _NAN)
@@ -63,12 +63,12 @@ class DepthMap:
 
     def resized(self, width: int, height: int) -> DepthMap:
         """
-        Return the same view at another size, interpolated; invalid pixels stay invalid.
+        Return the view resampled to another size (bilinear). An output pixel is NaN if one of its input pixels is.
 
         Raises
         ------
         ValueError
-            If the size is not one of whole pixels.
+            If the size is not positive whole numbers.
         """
         check_size("depth", width, height)
         if self.depth.shape == (height, width):
@@ -82,40 +82,40 @@ class DepthMap:
 
 class DepthEstimator:
     """
-    Estimates metric depth from single colour images.
+    Estimator of metric depth from single colour images.
 
     Parameters
     ----------
     model : Model
-        A checked model.
+        Checked model, from `load_model`.
     backend : Backend
-        The engine that runs it.
+        Backend that runs the model.
     """
 
     def __init__(self, model: Model, backend: Backend):
-        # Without its content, which may be large and has gone into the engine.
+        # Drop the file content: it may be large, and the engine already has it.
         self.model, self.backend = replace(model, content=None), backend
 
     @classmethod
     def load(cls, model: str | Path = "default", backend: str = "auto", threads: int = 0) -> DepthEstimator:
         """
-        Load a model.
+        Load a model and create the backend that runs it.
 
         Parameters
         ----------
         model : str or path
-            ``"default"``, or the path of an ONNX file that keeps the contract of `depth_estimation_ros.model`.
+            ``"default"``, or the path of an ONNX file that satisfies the model contract (`depth_estimation_ros.model`).
         backend : str
             One of `depth_estimation_ros.backends.BACKENDS`.
         threads : int
-            CPU threads, 0 for all cores.
+            Number of CPU threads; 0 uses all cores.
 
         Raises
         ------
         ModelError
             If the model is missing or cannot be used.
         BackendError
-            If this machine does not have the backend.
+            If the backend is not available on this machine.
         """
         checked = load_model(model)
         return cls(checked, create_backend(checked, backend, threads))
@@ -127,10 +127,10 @@ class DepthEstimator:
         Parameters
         ----------
         rgb : numpy.ndarray
-            uint8 [H, W, 3].
+            uint8 [H, W, 3], RGB.
         camera : PinholeCamera, optional
-            Intrinsics of the image. Without them depth is metric only if the camera's field of view is that of
-            the model's training data.
+            Intrinsics of the image. Without them, depth is metric only if the camera has the field of view of the
+            model's training camera.
 
         Returns
         -------
@@ -140,46 +140,45 @@ class DepthEstimator:
         Raises
         ------
         ValueError
-            If the image is not uint8 [H, W, 3], or the camera is none or of another size.
+            If `rgb` is not uint8 [H, W, 3], or `camera` is not a `PinholeCamera` of the size of `rgb`.
         BackendError
-            If the engine fails.
+            If inference fails.
         """
         images = self.preprocess(rgb)
         _check_camera(camera, rgb)
         return self.postprocess(self.backend.infer(images), rgb, camera)
 
     def preprocess(self, rgb: np.ndarray) -> np.ndarray:
-        """Resample an image, uint8 [H, W, 3], to a batch of one of the network's input size, uint8 [1, h, w, 3]."""
-        # None is what cv2.imread gives for a file that it cannot read.
+        """Resample an image uint8 [H, W, 3] to the input size: a batch of one, uint8 [1, h, w, 3]."""
+        # cv2.imread returns None for a file that it cannot read.
         is_image = isinstance(rgb, np.ndarray) and rgb.dtype == np.uint8 and rgb.ndim == 3 and rgb.shape[2] == 3
         if not is_image or not rgb.size:
             raise ValueError(f"rgb must be a uint8 array [height, width, 3], got {_described(rgb)}")
-        # Averaging while shrinking, as in training: plain interpolation would alias.
+        # Average while shrinking, as in training: plain interpolation would alias.
         return shrink(rgb, self.model.info.input_width, self.model.info.input_height)[None]
 
     def postprocess(
         self, outputs: dict[str, np.ndarray], rgb: np.ndarray, camera: PinholeCamera | None = None
     ) -> DepthMap:
         """
-        Turn the network's outputs for one image into metres for its camera.
+        Convert the model's outputs for one image to metric depth for its camera.
 
-        The network knows the training camera only: seen through a focal length k times as long, everything looks
-        k times nearer than it is, so its depth is multiplied by k, and so is the deviation of its error. What is not a
-        positive number becomes invalid.
+        The model assumes the training camera. With a focal length k times as long, every object looks k times nearer
+        than it is, so depth and deviation are multiplied by k. Values that are not positive numbers become NaN.
 
         Parameters
         ----------
         outputs : dict
-            As from `Backend.infer`, for a batch of one.
+            Outputs of `Backend.infer` for a batch of one.
         rgb : numpy.ndarray
-            The image, [H, W, 3].
+            Image that was estimated, [H, W, 3].
         camera : PinholeCamera, optional
             Intrinsics of the image.
 
         Returns
         -------
         DepthMap
-            At the outputs' size.
+            Depth at the size of the outputs.
         """
         depth, log_variance = outputs["depth"][0, 0], outputs.get("log_variance")
         height, width = depth.shape
@@ -200,7 +199,7 @@ class DepthEstimator:
 
 
 def _check_camera(camera: PinholeCamera | None, rgb: np.ndarray) -> None:
-    """Refuse intrinsics that are not those of an image."""
+    """Raise ValueError if the intrinsics are not those of the image."""
     if camera is None:
         return
     if not isinstance(camera, PinholeCamera):
@@ -213,5 +212,5 @@ def _check_camera(camera: PinholeCamera | None, rgb: np.ndarray) -> None:
 
 
 def _described(value: object) -> str:
-    """Return type and shape of an array; anything else as it is."""
+    """Return dtype and shape of an array, or the quoted value of anything else."""
     return f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else quoted(value)

@@ -1,10 +1,13 @@
 """
-The model contract: one ONNX file is the whole model.
+Model contract: one ONNX file holds the complete model.
 
-Input ``image``: uint8 [N, H, W, 3], RGB. Output ``depth``: float32 [N, 1, h, w], metres along the optical axis. A model
-may add an output ``log_variance`` of the same shape, the logarithm of the variance of its error in square metres. Cast,
-normalisation and change of layout are part of the graph, so that every backend computes the same. What the graph cannot
-say is JSON in the file's metadata (`ModelInfo`).
+- Input ``image``: uint8 [N, H, W, 3], RGB. H and W are fixed; N is free, or 1.
+- Output ``depth``: float32 [N, 1, h, w], metres along the optical axis (or relative depth, see `ModelInfo.kind`).
+- Optional output ``log_variance``: float32, same shape as ``depth``, natural logarithm of the variance of the depth
+  error in square metres.
+- Metadata entry ``depth_estimation_ros``: JSON with the fields of `ModelInfo` and a ``schema_version``.
+
+The cast to float, the normalisation and the change of layout are part of the graph, so every backend computes the same.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from depth_estimation_ros.model_info import METADATA_KEY, ModelError, ModelInfo
 from depth_estimation_ros.support.installing import how_to_install
 from depth_estimation_ros.support.sentences import choices, quoted, reason, shortened
 
-# Newer versions of ONNX Runtime report to their makers unless this is set before they load. A robot reports to nobody.
+# Newer versions of ONNX Runtime send telemetry unless this is set before they are imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = ["METADATA_KEY", "OUTPUTS", "PACKAGED", "Model", "ModelError", "ModelInfo", "load_model"]
@@ -30,27 +33,27 @@ OUTPUTS = ("depth", "log_variance")
 _WEIGHTS = Path(__file__).parent / "weights"
 PACKAGED = {"default": _WEIGHTS / "nyu_resnet18_small.onnx"}
 
-_LARGEST_FILE = 2 << 30  # bytes: the limit of protobuf, which ONNX files are
+_LARGEST_FILE = 2 << 30  # bytes: the limit of protobuf, the format of ONNX files
 
 
 @dataclass(frozen=True)
 class Model:
     """
-    A checked model.
+    Model that satisfies the contract, from `load_model`.
 
     Parameters
     ----------
     path : pathlib.Path
-        Where it was read.
+        File that it was read from.
     info : ModelInfo
-        What it says of itself.
+        Metadata.
     sha256 : str
-        Of the content.
+        SHA-256 of the file content.
     outputs : tuple of str
-        Those of the contract that it has.
+        Names of its outputs that the contract defines: ``depth``, and ``log_variance`` if it has one.
     content : bytes or None
-        The whole file as it was checked. Engines are made of it, not of the file, which may be another by then. None
-        once the engine is made.
+        Content of the file as it was checked. Engines are built from it and not from the file, which may have been
+        replaced since. None after the engine is created.
     """
 
     path: Path
@@ -62,14 +65,14 @@ class Model:
 
 def load_model(name: str | os.PathLike[str], relative: bool = False) -> Model:
     """
-    Read a model and hold it against the contract.
+    Read a model and check it against the contract.
 
     Parameters
     ----------
     name : str or path
-        A name in `PACKAGED`, or the path of an ONNX file.
+        Key of `PACKAGED`, or the path of an ONNX file.
     relative : bool
-        Take a model whose depth is not in metres, too.
+        Also accept a model whose depth is relative, so not in metres.
 
     Returns
     -------
@@ -78,8 +81,8 @@ def load_model(name: str | os.PathLike[str], relative: bool = False) -> Model:
     Raises
     ------
     ModelError
-        If the file is missing or cannot be read, is not a whole ONNX file, does not keep the contract, or does not give
-        metres.
+        If the file is missing, cannot be read, is not a complete ONNX file, does not satisfy the contract, or gives
+        relative depth while `relative` is False.
     """
     if not isinstance(name, str | os.PathLike):
         raise ModelError(f"a model is the path of an ONNX file, or one of: {choices(PACKAGED)}; not {quoted(name)}")
@@ -92,7 +95,7 @@ def load_model(name: str | os.PathLike[str], relative: bool = False) -> Model:
         raise ModelError(
             f"model {quoted(name)} not found: give the path of an ONNX file, or one of: {choices(PACKAGED)}"
         ) from None
-    except Exception as error:  # of the file system, of a path that is none, for want of memory
+    except Exception as error:  # from the file system, an invalid path, or too little memory
         raise ModelError(
             f"model {quoted(name)} cannot be read: {reason(error)}; give the path of an ONNX file that this user can "
             f"read, or one of: {choices(PACKAGED)}"
@@ -106,13 +109,13 @@ def load_model(name: str | os.PathLike[str], relative: bool = False) -> Model:
             )
     except ModelError as error:
         raise ModelError(f"model {quoted(path)} cannot be used: {error}") from None
-    except Exception as error:  # whatever ONNX Runtime's bindings make of a file that is none of the contract's
+    except Exception as error:  # ONNX Runtime raises many types for files that break the contract
         raise ModelError(f"model {quoted(path)} cannot be used: {reason(error)}; export it again") from None
     return Model(Path(path), info, hashlib.sha256(content).hexdigest(), outputs, content)
 
 
 def _read(path: str) -> bytes:
-    """Read a file, once."""
+    """Return the content of a regular file."""
     status = os.stat(path)
     if stat.S_ISDIR(status.st_mode):
         raise ModelError("is a folder: give the path of an ONNX file in it")
@@ -124,7 +127,7 @@ def _read(path: str) -> bytes:
 
 
 def _check(content: bytes, path: Path) -> tuple[ModelInfo, tuple[str, ...]]:
-    """Return the metadata of a model that keeps the contract, and the names of its outputs."""
+    """Check a model against the contract, and return its metadata and the names of its outputs."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -133,16 +136,16 @@ def _check(content: bytes, path: Path) -> tuple[ModelInfo, tuple[str, ...]]:
         ) from None
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    # Nothing runs here: weights need not be laid out for speed.
+    # The model is not run here, so weights need not be laid out for speed.
     options.add_session_config_entry("session.disable_prepacking", "1")
-    # One file is the whole model, and all that sha256 covers: weights in a second file, which ONNX Runtime looks for in
-    # the working folder, are not found there.
+    # One file must hold the complete model, because sha256 covers only that file. ONNX Runtime would read weights of a
+    # second file from the working folder; with os.devnull as the folder it finds none.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     options.log_severity_level = 4
     providers = ["CPUExecutionProvider"]
     try:
         session = onnxruntime.InferenceSession(content, options, providers=providers, enable_fallback=0)
-    except Exception as error:  # onnxruntime raises classes of its own that share only Exception
+    except Exception as error:  # onnxruntime's error classes have only Exception in common
         if place := _second_file(content):
             raise ModelError(
                 f"its weights are in a second file, {quoted(place)}, and one file must be the whole model; "
@@ -159,7 +162,7 @@ def _check(content: bytes, path: Path) -> tuple[ModelInfo, tuple[str, ...]]:
             "it has no depth_estimation_ros metadata, so its input size and focal length are unknown; "
             f"{advice(Signature(path, *ports))}"
         )
-    # ONNX Runtime takes the last of two entries without a word.
+    # Of two entries with the same key, ONNX Runtime silently keeps the last one.
     if content.count(_field(1, METADATA_KEY.encode())) > 1:
         raise ModelError("it has depth_estimation_ros metadata twice; export the model again")
     info = ModelInfo.from_json(metadata[METADATA_KEY])
@@ -183,11 +186,11 @@ def _check(content: bytes, path: Path) -> tuple[ModelInfo, tuple[str, ...]]:
 
 
 def _second_file(content: bytes) -> str:
-    """Return the name of the first file that a model keeps weights in besides its own; empty if there is none."""
+    """Return the name of the first external file with weights of a model, or an empty string."""
     _, _, after = content.partition(_field(1, b"location") + b"\x12")
     return after[1 : 1 + after[0]].decode(errors="replace") if after else ""
 
 
 def _field(number: int, value: bytes) -> bytes:
-    """Return a field of a protobuf message that holds less than 128 bytes."""
+    """Return a protobuf field with a value shorter than 128 bytes, encoded."""
     return bytes((number << 3 | 2, len(value))) + value

@@ -1,4 +1,4 @@
-"""What a model says of itself: the JSON in the metadata of its ONNX file."""
+"""Metadata of a model: JSON in the metadata of its ONNX file."""
 
 from __future__ import annotations
 
@@ -11,58 +11,60 @@ from depth_estimation_ros.support.sentences import shortened
 METADATA_KEY = "depth_estimation_ros"
 SCHEMA_VERSION = 2
 KINDS = ("metric", "inverse_relative", "depth_relative")
-"""Kinds of depth, see `ModelInfo`."""
+"""Kinds of depth that a model may output, see `ModelInfo`."""
 
 
 class ModelError(ValueError):
-    """A model that cannot be used; the message says why and what to do."""
+    """Error for a model that cannot be used; the message says why and what to do."""
 
 
 _LARGEST_SIDE = 8192  # pixels
 _LARGEST_DEPTH = 1e6  # metres
 _LONGEST_NAME = 100
-# Focal length over width: 0.01 is a view of 179 degrees, 1000 of 3 minutes of arc.
+# Focal length over image width: 0.01 is a field of view of 179 degrees, 1000 one of 3 minutes of arc.
 _FOCAL_LENGTHS = (0.01, 1000.0)
 
 
 @dataclass(frozen=True)
 class ModelInfo:
     """
-    What a model says of itself.
+    Metadata of a model.
 
     Parameters
     ----------
     name : str
-        Short name, e.g. ``nyu_resnet18_small``: at most 100 printable characters.
+        Short name of 1 to 100 printable characters, e.g. ``nyu_resnet18_small``.
     input_width, input_height : int
-        Size of the input image in pixels, at most 8192.
+        Size of the input image in pixels, 1 to 8192.
     focal_length : float
-        Horizontal focal length in pixels, at the input size, for which the model's depths are metres.
+        Horizontal focal length of the training camera, in pixels at the input size. Depth is in metres for this focal
+        length; for other cameras it is multiplied by `depth_ratio`.
     min_depth, max_depth : float
-        Range of depths the model was trained on, metres.
+        Range of depths in the training data, metres; 0 < min_depth < max_depth <= 1e6.
     training_data : str
-        What it was trained on.
+        Data that the model was trained on.
     licence : str
         Licence of the weights.
     source_sha256 : str
-        sha256 of the file the model was made from: the training's checkpoint, the float model of an int8 one, or the
-        network that was wrapped.
+        SHA-256 of the file that the model was made from: the training checkpoint, the float model of an int8 model, or
+        the network that was wrapped.
     focal_length_y : float, optional
-        Vertical focal length, where that is another: the network sees images stretched.
+        Vertical focal length, in pixels at the input size, if it differs because images are stretched to the input
+        size. None: equal to `focal_length`.
     horizontal_only : bool
-        Whether depth depends on the horizontal focal length alone, however images are stretched.
+        Whether depth scales with the horizontal focal length only, even if images are stretched.
     kind : str
-        One of `KINDS`: metres (metric), inverse depth of unknown scale and shift, near is large (inverse_relative), or
-        depth of unknown scale, or scale and shift (depth_relative).
+        One of `KINDS`. ``metric``: depth in metres. ``inverse_relative``: inverse depth of unknown scale and shift,
+        larger is nearer. ``depth_relative``: depth of unknown scale, or of unknown scale and shift.
     source_name : str
-        Name of the file that the model was made from, where it is a network from elsewhere.
+        Name of the file that the model was made from, if it is a published network; else empty.
     commercial_use : bool, optional
-        Whether the licence of the weights allows commercial use; None where that is not known.
+        Whether the licence of the weights allows commercial use; None if unknown.
 
     Raises
     ------
     ModelError
-        If a value is of another type, or impossible.
+        If a value has the wrong type or is out of range.
     """
 
     name: str
@@ -81,7 +83,7 @@ class ModelInfo:
     commercial_use: bool | None = None
 
     def __post_init__(self):
-        """Refuse what no model can say of itself."""
+        """Check types and ranges."""
         for name in ("name", "training_data", "licence", "source_sha256", "source_name"):
             text = getattr(self, name)
             self._must(isinstance(text, str) and _is_unicode(text), name, "Unicode text")
@@ -113,20 +115,21 @@ class ModelInfo:
 
     @property
     def is_relative(self) -> bool:
-        """Whether its depth is not in metres."""
+        """Whether depth is relative, so not in metres."""
         return self.kind != "metric"
 
     @property
     def terms(self) -> str:
-        """The licence, and whether it forbids commercial use, where that is known."""
+        """Licence, with a note if it forbids commercial use."""
         return f"{self.licence}; no commercial use" if self.commercial_use is False else self.licence
 
     def depth_ratio(self, fx: float, fy: float) -> float:
         """
-        Return by what depth is to be multiplied for a camera.
+        Return the factor by which to multiply depth for a camera.
 
-        The network knows its training camera only: seen through a focal length k times as long, everything looks k
-        times nearer than it is. Of a stretched image k is the geometric mean of both directions.
+        The model assumes its training camera. With a focal length k times as long, every object looks k times nearer
+        than it is, so the factor is k. If k differs between the two directions, the factor is their geometric mean.
+        With `horizontal_only`, only the horizontal one counts. For relative depth the factor is 1.
 
         Parameters
         ----------
@@ -142,7 +145,7 @@ class ModelInfo:
             raise ModelError(f"its {name} must be {wanted}, got {value}; export the model again")
 
     def to_json(self) -> str:
-        """Return the metadata entry, of the oldest schema version that can say it all."""
+        """Return the metadata entry as JSON, in the oldest schema version that has all fields in use."""
         values = asdict(self)
         later = {f.name: f.default for f in fields(self) if f.default is not MISSING}
         if all(values[name] == default for name, default in later.items()):
@@ -152,12 +155,13 @@ class ModelInfo:
     @classmethod
     def from_json(cls, text: str) -> ModelInfo:
         """
-        Read a metadata entry.
+        Read the metadata entry from JSON.
 
         Raises
         ------
         ModelError
-            If it is not JSON, of another schema version, incomplete, or holds impossible values.
+            If the text is not JSON, has an unknown schema version, lacks a field, gives a field twice, or a value is
+            out of range.
         """
         try:
             values = json.loads(text, object_pairs_hook=_unique)
@@ -179,7 +183,7 @@ class ModelInfo:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether a text can be encoded: JSON can hold half of a surrogate pair."""
+    """Return whether a text can be encoded; JSON may contain half of a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -188,7 +192,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Make an object of JSON, in which the second of two equal names would win without a word."""
+    """Build a dict from a JSON object, and refuse duplicate names: `json` would keep only the last one."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ModelError("its metadata gives a value twice; export the model again")
