@@ -1,4 +1,4 @@
-"""What a parameter of a node is besides its value: what is allowed, and when a change counts."""
+"""Declaration of a node's parameter: description, allowed values, and when a change takes effect."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 LONGEST_FRAME, LONGEST_FILE_NAME, LONGEST_PATH = 255, 255, 4095
-"""Of a frame of TF in characters; of files in bytes, as Linux takes them."""
+"""Maximum length of a TF frame name in characters, and of a file name and a path in bytes (the limits of Linux)."""
 
 
 class Effect(Enum):
@@ -27,22 +27,22 @@ class Effect(Enum):
 @dataclass(frozen=True)
 class Declaration:
     """
-    What a parameter is besides its name, type and default.
+    Description, effect and allowed values of a parameter.
 
     Parameters
     ----------
     description : str
-        For the user.
+        Description for the user.
     effect : Effect
-        When a new value counts.
+        When a new value takes effect.
     choices : tuple
-        The values allowed, where these are few.
+        Allowed values, if the parameter has a fixed set of them.
     limits : tuple of float
-        The least and the greatest number allowed: narrow enough that no value asks for more than a machine has.
+        Minimum and maximum of a number. They are narrow enough that no value needs more than a machine has.
     off : float, optional
-        A number outside the limits that is allowed as well, with a meaning of its own.
+        Special value outside the limits that is also allowed, such as 0 for "off".
     text : callable, optional
-        Says what is wrong with a text; empty where nothing is.
+        Function that returns what is wrong with a str value, or an empty string if it is valid.
     """
 
     description: str
@@ -59,21 +59,21 @@ class Declaration:
 
     @property
     def extremes(self) -> tuple[float, float]:
-        """The least and the greatest value allowed, the one outside the limits included."""
+        """Minimum and maximum of the allowed values, including `off`."""
         return (self.limits[0] if self.off is None else min(self.off, self.limits[0])), self.limits[1]
 
     @property
     def allowed(self) -> str:
-        """The values allowed, in words; empty where every value of the type is."""
+        """Text that lists the allowed values; empty if every value of the type is allowed."""
         if self.bounded:
             return f"{'' if self.off is None else f'{self.off:g} or '}{self.limits[0]:g} to {self.limits[1]:g}"
         return ", ".join(map(str, self.choices))
 
     def check(self, name: str, value: Any) -> None:
-        """Raise ValueError, in one sentence, if the value is not allowed."""
+        """Raise ValueError with a one-sentence message if the value is not allowed."""
         if self.choices and value not in self.choices:
             raise ValueError(f"{name} must be one of {self.allowed}, got {_shown(str(value))}")
-        # Written so that NaN fails as well.
+        # The negated condition also refuses NaN.
         if self.bounded and not (value == self.off or self.limits[0] <= value <= self.limits[1]):
             either = "" if self.off is None else f"{self.off:g} or "
             raise ValueError(f"{name} must be {either}between {self.limits[0]:g} and {self.limits[1]:g}, got {value:g}")
@@ -82,14 +82,14 @@ class Declaration:
 
 
 def frame_fault(name: str) -> str:
-    """Say what keeps a text from being the name of a frame of TF; empty where nothing does."""
+    """Return what is wrong with the name of a TF frame, or an empty string if it is valid."""
     if not name or not _writable(name) or len(name) > LONGEST_FRAME:
         return f"must be a name of 1 to {LONGEST_FRAME} characters that can be written, got {_shown(name)}"
     return "must not begin with '/', which TF does not take" if name.startswith("/") else ""
 
 
 def path_fault(path: str) -> str:
-    """Say what keeps a text from being a path; empty where nothing does."""
+    """Return what is wrong with a path, or an empty string if it is valid. The file need not exist."""
     if not _writable(path):
         return f"must be a path of characters that can be written, got {_shown(path)}"
     longest = max((len(os.fsencode(part)) for part in path.split("/")), default=0)
@@ -99,7 +99,7 @@ def path_fault(path: str) -> str:
 
 
 def folder_fault(path: str) -> str:
-    """Say what keeps a text from being the path of a folder that is made where need be; empty where nothing does."""
+    """Return what is wrong with the path of a folder, or an empty string if it is valid. The folder need not exist."""
     if wrong := path_fault(path):
         return wrong
     try:
@@ -110,10 +110,10 @@ def folder_fault(path: str) -> str:
 
 
 def _writable(text: str) -> bool:
-    """Whether a text is of one line, without control characters and halves of characters."""
+    """Whether a text is a single line without control characters and lone surrogates."""
     return not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text)
 
 
 def _shown(text: str) -> str:
-    """Return a text as it can be shown in a sentence: escaped, and not all of a long one."""
+    """Return a text escaped and shortened for an error message."""
     return repr(text) if len(text) <= 60 else f"{text[:40]!r}... ({len(text)} characters)"
