@@ -1,1 +1,1 @@
-"""How good a depth map is: the metrics, and reports made of them."""
+"""Evaluation of depth maps: accuracy metrics and reports."""

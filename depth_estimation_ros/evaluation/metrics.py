@@ -1,8 +1,8 @@
 """
-Accuracy of metric depth: the one definition in this repository, for training and for the robot alike.
+Accuracy metrics of metric depth, shared by training and evaluation.
 
-Definitions as in Eigen et al. (NIPS 2014) and Laina et al. (3DV 2016). Nothing is scaled to fit: a depth that is
-wrong by a factor counts as wrong.
+The definitions are those of Eigen et al. (NIPS 2014) and Laina et al. (3DV 2016). Predictions are not scaled to fit the
+ground truth: a wrong scale counts as an error.
 """
 
 from __future__ import annotations
@@ -11,48 +11,49 @@ import numpy as np
 
 METRICS = ("abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog", "delta1", "delta2", "delta3")
 
-# Sums from which every metric follows; pooling adds them up over images.
+# Every metric is computed from these sums; pooling adds them up over images.
 _SUMS = ("abs_rel", "sq_rel", "sq", "sq_log", "abs_log10", "log", "delta1", "delta2", "delta3")
 
 
 def depth_metrics(prediction: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None) -> dict[str, float]:
     """
-    Compare one depth map, or several taken as one, with the truth.
+    Compare one depth map, or several concatenated ones, with the ground truth.
 
     Parameters
     ----------
     prediction, truth : numpy.ndarray
-        Metres, of one shape. Pixels whose truth is not a positive number never count.
+        Depth in metres, both of the same shape. Pixels whose ground truth is not a positive number are ignored.
     mask : numpy.ndarray of bool, optional
-        Pixels to count, of the same shape.
+        Pixels to compare, of the same shape. All pixels without it.
 
     Returns
     -------
     dict
         ``abs_rel``, ``sq_rel`` (metres), ``rmse`` (metres), ``rmse_log`` (natural logarithm), ``log10``,
-        ``silog`` (x 100), ``delta1`` to ``delta3`` (shares with a ratio under 1.25, 1.25^2, 1.25^3), and ``pixels``.
+        ``silog`` (x 100), ``delta1`` to ``delta3`` (shares of pixels with a ratio below 1.25, 1.25^2, 1.25^3), and
+        ``pixels`` (number of compared pixels).
 
     Raises
     ------
     ValueError
-        If shapes differ, no pixel counts, or a counted prediction is not a positive number.
+        If the shapes differ, no pixel can be compared, or a compared prediction is not a positive number.
     """
     return _metrics(*_sums(prediction, truth, mask))
 
 
 def eigen_crop_mask(truth: np.ndarray, near: float = 1e-3, far: float = 10.0) -> np.ndarray:
     """
-    Return the pixels that the Eigen protocol of NYU Depth v2 counts.
+    Return the mask of the pixels that the Eigen protocol of NYU Depth v2 evaluates.
 
-    Rows 45 to 470 and columns 41 to 600 of 640x480, or the same window of a map that holds every n-th pixel of it,
-    where ``near < truth < far``.
+    These are rows 45 to 470 and columns 41 to 600 of 640x480 where ``near < truth < far``. For a map that holds every
+    n-th pixel, the same window is used.
 
     Parameters
     ----------
     truth : numpy.ndarray
-        [h, w] metres, 640x480 or an n-th of it.
+        Ground truth, [h, w] metres, of 640x480 pixels or 640x480 divided by a whole number.
     near, far : float
-        Range of valid truth in metres.
+        Range of valid ground truth in metres.
 
     Returns
     -------
@@ -73,14 +74,14 @@ def eigen_crop_mask(truth: np.ndarray, near: float = 1e-3, far: float = 10.0) ->
 
 
 class DepthMetrics:
-    """Metrics over many images: the mean of per-image values, and pooled over all pixels."""
+    """Metrics over many images: averaged over images, or pooled over all pixels."""
 
     def __init__(self):
         self.per_image: list[dict[str, float]] = []
         self._pixels, self._totals = 0, dict.fromkeys(_SUMS, 0.0)
 
     def add(self, prediction: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None) -> dict[str, float]:
-        """Add one image; parameters, result and errors as in `depth_metrics`."""
+        """Add one image and return its metrics; parameters, result and errors are those of `depth_metrics`."""
         pixels, sums = _sums(prediction, truth, mask)
         self._pixels += pixels
         for name in _SUMS:
@@ -89,7 +90,7 @@ class DepthMetrics:
         return self.per_image[-1]
 
     def mean(self) -> dict[str, float]:
-        """Return the mean of the per-image values; empty without images."""
+        """Return the mean of the per-image metrics; empty without images."""
         if not self.per_image:
             return {}
         return {name: float(np.mean([row[name] for row in self.per_image])) for name in METRICS}
@@ -101,12 +102,12 @@ class DepthMetrics:
 
 class PixelErrors:
     """
-    The errors of some pixels, of which every metric follows: for all of them, and for groups.
+    Errors of a set of pixels, from which metrics are computed for all pixels or for groups of pixels.
 
     Parameters
     ----------
     prediction, truth : numpy.ndarray
-        float64 [n] metres, positive numbers.
+        Positive float64 [n], metres.
     """
 
     def __init__(self, prediction: np.ndarray, truth: np.ndarray):
@@ -114,29 +115,29 @@ class PixelErrors:
         self._pixels = truth.size
 
     def sums(self) -> dict[str, float]:
-        """Return the sums over all pixels, which add up over images."""
+        """Return the sums over all pixels; sums of several images can be added."""
         return {name: float(values.sum()) for name, values in self._terms.items()}
 
     def metrics(self) -> dict[str, float]:
-        """Return the metrics of all pixels, as of `depth_metrics`."""
+        """Return the metrics of all pixels, as `depth_metrics` does."""
         return _metrics(self._pixels, self.sums())
 
     def grouped(self, groups: np.ndarray, count: int) -> dict[str, np.ndarray]:
         """
-        Return the sums over the pixels of each group, which add up over images.
+        Return the sums over the pixels of each group; sums of several images can be added.
 
         Parameters
         ----------
         groups : numpy.ndarray of int
-            [n], the group of each pixel, 0 <= group < count.
+            Group of each pixel, [n], 0 <= group < count.
         count : int
-            How many groups there are.
+            Number of groups.
 
         Returns
         -------
         dict
-            float64 [count] each: ``pixels``, ``abs_rel``, ``sq`` (square metres; ``rmse`` is the root of its mean),
-            ``log`` (of prediction / truth) and ``delta1``.
+            float64 [count] each: ``pixels``, ``abs_rel``, ``sq`` (squared error in square metres; ``rmse`` is the root
+            of its mean), ``log`` (logarithm of prediction / truth) and ``delta1``.
         """
         sums = {name: np.bincount(groups, self._terms[name], count) for name in ("abs_rel", "sq", "log", "delta1")}
         return {"pixels": np.bincount(groups, minlength=count).astype(np.float64), **sums}
@@ -159,7 +160,7 @@ def _sums(prediction: np.ndarray, truth: np.ndarray, mask: np.ndarray | None) ->
 
 
 def _terms(d: np.ndarray, g: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what each pixel adds to each of `_SUMS`."""
+    """Return the contribution of each pixel to each of `_SUMS`."""
     error, log_error = d - g, np.log(d) - np.log(g)
     ratio = np.maximum(d / g, g / d)
     return {

@@ -139,9 +139,9 @@ def test_the_page_has_every_section(written):
     for said in (
         "3 images: no depth in time",
         "cut & off",
-        "15, of which 14 were looked at",
-        "The run was broken off",
-        "+4.0 ms, truth to image",
+        "15, of which 14 were processed",
+        "The run was interrupted",
+        "+4.0 ms (ground truth minus image)",
     ):
         assert said in written.page.text
 
@@ -149,7 +149,7 @@ def test_the_page_has_every_section(written):
 def test_a_difference_is_read_by_what_is_better(written):
     # The second model errs more: its errors are larger, its shares of good pixels smaller, and both are worse.
     text = (written.output / "report.html").read_text()
-    pair = text[text.index("other $net less net") : text.index("Error against distance")]
+    pair = text[text.index("other $net minus net") : text.index("Error against distance")]
     rows = dict(re.findall(r'<th scope="row">(.*?)</th><td>.*?</td><td class="\w+">(.*?)</td>', pair))
     assert rows["AbsRel"] == rows["δ &lt; 1.25 ↑"] == "worse"
     less = {"decided": True, "mean": -0.1}
@@ -221,7 +221,7 @@ def test_pixels_without_an_estimate_are_reported(tmp_path):
 
     results = [frame(0, depth=half)]
     write_report(summarise(results), results, [], tmp_path)
-    assert "net has no estimate for 50 % of the pixels with truth" in Page(tmp_path / "report.html").text
+    assert "net has no estimate for 50 % of the pixels with ground truth" in Page(tmp_path / "report.html").text
 
 
 def test_a_live_run_tells_latency_and_what_became_of_the_frames(tmp_path):
@@ -257,8 +257,8 @@ def test_the_verdict_names_the_distance_and_the_part_of_the_image_where_it_fails
 
 def test_the_verdict_gives_the_figures():
     text = said(lambda truth: truth * np.float32(0.75))
-    assert "On 3 frames of bag the depth of model net is off by 25 % of the distance" in text
-    assert "typically 25 % too near" in text and "0.0 % would be left" in text
+    assert "On 3 frames of bag, the depth of model net has a mean relative error (AbsRel) of 25 %" in text
+    assert "typically 25 % too near" in text and "the AbsRel would be 0.0 %" in text
 
 
 def test_the_verdict_says_which_model_is_better_and_when_that_is_open():
@@ -266,11 +266,11 @@ def test_the_verdict_says_which_model_is_better_and_when_that_is_open():
     errors = rng.uniform(0.1, 0.4, 30)
     first = [frame(i, e) for i, e in enumerate(errors)]
     worse = [frame(i, e + 0.05, model="other") for i, e in enumerate(errors)]
-    assert "Frame by frame it is more accurate than other, by 5.0 percentage points" in verdict(
+    assert "Frame by frame, it is more accurate than other, by 5.0 percentage points" in verdict(
         summarise(first + worse)
     )
     like = [frame(i, e, model="other") for i, e in enumerate(errors + rng.normal(0, 0.02, 30))]
-    assert "not decided by these frames" in verdict(summarise(first + like))
+    assert "These frames do not show whether it is more accurate than other" in verdict(summarise(first + like))
 
 
 def test_a_missing_matplotlib_is_one_sentence_and_nothing_is_written(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The report of an evaluation: a page for people, JSON and CSV for programs, figures as pictures."""
+"""Report of an evaluation: an HTML page, JSON and CSV files, and figures."""
 
 from depth_estimation_ros.evaluation.report.files import check_installed, write_report
 from depth_estimation_ros.evaluation.report.picture import Picture

@@ -1,4 +1,4 @@
-"""The figures of a report, drawn with matplotlib: one style, colours that colour-blind readers tell apart."""
+"""Figures of a report, drawn with matplotlib in one style with a colour-blind safe palette."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.ticker import PercentFormatter
 
 from depth_estimation_ros.evaluation.report.picture import Picture
 
-# Okabe and Ito (2008): eight colours that people with any kind of colour vision tell apart.
+# Colour-blind safe palette of Okabe and Ito (2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = "osD^vPX"
 _STYLE = {
@@ -29,16 +29,16 @@ _STYLE = {
     "legend.frameon": False,
     "legend.fontsize": 10,
     "image.cmap": "viridis",
-    "text.parse_math": False,  # a name may hold dollars
+    "text.parse_math": False,  # a name may contain dollar signs
 }
 _DPI = 130
 _UNKNOWN = "#303030"
-_MANY = 200  # frames from which single ones are drawn faintly under their running mean
-_DRAWN = 2000  # points of a line that a picture can show
+_MANY = 200  # above this number of frames, single frames are drawn faintly under their running mean
+_DRAWN = 2000  # maximum number of points in a line
 
 
 def draw_distances(models: dict[str, Any]) -> bytes:
-    """Draw AbsRel and bias against distance, over the share of pixels; returns a PNG."""
+    """Draw AbsRel, bias and the share of pixels against distance; returns a PNG."""
     rows = [row for figures in models.values() for row in figures["by_distance"]]
     starts = sorted({row["from"] for row in rows})
     place = {start: i for i, start in enumerate(starts)}
@@ -57,7 +57,7 @@ def draw_distances(models: dict[str, Any]) -> bytes:
         error.set_ylim(bottom=0)
         bias.axhline(0, color="#888888", linewidth=1)
         bias.set(ylabel="too near     too far")
-        share.set(ylabel="pixels", xlabel="true distance, m")
+        share.set(ylabel="pixels", xlabel="ground truth distance, m")
         labels = [f"{a:g}+" if ends[a] is None else f"{a:g}–{ends[a]:g}" for a in starts]
         share.set_xticks(range(len(starts)), labels, rotation=45 if len(starts) > 7 else 0)
         for axes in (error, bias, share):
@@ -67,7 +67,7 @@ def draw_distances(models: dict[str, Any]) -> bytes:
 
 
 def draw_regions(figures: dict[str, Any], worst: float, bias: float) -> bytes:
-    """Draw AbsRel and bias over the image, on scales up to ``worst`` and ``bias``; returns a PNG."""
+    """Draw AbsRel and bias over the image, with colour scales that end at ``worst`` and ``bias``; returns a PNG."""
     with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
         figure = Figure(figsize=(6.4, 2.3), layout="constrained")
         for axes, key, title, options in zip(
@@ -86,7 +86,7 @@ def draw_regions(figures: dict[str, Any], worst: float, bias: float) -> bytes:
 
 
 def draw_time(frames: dict[str, list[np.ndarray]]) -> bytes:
-    """Draw AbsRel and the scale over time (stamps in ns, AbsRel, scale; [n] each), by model; returns a PNG."""
+    """Draw AbsRel and scale of each model over time; ``frames`` has stamps in ns, AbsRel and scale; returns a PNG."""
     start = min(stamps.min() for stamps, _, _ in frames.values())
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(6.4, 4.2), layout="constrained")
@@ -105,14 +105,14 @@ def draw_time(frames: dict[str, list[np.ndarray]]) -> bytes:
 
 
 def draw_picture(picture: Picture) -> bytes:
-    """Draw a frame: image, estimate, truth and error, with bars in metres; returns a PNG."""
+    """Draw a frame as image, estimate, ground truth and error, with colour bars in metres; returns a PNG."""
     both = np.concatenate([values[np.isfinite(values)] for values in (picture.depth, picture.truth)])
     near, far = np.percentile(both, (1, 99)) if both.size else (0.0, 1.0)
     error = picture.depth - picture.truth
     known = np.isfinite(error)
     largest = max(float(np.percentile(np.abs(error[known]), 98)) if known.any() else 0.0, 0.1)
     height = picture.rgb.shape[0] / picture.rgb.shape[1]
-    # Of a laser's truth single pixels are known; they are drawn large enough to be seen.
+    # The ground truth of a laser has isolated pixels; they are drawn large enough to be visible.
     sparse = np.isfinite(picture.truth).mean() < 0.2
     with matplotlib.rc_context({**_STYLE, "axes.grid": False, "axes.titlesize": 11}):
         figure = Figure(figsize=(5.6, 4.7 * height + 0.6), layout="constrained")
@@ -125,7 +125,7 @@ def draw_picture(picture: Picture) -> bytes:
         wrong_drawn = _draw_known(wrong, error, sparse, **error_scale)
         figure.colorbar(drawn, ax=[image, estimate], shrink=0.9, aspect=14, label="depth, m")
         figure.colorbar(wrong_drawn, ax=[truth, wrong], shrink=0.9, aspect=14, label="error, m")
-        titles = ("image", "estimate", "truth", "error (red: too far)")
+        titles = ("image", "estimate", "ground truth", "error (red: too far)")
         for axes, title in zip((image, estimate, truth, wrong), titles, strict=True):
             axes.set_facecolor("#d0d0d0")
             axes.set(xticks=[], yticks=[])
@@ -158,7 +158,7 @@ def _draw_series(axes: Axes, x: np.ndarray, values: np.ndarray, number: int, lab
 
 
 def _thinned(x: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lowest and the highest of each few values, where all are more than a picture can show."""
+    """Return the minimum and maximum of each group of values if there are too many points to draw."""
     step = len(x) // _DRAWN
     if step < 4:
         return x, values
@@ -180,6 +180,6 @@ def _short(name: str) -> str:
 
 def _png(figure: Figure, dpi: int = _DPI) -> bytes:
     file = io.BytesIO()
-    # Without the version of matplotlib in it, the same figures give the same bytes.
+    # The version of matplotlib is left out so that the same figures give the same bytes.
     figure.savefig(file, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
     return file.getvalue()

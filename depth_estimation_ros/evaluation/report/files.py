@@ -1,4 +1,4 @@
-"""Writes a report: every file whole, the page last."""
+"""Writing of a report: each file is written completely or not at all, the page last."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from depth_estimation_ros.support.files import write_whole, written_whole
 from depth_estimation_ros.support.installing import how_to_install
 
 RECORDINGS_OVER_TIME = 6
-"""Recordings whose error over time is drawn; the worst, where there are more."""
+"""Maximum number of recordings whose error over time is drawn; those with the largest errors are chosen."""
 
 _FLICKER = ("change", "common", "truth")
 COLUMNS = (
@@ -28,12 +28,12 @@ COLUMNS = (
     *(f"flicker_{name}" for name in _FLICKER),
     *("inference_ms", "latency_ms", "truth_deviation"),
 )
-"""Of ``frames.csv``, as in `FrameResult`; empty where there is no figure."""
+"""Columns of ``frames.csv``, as in `FrameResult`; a cell is empty if there is no value."""
 
 
 def check_installed() -> None:
     """
-    Check that a report can be written, before the work that it is to tell of.
+    Check that a report can be written; called before the evaluation starts.
 
     Raises
     ------
@@ -55,13 +55,13 @@ def write_report(
     Parameters
     ----------
     summary : dict
-        As from `evaluation.summary.summarise`.
+        Result of `evaluation.summary.summarise`.
     results : tables, or iterable of FrameResult
-        The same that were summarised.
+        The results that were summarised.
     pictures : sequence of Picture
-        Worst and best frames, of each model and kind in the order in which to show them.
+        Worst and best frames of each model, in the order in which to show them.
     output : pathlib.Path
-        Folder; made if it does not exist. An earlier report in it is replaced.
+        Output folder. It is created if it does not exist; an earlier report in it is replaced.
 
     Raises
     ------
@@ -89,13 +89,13 @@ def write_report(
 
 
 def _draw(summary: Mapping[str, Any], tables: Tables) -> dict[str, tuple[str, bytes]]:
-    """Draw the figures: caption and PNG by file name."""
+    """Draw the figures; returns caption and PNG by file name."""
     from depth_estimation_ros.evaluation.report import figures
 
     models = {name: found for name, found in summary["models"].items() if found["frames"]}
     if not models:
         return {}
-    caption = "Error, tendency and share of pixels by true distance; every frame counts the same."
+    caption = "AbsRel, bias and share of pixels against ground truth distance. Every frame has the same weight."
     drawn = {"distance.png": (caption, figures.draw_distances(models))}
     worst, bias = (
         max(np.nanmax(np.abs(np.array(found["by_region"][key], np.float64))) for found in models.values())
@@ -112,7 +112,7 @@ def _draw(summary: Mapping[str, Any], tables: Tables) -> dict[str, tuple[str, by
     for number, recording in enumerate(sorted(chosen), 1):
         caption = recording
         if len(errors) > len(chosen):
-            caption += f", one of the {len(chosen)} with the largest error of {len(errors)} recordings"
+            caption += f", one of the {len(chosen)} recordings with the largest error (of {len(errors)})"
         found = {name: tables[recording][name] for name in models if name in tables[recording]}
         series = {
             name: [table.column(column, True) for column in ("stamp", "abs_rel", "scale")]
@@ -132,12 +132,12 @@ def _draw_pictures(shown: Sequence[tuple[Picture, str]]) -> dict[str, tuple[str,
 
 
 def _write_table(tables: Tables, models: list[str], path: Path) -> None:
-    """Write the frames as CSV: a line for each frame and model, models in the report's order."""
+    """Write the frames as CSV: one line per frame and model, models in the order of the report."""
     with written_whole(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for recording, by_model in sorted(tables.items()):
-            # Line by line: those of a long recording would fill the memory.
+            # Line by line: a long recording would not fit into memory.
             lines = [
                 _lines(by_model[name], place, (recording, name))
                 for place, name in enumerate(models)
@@ -147,7 +147,7 @@ def _write_table(tables: Tables, models: list[str], path: Path) -> None:
 
 
 def _lines(table: FrameTable, place: int, names: tuple[str, str]) -> Iterator[tuple[tuple[int, int], list]]:
-    """Give the lines of a model on a recording, each with its order: by image, then by model."""
+    """Yield the lines of a model on a recording, each with its sort key (image, then model)."""
     for rows in table.chunks():
         for row in rows.tolist():
             yield (row[0], place), [*names, *csv_values(row, COLUMNS[2:])]

@@ -1,4 +1,4 @@
-"""The worst and the best frames, kept as small pictures while a recording of any length passes."""
+"""Collection of the worst and best frames as small pictures, gathered frame by frame."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from depth_estimation_ros.evaluation.result.sample import Sample
 
 KEPT = 3
-"""Pictures of each model and each kind."""
+"""Number of pictures for each model and kind."""
 
 KINDS = {"worst": -1, "best": 1}
 _WIDTH = 320  # pixels
-_APART = 30  # images: of neighbours, which look alike, only one is shown
+_APART = 30  # images: neighbours look alike, so one picture of each block of images is kept
 _ARRAYS = ("rgb", "depth", "truth")
 
 
 class Gallery:
     """
-    The frames with the largest and the smallest AbsRel of each model, one of every `_APART` images at most.
+    Frames with the largest and smallest AbsRel of each model, at most one of every `_APART` images.
 
-    What it holds in the end does not depend on the order of frames, nor on which galleries were merged into it.
+    The result depends neither on the order of the frames nor on how galleries were merged.
     """
 
     def __init__(self):
@@ -51,18 +51,18 @@ class Gallery:
                 self._add(picture)
 
     def merge(self, other: Gallery) -> None:
-        """Take over what another gallery has."""
+        """Add the pictures of another gallery."""
         for picture in other.pictures:
             if self._admits(picture.model, picture.kind, picture.recording, picture.index, picture.abs_rel):
                 self._add(picture)
 
     @property
     def pictures(self) -> list[Picture]:
-        """All pictures: by model and kind, the extreme ones first."""
+        """All pictures, grouped by model and kind, the most extreme first."""
         return [picture for group in self._pictures.values() for picture in group]
 
     def to_arrays(self) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
-        """Return what `from_arrays` makes the same gallery of: facts for JSON, and arrays by name."""
+        """Return the gallery as values for JSON and arrays by name, the input of `from_arrays`."""
         facts, arrays = [], {}
         for number, picture in enumerate(self.pictures):
             names = ("recording", "model", "index", "kind", "abs_rel")
@@ -72,14 +72,14 @@ class Gallery:
 
     @classmethod
     def from_arrays(cls, facts: list[dict[str, Any]], arrays: Mapping[str, np.ndarray]) -> Gallery:
-        """Make a gallery of what `to_arrays` returned."""
+        """Create a gallery from the result of `to_arrays`."""
         gallery = cls()
         for number, values in enumerate(facts):
             gallery._add(Picture(**values, **{name: arrays[f"{number}_{name}"] for name in _ARRAYS}))
         return gallery
 
     def _admits(self, model: str, kind: str, recording: str, index: int, abs_rel: float) -> bool:
-        """Tell whether a frame would stay: found out before its picture is made."""
+        """Return whether a frame would be kept; checked before its picture is made."""
         group = self._pictures.get((model, kind), [])
         rank = _rank(kind, recording, index, abs_rel)
         neighbour = [p for p in group if (p.recording, p.index // _APART) == (recording, index // _APART)]
@@ -104,7 +104,7 @@ def _rank_of(picture: Picture) -> tuple[float, str, int]:
 
 
 def _shrunk(truth: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Return a smaller truth in which single known pixels, as of a laser, are not lost: the nearest of each cell."""
+    """Shrink ground truth by taking the nearest depth of each cell, so that isolated pixels of a laser are kept."""
     small = np.full((height, width), np.inf, np.float32)
     v, u = np.nonzero(np.isfinite(truth))
     cells = v * height // truth.shape[0], u * width // truth.shape[1]

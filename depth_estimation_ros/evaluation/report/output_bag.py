@@ -1,4 +1,4 @@
-"""A bag of what the models made of a recording, for RViz and Foxglove."""
+"""Bag with the outputs of the models for a recording, for RViz and Foxglove."""
 
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ from depth_estimation_ros.evaluation.result.sample import Sample
 from depth_estimation_ros.pipeline.messages import OutputMessages
 
 FULL_COLOUR = 0.5
-"""Relative error that is drawn in full colour."""
+"""Relative error from which the full colour is used."""
 
-# Too near is blue, right is white, too far is red; colours that the colour-blind tell apart.
+# Colour-blind safe: too near is blue, correct is white, too far is red.
 _BLUE, _WHITE, _RED = np.float32([[33, 102, 172], [247, 247, 247], [178, 24, 43]])
 
 
 class OutputBag:
     """
-    Writes an mcap bag: frame by frame, so that its length does not matter for the memory.
+    Writer of an mcap bag. It writes frame by frame, so memory use does not grow with the length.
 
-    Topics are those of the node, behind the model's name where there are several models: ``image``, ``camera_info``,
-    ``depth/image`` (32FC1, at the network's size) with ``depth/camera_info``, ``depth/points`` and ``depth/error``
-    (see `error_picture`). Where the recording has no camera_info, there are no camera_info and points either.
+    The topics are those of the node: ``image``, ``camera_info``, ``depth/image`` (32FC1, at the network's size),
+    ``depth/camera_info``, ``depth/points``, and in addition ``depth/error`` (see `error_picture`). With several models,
+    the ``depth`` topics have the model's name as a prefix. Without camera_info in the recording, the bag has neither
+    camera_info nor points.
 
     Parameters
     ----------
     folder : pathlib.Path
-        Must not exist.
+        Folder of the bag; it must not exist.
     models : sequence of str
-        Their names.
+        Names of the models.
     """
 
     def __init__(self, folder: Path, models: Sequence[str]):
@@ -51,7 +52,7 @@ class OutputBag:
         self._connections = {}
 
     def add(self, sample: Sample, estimates: dict[str, DepthMap]) -> None:
-        """Write a frame: the image, and each model's depth by the model's name."""
+        """Write the image of a frame and the estimates, given by model name."""
         stamp = sample.stamp
         header = Header(stamp=Time(sec=stamp // 10**9, nanosec=stamp % 10**9), frame_id=sample.frame_id)
         self._write("/image", rgb_to_image(sample.rgb, header), stamp)
@@ -88,13 +89,13 @@ def error_picture(depth_map: DepthMap, truth: np.ndarray) -> np.ndarray:
     depth_map : DepthMap
         The estimate, at any size.
     truth : numpy.ndarray
-        [H, W] metres, NaN unknown.
+        Ground truth, [H, W] metres, NaN where unknown.
 
     Returns
     -------
     numpy.ndarray
-        uint8 [H, W, 3] RGB: blue where the estimate is too near, white where it is right, red where it is too far, in
-        full colour from `FULL_COLOUR` on; black where truth or estimate is not known.
+        uint8 [H, W, 3] RGB: blue where the estimate is too near, white where it is correct, red where it is too far.
+        Errors of `FULL_COLOUR` and more have the full colour. Black where ground truth or estimate is missing.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         error = (depth_map.resized(truth.shape[1], truth.shape[0]).depth - truth) / (truth * FULL_COLOUR)
@@ -107,14 +108,14 @@ def error_picture(depth_map: DepthMap, truth: np.ndarray) -> np.ndarray:
 
 def merge(parts: Sequence[Path], folder: Path, advance: Callable[[], None] = lambda: None) -> None:
     """
-    Join bags that follow one another into one, message by message.
+    Join consecutive bags into one, message by message.
 
     Parameters
     ----------
     parts : sequence of pathlib.Path
         Bags of `OutputBag`, in order.
     folder : pathlib.Path
-        The bag to make; one that is there already is replaced once the new one is complete.
+        The joined bag. An existing one is replaced once the new one is complete.
     advance : callable
         Called after each part.
     """
@@ -153,6 +154,6 @@ def _open_writer(folder: Path) -> Writer:
 
 
 def _topic_name(model: str) -> str:
-    """Return a model's name as ROS allows it in a topic: letters, digits, underscores, no digit first."""
+    """Return a model's name as a valid part of a ROS topic: letters, digits and underscores, no leading digit."""
     name = re.sub(r"\W+", "_", model, flags=re.ASCII).strip("_")
     return name if name[:1].isalpha() else f"model_{name}"

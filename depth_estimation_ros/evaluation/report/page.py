@@ -1,4 +1,4 @@
-"""The page for people: one HTML file with all its figures in it, no script, nothing from the network."""
+"""HTML page of a report: one file with embedded figures, without scripts and without access to the network."""
 
 from __future__ import annotations
 
@@ -18,27 +18,28 @@ from depth_estimation_ros.evaluation.result.frame_result import STATIC
 
 TITLE = "Accuracy of estimated depth"
 
-_UNFOLDED = 12  # recordings that are listed one by one
+_UNFOLDED = 12  # a list of more recordings is folded
 _PAGE = Path(__file__).with_name("page.html")
 _INTERVALS = (
-    "Under each figure its 95 % interval: percentile bootstrap over frames, {resamples} resamples. Successive frames "
-    "of a video are alike, so every recording is resampled in blocks, as long as its AbsRel stays correlated (here "
-    "{blocks}). The interval is about the choice of these frames; other places and other cameras may differ by more."
+    "The 95 % interval is below each value: percentile bootstrap over frames, {resamples} resamples. Consecutive "
+    "frames of a video are correlated, so each recording is resampled in blocks as long as the correlation of its "
+    "AbsRel (here {blocks}). The interval covers the choice of these frames only; other places and cameras may differ "
+    "by more."
 )
 _FLICKER = (
-    "How much the estimate changes from one frame to the next where the truth does not: the mean absolute change of "
-    "the logarithm of depth, in percent, over static pixels, those whose true depth changes by less than {static}. "
-    "Common is the part that the whole image does at once, its scale; truth is the change of the truth itself, "
-    "its noise."
+    "Flicker is the change of the estimate from one frame to the next where the ground truth does not change: the mean "
+    "absolute change of the logarithm of depth, in percent, over static pixels. A pixel is static if its ground truth "
+    "changes by less than {static}. The common part is the change that the whole image shares, that is of its scale. "
+    "The row of the ground truth shows the noise of the ground truth itself."
 )
 _DEFINITIONS = {
-    "AbsRel": "mean of |estimate − truth| / truth over the pixels",
-    "RMSE": "root of the mean squared error, metres; RMSE log, of the natural logarithms",
-    "SqRel": "mean of (estimate − truth)² / truth, metres",
+    "AbsRel": "mean of |estimate − ground truth| / ground truth over the pixels",
+    "RMSE": "root mean squared error, metres; RMSE log: of the natural logarithms",
+    "SqRel": "mean of (estimate − ground truth)² / ground truth, metres",
     "log10": "mean absolute difference of the decimal logarithms",
-    "SILog": "standard deviation of the difference of natural logarithms, × 100: what no scale would mend",
-    "δ < 1.25": "share of pixels whose ratio of estimate and truth, the larger over the smaller, is under 1.25",
-    "too near, too far": "geometric mean of estimate / truth, less one",
+    "SILog": "standard deviation of the difference of natural logarithms, × 100; independent of the scale",
+    "δ < 1.25": "share of pixels with max(estimate / ground truth, ground truth / estimate) below 1.25",
+    "too near, too far": "bias: geometric mean of estimate / ground truth, minus one",
 }
 
 
@@ -46,16 +47,16 @@ def make_page(
     summary: Mapping[str, Any], images: Mapping[str, tuple[str, bytes]], pictures: Sequence[tuple[Picture, str]]
 ) -> str:
     """
-    Make the page.
+    Build the page.
 
     Parameters
     ----------
     summary : dict
-        As from `evaluation.summary.summarise`.
+        Result of `evaluation.summary.summarise`.
     images : dict
-        Figures by file name: a caption, and the PNG. Names start with ``distance``, ``region``, ``time``.
+        Caption and PNG of each figure by file name. Names start with ``distance``, ``region`` or ``time``.
     pictures : sequence of (Picture, str)
-        Frames to show, with the names of their files in ``images``.
+        Frames to show, with their file names in ``images``.
 
     Returns
     -------
@@ -63,7 +64,7 @@ def make_page(
         HTML.
     """
     models = {name: figures for name, figures in summary["models"].items() if figures["frames"]}
-    # A number stays with its unit.
+    # No line break between a number and its unit.
     said = re.sub(r"(?<=\d) (?=%|(?:m|ms)\b)", "\u00a0", verdict(summary))
     parts = [f'<p class="verdict">{text(said)}</p>']
     if models:
@@ -78,8 +79,8 @@ def make_page(
             _section("Error over the image", _figures(images, "region", "wide")),
             _section(
                 "Error over time",
-                '<p class="note">Below each: the median of the truth over that of the estimate; 1 where the scale is '
-                "right.</p>" + _figures(images, "time", "wide"),
+                '<p class="note">The lower plot shows the median of the ground truth divided by the median of the '
+                "estimate; it is 1 where the scale is correct.</p>" + _figures(images, "time", "wide"),
             ),
             _frames(images, pictures),
             _section("Flicker", f'<p class="note">{_FLICKER.format(static=percent(STATIC))}</p>' + _flicker(models)),
@@ -100,7 +101,7 @@ def _section(title: str, content: str) -> str:
 
 
 def _side_by_side(models: Mapping[str, Any], left: str, right: str) -> str:
-    """Put two things side by side on a wide screen, unless many models make their tables wide."""
+    """Place two elements side by side on a wide screen; one above the other if many models make the tables wide."""
     return f'<div class="twin">{left}{right}</div>' if len(models) < 3 else left + right
 
 
@@ -117,7 +118,7 @@ def _tiles(models: Mapping[str, Any]) -> str:
         if found := figures[f"{name}_ms"]:
             tiles[f"{name}, median"] = f"{found['p50']:.1f} ms"
     boxes = "".join(f'<div class="tile"><b>{value}</b><span>{name}</span></div>' for name, value in tiles.items())
-    of = f'<p class="note">Figures of {text(best)}, the most accurate model here:</p>' if len(models) > 1 else ""
+    of = f'<p class="note">Results of {text(best)}, the most accurate model:</p>' if len(models) > 1 else ""
     return f'{of}<div class="tiles">{boxes}</div>'
 
 
@@ -125,15 +126,17 @@ def _accuracy(models: Mapping[str, Any]) -> str:
     blocks = [row["block"] for figures in models.values() for row in figures["by_recording"].values()]
     length = f"{min(blocks)}" if min(blocks) == max(blocks) else f"{min(blocks)} to {max(blocks)}"
     intervals = _INTERVALS.format(resamples=RESAMPLES, blocks=f"{length} frame{'s' * (max(blocks) > 1)}")
-    content = '<p class="note">Mean over frames. Nothing is scaled to fit: depth wrong by a factor counts as wrong. '
-    content += f"↑ higher is better, else lower. {intervals}</p>"
+    content = '<p class="note">Mean over frames. Estimates are not scaled to fit: a wrong scale counts as an error. '
+    content += f"↑: higher is better; otherwise lower is better. {intervals}</p>"
     if any(figures["invalid"] or figures["without_estimate"] for figures in models.values()):
         said = (
-            f"{name} has no estimate for {percent(figures['invalid'])} of the pixels with truth"
-            + (f", and none at all in {figures['without_estimate']} frames" if figures["without_estimate"] else "")
+            f"{name} has no estimate for {percent(figures['invalid'])} of the pixels with ground truth"
+            + (f", and no estimate in {figures['without_estimate']} frames" if figures["without_estimate"] else "")
             for name, figures in models.items()
         )
-        content += f'<p class="warning">Pixels without an estimate do not count above: {text("; ".join(said))}.</p>'
+        content += (
+            f'<p class="warning">Pixels without an estimate are not part of the metrics: {text("; ".join(said))}.</p>'
+        )
     scaled = {name: figures["scaled"] for name, figures in models.items()}
     scales = "; ".join(
         f"{name} {figures['scale']['p50']:.2f} ({figures['scale']['p5']:.2f} to {figures['scale']['p95']:.2f})"
@@ -141,9 +144,10 @@ def _accuracy(models: Mapping[str, Any]) -> str:
     )
     raw = f"<div><h3>As estimated</h3>{tables.metrics_table(models)}</div>"
     diagnostic = (
-        '<div class="diagnostic"><h3>Diagnostic only: after median scaling</h3><p class="note">Every frame multiplied '
-        "by median truth / median estimate, which takes the truth to know: the error of the shape alone. What differs "
-        f"from the figures as estimated is the scale. Median factor (5 to 95 % of frames): {text(scales)}.</p>"
+        '<div class="diagnostic"><h3>Diagnostic only: after median scaling</h3><p class="note">Every frame is '
+        "multiplied by median ground truth / median estimate, which needs the ground truth. The remaining error is "
+        "that of the shape; the difference to the metrics as estimated is the error of the scale. Median factor (5th "
+        f"to 95th percentile of frames): {text(scales)}.</p>"
         f"{tables.metrics_table(scaled)}</div>"
     )
     content += _side_by_side(models, raw, diagnostic)
@@ -155,13 +159,14 @@ def _accuracy(models: Mapping[str, Any]) -> str:
 
 def _differences(summary: Mapping[str, Any], models: Mapping[str, Any]) -> str:
     note = (
-        '<p class="note">The first model less the second, frame by frame over the frames that both have, which says '
-        "more than two separate intervals. Not decided: the 95 % interval of the difference holds zero.</p>"
+        '<p class="note">Difference of the first model minus the second, frame by frame over the frames that both '
+        "have. It is more precise than a comparison of two separate intervals. Not decided: the 95 % interval of the "
+        "difference contains zero.</p>"
     )
     content = ""
     for pair in summary["paired"]:
         if pair["model"] in models and pair["reference"] in models:
-            title = f"{text(pair['model'])} less {text(pair['reference'])}, {pair['frames']} frames"
+            title = f"{text(pair['model'])} minus {text(pair['reference'])}, {pair['frames']} frames"
             content += f"<div><h3>{title}</h3>{tables.paired_table(pair) if pair['frames'] else ''}</div>"
     return _section("Model against model", f'{note}<div class="grid wide">{content}</div>')
 
@@ -179,14 +184,14 @@ def _frames(images: Mapping[str, tuple[str, bytes]], pictures: Sequence[tuple[Pi
 
 def _flicker(models: Mapping[str, Any]) -> str:
     if not any(figures["flicker"] for figures in models.values()):
-        return "<p>Not measured: no two successive frames, at most half a second apart, share enough static pixels.</p>"
+        return "<p>Not measured: no two consecutive frames within half a second share enough static pixels.</p>"
     return tables.flicker_table(models)
 
 
 def _speed(models: Mapping[str, Any]) -> str:
     live = any("live" in figures for figures in models.values())
-    note = "Latency runs from an image's stamp to the receipt of its depth." if live else "Measured frame by frame."
-    return f'<p class="note">{note} Times hold for the machine below.</p>{tables.speed_table(models)}'
+    note = "Latency: from an image's stamp to the receipt of its depth." if live else "Measured frame by frame."
+    return f'<p class="note">{note} Times were measured on the machine below.</p>{tables.speed_table(models)}'
 
 
 def _about(summary: Mapping[str, Any]) -> str:
@@ -203,12 +208,13 @@ def _about(summary: Mapping[str, Any]) -> str:
         topics = ", ".join(f"{use} {topic}" for use, topic in recording.get("topics", {}).items() if topic)
         images, done = recording.get("images"), recording.get("images_done")
         if done is not None and done != images:
-            images = f"{images}, of which {done} were looked at"
-        shown = {"truth": recording.get("kind"), "images": images, "topics": topics}
+            images = f"{images}, of which {done} were processed"
+        shown = {"ground truth": recording.get("kind"), "images": images, "topics": topics}
         if truth := recording.get("triangulated"):
-            shown["points"] = f"{truth['points']:.0f} a frame (median), each known to {percent(truth['deviation'])}"
+            points, deviation = f"{truth['points']:.0f}", percent(truth["deviation"])
+            shown["points"] = f"{points} per frame (median), standard deviation {deviation} each"
         if recording.get("clock_offset") is not None:
-            shown["clock offset"] = f"{1e3 * recording['clock_offset']:+.1f} ms, truth to image"
+            shown["clock offset"] = f"{1e3 * recording['clock_offset']:+.1f} ms (ground truth minus image)"
         shown = {key: value for key, value in shown.items() if value not in (None, "")}
         described += f"<h3>Recording {text(recording['name'])}</h3>{tables.facts(shown)}"
         described += tables.items(recording.get("notes", ()))
@@ -228,14 +234,14 @@ def _missing(summary: Mapping[str, Any]) -> str:
             content += f"<h3>{text(recording['name'])}</h3>{tables.items(sentences)}"
     content = _folded(content, len(summary["recordings"]))
     if summary["interrupted"]:
-        content += "<p>The run was broken off: frames after the last one done are missing.</p>"
+        content += "<p>The run was interrupted: the frames after the last processed one are missing.</p>"
     if not content and summary["recordings"]:
         content = "<p>Nothing: every image of every recording was compared.</p>"
     return _section("What is missing", content)
 
 
 def _folded(content: str, count: int) -> str:
-    """Fold what is about many recordings: a reader opens it."""
+    """Fold content about many recordings, so that the reader can open it."""
     return content if count <= _UNFOLDED else f"<details><summary>{count} recordings</summary>{content}</details>"
 
 

@@ -1,4 +1,4 @@
-"""A frame to show in a report."""
+"""Picture of a frame for a report."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy as np
 @dataclass(frozen=True, eq=False)
 class Picture:
     """
-    One frame of a recording, small, with what a model made of it.
+    One downscaled frame of a recording with the depth that a model estimated.
 
     Parameters
     ----------
     recording, model : str
-        Their names.
+        Names of the recording and the model.
     index : int
-        Of the image among all images of the recording.
+        Index of the image among all images of the recording.
     kind : {"worst", "best"}
         Why it is shown.
     rgb : numpy.ndarray
-        uint8 [h, w, 3].
+        Image, uint8 [h, w, 3].
     depth, truth : numpy.ndarray
-        float32 [h, w] metres, NaN where there is none.
+        Estimate and ground truth, float32 [h, w] metres, NaN where there is none.
     abs_rel : float
-        Of the whole frame at its full size.
+        AbsRel of the frame at full size.
     """
 
     recording: str

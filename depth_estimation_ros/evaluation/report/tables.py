@@ -1,4 +1,4 @@
-"""Pieces of the page: tables and lists as HTML. All text from outside goes through `text`."""
+"""Tables and lists of the page as HTML. All external text is escaped with `text`."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ _NONE = "–"
 
 
 def text(value: Any) -> str:
-    """Write a value as text of HTML."""
+    """Return a value as escaped HTML text."""
     return html.escape(str(value))
 
 
 def title(model: str) -> str:
-    """Write a model's name for the head of a column, which may be broken behind underscores."""
+    """Return a model's name for a column head, with line breaks allowed after underscores."""
     return text(model).replace("_", "_<wbr>")
 
 
 def number(value: float | None, decimals: int, unit: str = "") -> str:
-    """Write a number, or a dash where there is none."""
+    """Format a number; a dash for None."""
     return _NONE if value is None else f"{value:.{decimals}f}{unit}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
-    """Make a table of HTML: cells are HTML, a cell that starts with ``<td`` is taken as it is."""
+    """Build an HTML table from cells of HTML; a cell that starts with ``<td`` is used unchanged."""
     lines = []
     for first, *rest in rows:
         cells = "".join(cell if cell.startswith("<td") else f"<td>{cell}</td>" for cell in rest)
@@ -56,18 +56,18 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") ->
 
 
 def facts(values: Mapping[str, Any]) -> str:
-    """Make a table of names and texts."""
+    """Build a table of names and values."""
     return table((), ([text(name), text(value)] for name, value in values.items()), "words")
 
 
 def items(sentences: Iterable[str]) -> str:
-    """Make a list of sentences; nothing of none."""
+    """Build a list of sentences; empty without sentences."""
     lines = "".join(f"<li>{text(sentence)}</li>" for sentence in sentences)
     return lines and f"<ul>{lines}</ul>"
 
 
 def metrics_table(models: Mapping[str, Mapping[str, Any]]) -> str:
-    """Make the table of metrics with their intervals, a column a model."""
+    """Build the table of metrics with intervals, one column per model."""
     rows = []
     for metric in METRICS:
         label, decimals = _METRIC_TITLES[metric]
@@ -77,7 +77,7 @@ def metrics_table(models: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def recordings_table(models: Mapping[str, Mapping[str, Any]]) -> str:
-    """Make the table of AbsRel, and frames, of every recording, a column a model."""
+    """Build the table of AbsRel and number of frames by recording, one column per model."""
     names = sorted({name for figures in models.values() for name in figures["by_recording"]})
     rows = []
     for name in names:
@@ -88,7 +88,7 @@ def recordings_table(models: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def distance_table(models: Mapping[str, Mapping[str, Any]]) -> str:
-    """Make the table of AbsRel, RMSE and share of pixels by distance, a column a model."""
+    """Build the table of AbsRel, RMSE and share of pixels by distance, one column per model."""
     found = {name: {row["from"]: row for row in figures["by_distance"]} for name, figures in models.items()}
     ranges = {row["from"]: row for rows in found.values() for row in rows.values()}
     rows = []
@@ -102,7 +102,7 @@ def distance_table(models: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def paired_table(pair: Mapping[str, Any]) -> str:
-    """Make the table of differences between two models, over the frames that both have."""
+    """Build the table of differences between two models over their common frames."""
     rows = []
     for metric, found in pair["differences"].items():
         label, decimals = _METRIC_TITLES[metric]
@@ -114,8 +114,8 @@ def paired_table(pair: Mapping[str, Any]) -> str:
 
 
 def flicker_table(models: Mapping[str, Mapping[str, Any]]) -> str:
-    """Make the table of the flicker, a column a model."""
-    labels = {"change": "estimate", "common": "of it, common", "truth": "truth", "share": "static pixels"}
+    """Build the table of flicker, one column per model."""
+    labels = {"change": "estimate", "common": "common part", "truth": "ground truth", "share": "static pixels"}
     found = [figures["flicker"] for figures in models.values()]
     rows = [
         [label, *(number(f and 100 * f[key], 0 if key == "share" else 2, " %") for f in found)]
@@ -126,16 +126,16 @@ def flicker_table(models: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def speed_table(models: Mapping[str, Mapping[str, Any]]) -> str:
-    """Make the table of times, and of what became of the frames of a live run, a column a model."""
+    """Build the table of times and, for a live run, of frame counts, one column per model."""
     rows = []
     for time in ("inference", "latency"):
         found = [figures[f"{time}_ms"] for figures in models.values()]
-        for p, label in (("p50", "median"), ("p95", "95 % under")):
+        for p, label in (("p50", "median"), ("p95", "95th percentile")):
             if any(found):
                 rows.append([f"{time}, {label}", *(number(f and f[p], 1, " ms") for f in found)])
     live = [figures.get("live", {}) for figures in models.values()]
     if any(live):
-        rows.append(["depth images a second", *(number(counts.get("rate_hz"), 1) for counts in live)])
+        rows.append(["depth images per second", *(number(counts.get("rate_hz"), 1) for counts in live)])
         for key, label in _FATES.items():
             rows.append([label, *(text(counts.get(key, _NONE)) for counts in live)])
     return table(["", *map(title, models)], rows)

@@ -1,4 +1,4 @@
-"""The verdict: what the figures say, in sentences. Plain text; nothing here but what the summary has."""
+"""Verdict of a report: the main results of a summary as sentences of plain text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-# Shares of pixels, and how many times worse than the whole, from which a range or a part of the image is named.
+# A range of distances or a part of the image is named if it has at least this share of the pixels, and an error this
+# many times that of the whole.
 _WORTH_NAMING = 0.01
 _WORSE = 1.15
 _PARTS = (
@@ -19,12 +20,12 @@ _PARTS = (
 
 def verdict(summary: dict[str, Any]) -> str:
     """
-    Say how accurate the models are, on what, where they fail, and which is the better.
+    Describe how accurate the models are, where they fail, and which one is the most accurate.
 
     Parameters
     ----------
     summary : dict
-        As from `evaluation.summary.summarise`.
+        Result of `evaluation.summary.summarise`.
 
     Returns
     -------
@@ -33,13 +34,13 @@ def verdict(summary: dict[str, Any]) -> str:
     """
     models = {name: figures for name, figures in summary["models"].items() if figures["frames"]}
     if not models:
-        return "No frame could be compared with a true depth, so nothing is known of the accuracy." + _left(summary)
+        return "No frame could be compared with ground truth, so the accuracy is unknown." + _left(summary)
     best = min(models, key=lambda name: models[name]["abs_rel"])
     figures = models[best]
     sentences = [
-        f"On {_frames(figures)} the depth of model {best} is off by {percent(figures['abs_rel'])} of the distance on "
-        f"average{_interval(figures)}, {figures['rmse']:.2f} m in root mean square; {percent(figures['delta1'])} of "
-        "the pixels lie within 25 % of the truth.",
+        f"On {_frames(figures)}, the depth of model {best} has a mean relative error (AbsRel) of "
+        f"{percent(figures['abs_rel'])}{_interval(figures)} and an RMSE of {figures['rmse']:.2f} m. "
+        f"{percent(figures['delta1'])} of the pixels are within 25 % of the ground truth.",
         _truth(summary),
         _usual(figures),
         _scale(figures),
@@ -51,17 +52,17 @@ def verdict(summary: dict[str, Any]) -> str:
 
 
 def percent(share: float) -> str:
-    """Write a share as a percentage of two or three digits."""
+    """Format a share as a percentage with two or three digits."""
     return f"{100 * share:.1f} %" if abs(share) < 0.0995 else f"{100 * share:.0f} %"
 
 
 def distance_range(row: dict[str, Any]) -> str:
-    """Write a range of distances."""
+    """Format a range of distances."""
     return f"beyond {row['from']:g} m" if row["to"] is None else f"{row['from']:g} to {row['to']:g} m"
 
 
 def decision(difference: dict[str, Any], higher_is_better: bool = False) -> str:
-    """Say what a paired difference means for the model: better, worse, or not decided."""
+    """Return what a paired difference means for the model: better, worse, or not decided."""
     if not difference["decided"]:
         return "not decided"
     return "better" if (difference["mean"] > 0) == higher_is_better else "worse"
@@ -79,7 +80,7 @@ def _interval(figures: dict[str, Any]) -> str:
 
 
 def _truth(summary: dict[str, Any]) -> str:
-    """Say how good the truth is where it is triangulated."""
+    """Describe the accuracy of the ground truth where it is triangulated."""
     found = [r["triangulated"] for r in summary["recordings"] if r.get("triangulated")]
     if not found:
         return ""
@@ -87,30 +88,33 @@ def _truth(summary: dict[str, Any]) -> str:
     worst = max(r["deviation"] for r in found)
     part = "" if len(found) == len(summary["recordings"]) else f" of {len(found)} of the recordings"
     return (
-        f"The truth{part} is not measured but triangulated from the images by the camera's poses: {points} points a "
-        f"frame, at corners only, each known to {percent(worst)} or so (one standard deviation), so that errors "
-        "under that say nothing of a model; a wrong scale of the poses would come on top."
+        f"The ground truth{part} is not measured but triangulated from the images and the camera's poses: {points} "
+        f"points per frame, at corners only, with a standard deviation of about {percent(worst)} each. Errors below "
+        "that say nothing about a model. A wrong scale of the poses adds to the error."
     )
 
 
 def _usual(figures: dict[str, Any]) -> str:
-    """Say what the error is at the commonest distance."""
+    """Describe the error at the most common distance."""
     row = max(figures["by_distance"], key=lambda row: row["share"])
     where = f"At {distance_range(row)}".replace("At beyond", "Beyond")
-    return f"{where}, the commonest distance, that is {row['rmse']:.2f} m."
+    return f"{where}, the most common distance, the RMSE is {row['rmse']:.2f} m."
 
 
 def _scale(figures: dict[str, Any]) -> str:
-    """Say what is left once the scale of every frame is known, and so what part of the error the scale is."""
+    """Describe the bias, and the error that remains after the scale of every frame is corrected."""
     shape = figures["scaled"]["abs_rel"]
     tendency = f"Depths are typically {percent(abs(figures['bias']))} too {'far' if figures['bias'] > 0 else 'near'}"
     if abs(figures["bias"]) < 0.02:
-        tendency = "Depths are neither too far nor too near on the whole"
-    return f"{tendency}; with the right scale for every frame, which no robot knows, {percent(shape)} would be left."
+        tendency = "On average, depths are neither too far nor too near"
+    return (
+        f"{tendency}. With the correct scale for every frame, which a robot does not know, the AbsRel would be "
+        f"{percent(shape)}."
+    )
 
 
 def _worst_place(figures: dict[str, Any]) -> str:
-    """Name where the error is largest: distance, part of the image, recording, frame."""
+    """Describe where the error is largest: distance, part of the image, recording and frame."""
     places = []
     rows = [row for row in figures["by_distance"] if row["share"] >= _WORTH_NAMING]
     row = max(rows, key=lambda row: row["abs_rel"])
@@ -125,14 +129,14 @@ def _worst_place(figures: dict[str, Any]) -> str:
         places.append(f"in {recording} ({percent(recordings[recording]['abs_rel'])})")
     frame = figures["worst"][0]
     of = f" of {frame['recording']}" if len(recordings) > 1 else ""
-    worst = f"its worst frame is number {frame['index']}{of} ({percent(frame['abs_rel'])})"
+    worst = f"the worst frame is number {frame['index']}{of} ({percent(frame['abs_rel'])})"
     if not places:
         return f"No distance and no part of the image stands out; {worst}."
-    return f"It fails worst {_listed(places)}; {worst}."
+    return f"The error is largest {_listed(places)}; {worst}."
 
 
 def _worst_part(by_region: dict[str, Any]) -> tuple[str, float]:
-    """Return the ninth of the image with the largest error, and its error."""
+    """Return the part of the image (of 3 x 3) with the largest error, and that error."""
     error, share = (np.array(by_region[key], np.float64) for key in ("abs_rel", "share"))
     rows, columns = (np.array_split(np.arange(n), 3) for n in error.shape)
     parts = {}
@@ -146,7 +150,7 @@ def _worst_part(by_region: dict[str, Any]) -> tuple[str, float]:
 
 
 def _against(summary: dict[str, Any], best: str, others: list[str]) -> str:
-    """Compare the best model with the others, frame by frame."""
+    """Compare the best model with each of the others, frame by frame."""
     sentences, undecided = [], []
     for other in others:
         pair = next(p for p in summary["paired"] if {p["model"], p["reference"]} == {best, other})
@@ -157,15 +161,15 @@ def _against(summary: dict[str, Any], best: str, others: list[str]) -> str:
         if not found["decided"]:
             undecided.append(other)
             continue
-        # Over the common frames the order may be the other way round.
+        # The order may be reversed on the common frames.
         more = "more" if (found["mean"] > 0) == (pair["reference"] == best) else "less"
         low, high = sorted(100 * abs(found[end]) for end in ("low", "high"))
         sentences.append(
-            f"Frame by frame it is {more} accurate than {other}, by {100 * abs(found['mean']):.1f} percentage points "
+            f"Frame by frame, it is {more} accurate than {other}, by {100 * abs(found['mean']):.1f} percentage points "
             f"(95 % interval {low:.1f} to {high:.1f}; {pair['frames']} frames)."
         )
     if undecided:
-        sentences.append(f"Whether it is more accurate than {_listed(undecided)} is not decided by these frames.")
+        sentences.append(f"These frames do not show whether it is more accurate than {_listed(undecided)}.")
     return " ".join(sentences)
 
 
@@ -174,19 +178,19 @@ def _listed(names: list[str]) -> str:
 
 
 def _live(figures: dict[str, Any]) -> str:
-    """Say how the node kept up."""
+    """Describe the latency of the node and the frames that it skipped."""
     counts, latency = figures.get("live"), figures["latency_ms"]
     if not counts or not latency:
         return ""
     return (
-        f"Played live, depth came {latency['p50']:.0f} ms after the image ({latency['p95']:.0f} ms at the 95th "
-        f"percentile); {counts.get('superseded', 0)} of {counts.get('received', 0)} images were superseded by newer "
-        "ones."
+        f"In the live run, depth arrived {latency['p50']:.0f} ms after the image (median; 95th percentile "
+        f"{latency['p95']:.0f} ms). {counts.get('superseded', 0)} of {counts.get('received', 0)} images were "
+        "superseded by newer ones before they were processed."
     )
 
 
 def _left(summary: dict[str, Any]) -> str:
-    """Say how much of the recordings the figures do not cover."""
+    """Describe the part of the recordings that was not evaluated."""
     sentences = [
         f"{name} gave no valid depth in any of {figures['without_estimate']} frames."
         for name, figures in summary["models"].items()
@@ -200,7 +204,7 @@ def _left(summary: dict[str, Any]) -> str:
     if incomplete:
         found.append(f"{incomplete} recording{'s are' if incomplete > 1 else ' is'} incomplete")
     if found:
-        sentences.append(f"{' and '.join(found)}: see what is missing.")
+        sentences.append(f'{" and ".join(found)}. See "What is missing".')
     if summary["interrupted"]:
-        sentences.append("The run was broken off: this is what was done until then.")
+        sentences.append("The run was interrupted: the report covers the frames that were done until then.")
     return "".join(f" {sentence}" for sentence in sentences)
