@@ -1,5 +1,5 @@
 """
-What a robot should not take for an obstacle: out of range or height, uncertain, or between two surfaces.
+Filters for points that a robot must not take for obstacles: out of range or height, uncertain, or between two surfaces.
 
 `DepthFilter` makes pixels of a depth image invalid (NaN), so that the organised cloud and the scan made from it are
 filtered alike. `one_per_voxel` thins a cloud.
@@ -17,30 +17,31 @@ from depth_estimation_ros.geometry.pose import height_interval
 
 class DepthFilter:
     """
-    Removes what should not be navigated by from the depth images of one camera at one place.
+    Filter for the depth images of one camera at one pose; removes pixels unfit for navigation.
 
     Parameters
     ----------
     camera : PinholeCamera
         Intrinsics at the depth image's size.
     pose : numpy.ndarray, optional
-        From the optical frame to the robot's, float [4, 4] (`geometry.pose`); needed for limits of height.
+        Transform from the optical frame to the robot's frame, float [4, 4] (`geometry.pose`); required for height
+        limits.
     min_range, max_range : float
-        Distance from the camera, metres.
+        Limits of the distance from the camera, metres.
     min_height, max_height : float
-        Along the z axis of the robot's frame, metres.
+        Limits of height along the z axis of the robot's frame, metres.
     edge_angle : float
-        Radians; removes pixels on a surface that the line of sight meets at a smaller angle than this, on both sides of
-        the pixel. Depth estimated or interpolated across the border of an object runs from one surface to the other
-        over some pixels, and such a ramp looks like a surface seen almost along. A clean step loses nothing. 0 keeps
-        all.
+        Radians. Removes a pixel if the line of sight meets the surface at a smaller angle than this on both sides of
+        the pixel. Where depth is estimated or interpolated across the edge of an object, it changes from one surface to
+        the other over several pixels, and this ramp looks like a surface seen at a grazing angle. A sharp step loses no
+        pixels. 0 turns this filter off.
     max_deviation : float
-        Largest standard deviation of the depth's error as a part of the depth.
+        Largest standard deviation of the depth error, as a fraction of the depth.
 
     Raises
     ------
     ValueError
-        If limits contradict each other or height is to be limited without a pose.
+        If limits contradict each other, or there are height limits but no pose.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class DepthFilter:
         self._size, self._max_deviation = (camera.height, camera.width), max_deviation
         near = far = None
         if min_range > 0.0 or max_range < math.inf:
-            # Metres along the ray for each metre of depth.
+            # Metres along the ray per metre of depth.
             length = np.sqrt(1.0 + np.square(camera.rays().astype(np.float64)).sum(axis=2))
             near, far = min_range / length, max_range / length
         if min_height > -math.inf or max_height < math.inf:
@@ -72,32 +73,32 @@ class DepthFilter:
             low, high = height_interval(camera, pose, min_height, max_height)
             near, far = (low, high) if near is None else (np.maximum(near, low), np.minimum(far, high))
         self._interval = None if near is None else (near.astype(np.float32), far.astype(np.float32))
-        # A surface square to the line of sight is z / f wide in a pixel; a depth step of as much over tan(angle)
-        # is one that the line of sight meets at that angle.
+        # A pixel covers z / f metres across the line of sight. If depth changes by z / (f tan(angle)) from one pixel to
+        # the next, the line of sight meets the surface at that angle.
         self._step = None
         if edge_angle:
             self._step = tuple(np.float32(1.0 / (f * math.tan(edge_angle))) for f in (camera.fx, camera.fy))
 
     def __call__(self, depth: np.ndarray, deviation: np.ndarray | None = None) -> np.ndarray:
         """
-        Return the depth image without what is to be removed.
+        Return the depth image with filtered pixels set to NaN.
 
         Parameters
         ----------
         depth : numpy.ndarray
             float32 [h, w], metres along the optical axis, NaN invalid.
         deviation : numpy.ndarray, optional
-            float32 [h, w], metres, one standard deviation, from models that say how sure they are.
+            float32 [h, w], standard deviation of the depth error in metres, from models that estimate it.
 
         Returns
         -------
         numpy.ndarray
-            float32 [h, w], NaN where removed; the same array where the filter has nothing to remove.
+            float32 [h, w], NaN where removed. The input array itself if no filter is active.
 
         Raises
         ------
         ValueError
-            If a size is not the camera's.
+            If an array does not have the camera's size.
         """
         for name, array in (("depth", depth), ("deviation", deviation)):
             if array is not None and array.shape != self._size:
@@ -118,7 +119,7 @@ class DepthFilter:
 
 
 def _mark_ramps(depth: np.ndarray, step: np.float32, removed: np.ndarray) -> None:
-    """Mark pixels from which depth rises steeply to one side of their row and falls steeply to the other."""
+    """Mark pixels on a steep ramp: in their row, depth rises steeply on one side and falls steeply on the other."""
     ratio = depth[:, 1:] / depth[:, :-1]
     up, down = ratio > 1 + step, ratio < 1 / (1 + step)
     removed[:, 1:-1] |= (up[:, 1:] & up[:, :-1]) | (down[:, 1:] & down[:, :-1])
@@ -126,25 +127,25 @@ def _mark_ramps(depth: np.ndarray, step: np.float32, removed: np.ndarray) -> Non
 
 def one_per_voxel(points: np.ndarray, size: float) -> np.ndarray:
     """
-    Thin a cloud to one point in each cube of a grid.
+    Downsample a cloud to one point per voxel.
 
     Parameters
     ----------
     points : numpy.ndarray
         float32 [..., 4] as from `point_cloud`: x, y, z in metres, colour.
     size : float
-        Edge of the cubes, metres.
+        Edge length of a voxel, metres.
 
     Returns
     -------
     numpy.ndarray
-        float32 [n, 4]: of each cube the first point in the order of the image, so that every point is one that was
-        measured; no point without depth.
+        float32 [n, 4]: the first point of each voxel in image order, so every point is a point of the input. Points
+        without depth are dropped.
 
     Raises
     ------
     ValueError
-        If the size is not positive, or so small for the cloud's extent that cubes cannot be counted.
+        If the size is not positive, or so small for the extent of the cloud that the voxel index overflows.
     """
     if not 0.0 < size < math.inf:
         raise ValueError(f"the voxel size must be positive, got {size:g}")
@@ -165,11 +166,11 @@ def one_per_voxel(points: np.ndarray, size: float) -> np.ndarray:
 
 
 def _first_of_each(key: np.ndarray, count: int) -> np.ndarray:
-    """Index of the first of each value among integers from 0 to less than `count`, ascending."""
+    """Return the ascending indices of the first occurrence of each value; values are integers in [0, count)."""
     if count > 2**26:
         return np.sort(np.unique(key, return_index=True)[1])
-    # Without sorting: who writes last into the place of a value wins, and the places need not be cleared, because
-    # only those are read that were written.
+    # Avoids sorting: the last write to a value's slot wins, so write in reverse order. Slots need not be cleared,
+    # because only written slots are read.
     index = np.arange(key.size, dtype=np.int32)
     winner = np.empty(count, np.int32)
     winner[key[::-1]] = index[::-1]

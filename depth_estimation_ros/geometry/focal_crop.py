@@ -1,10 +1,10 @@
 """
-Show the network the view it was trained on: a window with the training camera's field of view and square pixels.
+Crop an image to the view the network was trained on: the training camera's field of view, with square pixels.
 
-Depth by `DepthEstimator.postprocess` is multiplied by the ratio of the focal lengths. That holds as long as the
-network has seen such zooms, and the same one in both directions. A wide camera, or one of another aspect, is outside
-of that; cutting the training camera's view out of its image brings it back inside. What lies outside of the window
-gets no depth. ``python -m training.focal`` measures both.
+`DepthEstimator.postprocess` multiplies depth by the ratio of the focal lengths. This is accurate only for zooms seen in
+training, and only if the zoom is the same in both directions. A wide camera, or one with another aspect ratio, violates
+this; cropping its image to the training camera's view restores it. Pixels outside the window get no depth.
+``python -m training.focal`` measures both ways.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ import numpy as np
 
 from depth_estimation_ros.camera import PinholeCamera
 
-# The default model was trained on zooms of 1 to 1.5, placed anywhere in the image. Chosen on held-out training frames:
-# beyond it, an image that is mirrored at its borders to a larger one comes out better than one that is magnified more.
+# The default model was trained on zooms of 1 to 1.5 anywhere in the image. Chosen on held-out training frames: above
+# this zoom, padding the image with its mirrored borders gives better depth than magnifying it more.
 MAX_ZOOM = 1.3
 
 LARGEST_WINDOW = 4.0
-"""Times the image's width or height: a larger one shows the network next to nothing, and takes the memory for it."""
+"""Largest window in multiples of the image's width or height: larger ones are nearly all padding, and waste memory."""
 
 
 @dataclass(frozen=True)
 class Window:
     """
-    A part of an image, which may reach beyond its borders.
+    Window of an image; it may extend beyond the image's borders.
 
     Parameters
     ----------
     camera : PinholeCamera
-        Of the whole image.
+        Camera of the whole image.
     x, y : int
-        Pixel of the image at the window's top-left corner; negative beyond the border.
+        Image coordinates of the window's top-left pixel; negative if outside the image.
     width, height : int
-        In pixels of the image.
+        Size of the window in pixels of the image.
     """
 
     camera: PinholeCamera
@@ -48,12 +48,12 @@ class Window:
 
     @property
     def view(self) -> PinholeCamera:
-        """The camera of the window."""
+        """Camera of the window."""
         return self.camera.cropped(self.x, self.y, self.width, self.height)
 
     def cut(self, image: np.ndarray) -> np.ndarray:
         """
-        Return the window of an image.
+        Crop an image to the window.
 
         Parameters
         ----------
@@ -63,12 +63,13 @@ class Window:
         Returns
         -------
         numpy.ndarray
-            [height, width, ...]; a view of the image where the window lies inside it, else mirrored at its borders.
+            [height, width, ...]: a view of the image if the window lies inside it, else a copy padded by mirroring at
+            the borders.
 
         Raises
         ------
         ValueError
-            If the image is of another size.
+            If the image does not have the camera's size.
         """
         if image.shape[:2] != (self.camera.height, self.camera.width):
             raise ValueError(
@@ -83,7 +84,7 @@ class Window:
 
     def paste(self, depth: np.ndarray) -> np.ndarray:
         """
-        Put depth of the window where it belongs in the image.
+        Place the window's depth in the full image.
 
         Parameters
         ----------
@@ -103,7 +104,7 @@ class Window:
 
     def blank(self, depth: np.ndarray) -> np.ndarray:
         """
-        Make depth invalid where the window shows no image but its mirrored border.
+        Set depth to NaN where the window shows mirrored padding instead of the image.
 
         Parameters
         ----------
@@ -119,14 +120,14 @@ class Window:
         if not (top or bottom or left or right):
             return depth
         height, width = depth.shape
-        # A pixel is kept if its centre shows image.
+        # A pixel is kept if its centre lies inside the image.
         v, u = (np.arange(height) + 0.5) * self.height / height, (np.arange(width) + 0.5) * self.width / width
         shown = ((v >= top) & (v <= self.height - bottom))[:, None] & ((u >= left) & (u <= self.width - right))
         return np.where(shown, depth, np.float32(np.nan))
 
     @cached_property
     def _overlap(self) -> tuple[slice, slice, tuple[int, int, int, int]]:
-        """Rows and columns of the image inside the window, and how far it reaches over top, bottom, left, right."""
+        """Rows and columns of the image inside the window, and the pixels of padding at top, bottom, left and right."""
         c = self.camera
         over = (
             max(0, -self.y),
@@ -148,18 +149,19 @@ def training_window(
     focal_length_y: float | None = None,
 ) -> Window:
     """
-    Return the window of a camera's image that a network knows best.
+    Return the window of a camera's image that is closest to the training camera's view.
 
-    It has the aspect of the training camera's view. Where the camera sees as much as that or more, it is that view,
-    about the principal point. Where the camera sees less, it is the largest such window in the image, which shows the
-    scene magnified by up to `max_zoom`; a camera that sees still less has its image inside a larger window.
+    The window has the aspect ratio of the training camera's view. If the camera sees at least that view, the window is
+    that view, centred on the principal point. If the camera sees less, the window is the largest one with this aspect
+    ratio inside the image, and the network sees the scene magnified by up to `max_zoom`. If that would need more than
+    `max_zoom`, the window is larger than the image.
 
     Parameters
     ----------
     camera : PinholeCamera
-        Of the image.
+        Camera of the image.
     width, height : int
-        Input size of the network (`ModelInfo`).
+        Input size of the model (`ModelInfo`), pixels.
     focal_length : float
         Focal length in pixels of the training camera at that size.
     max_zoom : float
@@ -170,12 +172,12 @@ def training_window(
     Returns
     -------
     Window
-        `estimate` its `cut` with its `view`; what is left to correct is then the same in both directions.
+        Pass its `cut` and its `view` to `DepthEstimator.estimate`. The remaining zoom is the same in both directions.
 
     Raises
     ------
     ValueError
-        If `max_zoom` is less than 1, or the camera sees so little that its image is hardly a part of the window.
+        If `max_zoom` is less than 1, or the camera's view is so narrow that the window would exceed `LARGEST_WINDOW`.
     """
     if not max_zoom >= 1.0:
         raise ValueError(f"max_zoom must be at least 1, got {max_zoom:g}")
@@ -191,6 +193,6 @@ def training_window(
 
 
 def _place(centre: float, length: int, limit: int) -> int:
-    """Start of a window about a centre, moved so that it lies in the image, or the image in it."""
+    """Return the start of a window around a centre, shifted so that it lies in the image, or the image lies in it."""
     start = round(centre + 0.5 - 0.5 * length)
     return min(max(start, min(0, limit - length)), max(0, limit - length))

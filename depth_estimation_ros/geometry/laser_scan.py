@@ -1,4 +1,4 @@
-"""From a depth image to a laser scan: the nearest obstacle in each direction, within a band of heights."""
+"""Convert a depth image to a laser scan: the nearest obstacle in each direction, within a band of heights."""
 
 from __future__ import annotations
 
@@ -10,51 +10,51 @@ from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.geometry.pose import directions, height_interval
 
 MOST_RAYS = 100_000
-"""A scan may have: many times what any sensor gives, and nothing to a machine's memory."""
+"""Maximum number of rays in a scan: many times that of any sensor, yet small in memory."""
 
 MOST_RADIANS = 2.2 * math.pi
-"""A scan of more is not one of radians: a whole turn, and what sensors send beyond it."""
+"""Maximum angle of a scan: a full turn plus a margin, as some sensors send. A larger one is not in radians."""
 
 
 class LaserScanner:
     """
-    Makes the ranges of a ``sensor_msgs/LaserScan`` from depth images of one camera at one place.
+    Converter from depth images of one camera at one pose to the ranges of a ``sensor_msgs/LaserScan``.
 
-    Everything that does not depend on the depth is worked out once, here; make another one when the camera or its pose
-    changes.
+    Everything that does not depend on depth is computed once, in the constructor. Create a new one when the camera or
+    its pose changes.
 
     Parameters
     ----------
     camera : PinholeCamera
         Intrinsics at the depth image's size.
     pose : numpy.ndarray
-        From the optical frame to the scan's, float [4, 4]. The scan's frame has x forward, y left, z up; heights and
-        ranges are measured from its origin.
+        Transform from the optical frame to the scan's frame, float [4, 4]. The scan's frame has x forward, y left, z
+        up; heights and ranges are measured from its origin.
     min_height, max_height : float
-        Points between these heights are obstacles, metres. An estimated depth that is too short by a fraction e lifts
-        the floor by e times the camera's height, at any distance: keep `min_height` above that.
+        Points between these heights are obstacles, metres. If the estimated depth is too short by a fraction e, the
+        floor appears e times the camera's height too high, at any distance; keep `min_height` above that.
     range_min, range_max : float
-        Nearest and farthest horizontal range that counts, metres.
+        Limits of the horizontal range, metres.
     angle_increment : float
-        Radians between two rays; 0 takes the largest angle between neighbouring pixels.
+        Angle between two rays, radians; 0 uses the largest angle between neighbouring pixels.
 
     Attributes
     ----------
     angle_min, angle_max, angle_increment : float
-        As in the message, radians about z. They span what the camera sees of the band between the two ranges. A camera
-        that looks backwards has angles about pi.
+        As in the message, radians about z. They span the part of the band that the camera sees between the two ranges.
+        A camera that looks backwards has angles around pi.
     size : int
         Number of rays.
     range_min, range_max : float
         As given.
     reach : float
-        The farthest range at which the camera sees a part of the band. Where it is below `range_max`, no direction can
-        be known to be free.
+        Farthest range at which the camera sees a part of the band. If it is below `range_max`, no direction can be
+        reported as free.
 
     Raises
     ------
     ValueError
-        If the limits contradict each other, the camera sees nothing of the band, or there are too many rays.
+        If the limits contradict each other, the camera sees no part of the band, or there are too many rays.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class LaserScanner:
         self._offset = pose[:2, 3].tolist()
         near, far = height_interval(camera, pose, min_height, max_height)
         end = self._depth_at_range(range_max)
-        # A camera's own distance of range_min: nearer than that, directions have no limits.
+        # Start no nearer than range_min: closer to the origin, directions are unbounded.
         start = np.maximum(near, range_min / np.maximum(np.hypot(self._x, self._y), 1e-9))
         seen = start <= np.minimum(far, end)
         if not seen.any():
@@ -85,11 +85,11 @@ class LaserScanner:
                 f"the camera sees nothing between the heights {min_height:g} and {max_height:g} m and the ranges "
                 f"{range_min:g} and {range_max:g} m: check its pose and these limits"
             )
-        # Angles are counted from the middle of the view, so that a camera that looks backwards has no seam in it.
+        # Angles are relative to the middle of the view, so a camera that looks backwards has no jump at pi in its view.
         self._centre = math.atan2(self._y[seen].sum(), self._x[seen].sum())
         self._x, self._y = _turned(self._x, self._y, -self._centre)
         self._offset = _turned(*self._offset, -self._centre)
-        # Along a line the angle changes one way only: the ends are the extremes.
+        # Along a straight line the angle is monotonic, so its extremes are at the ends.
         ends = [self._angles(depths[seen], seen) for depths in (start, np.minimum(far, end))]
         first, last = float(np.min(ends)), float(np.max(ends))
         self._spacing = max(angle_increment, self._pixel_angle(seen), (last - first) / MOST_RAYS)
@@ -98,7 +98,7 @@ class LaserScanner:
         self._resample(angle_increment)
         leaves = np.where((far > 0) & (near <= far), np.minimum(far, 1e6), 0.0)
         self.reach = float(np.hypot(self._offset[0] + leaves * self._x, self._offset[1] + leaves * self._y).max())
-        # A ray is evidence of free space if it is still in the band at range_max.
+        # A ray shows free space only if it is still in the band at range_max.
         through = (near <= end) & (end <= far) & np.isfinite(end)
         self._clear_pixels = np.flatnonzero(through)
         self._clear_depths = end[through].astype(np.float32)
@@ -108,7 +108,7 @@ class LaserScanner:
 
     def __call__(self, depth: np.ndarray) -> np.ndarray:
         """
-        Return the ranges of a depth image.
+        Convert a depth image to ranges.
 
         Parameters
         ----------
@@ -118,15 +118,15 @@ class LaserScanner:
         Returns
         -------
         numpy.ndarray
-            float32 [size], metres (REP 117): the nearest obstacle; -Inf where it is nearer than `range_min`; +Inf where
-            the camera looks through the band past `range_max` and meets none; NaN where nothing is known, because
-            depth is invalid or the camera does not see that far into the band. A costmap clears along +Inf, so what
-            was not seen must not be +Inf.
+            float32 [size], metres (REP 117): the range of the nearest obstacle. -Inf if it is nearer than `range_min`.
+            +Inf if the camera sees the band up to `range_max` and no obstacle in it. NaN if unknown, because depth is
+            invalid or the camera does not see the band up to `range_max`. Costmaps clear cells along +Inf, so unseen
+            space must not be +Inf.
 
         Raises
         ------
         ValueError
-            If the depth is not of the camera's size.
+            If the depth does not have the camera's size.
         """
         if depth.shape != self._shape:
             raise ValueError(f"depth is {depth.shape[::-1]}, the scan was made for {self._shape[::-1]} pixels")
@@ -136,7 +136,7 @@ class LaserScanner:
         x = z * self._x[obstacle] + self._offset[0]
         y = z * self._y[obstacle] + self._offset[1]
         squared = np.full(self._bins, np.inf, np.float32)
-        with np.errstate(over="ignore"):  # what float32 cannot hold is out of range
+        with np.errstate(over="ignore"):  # values too large for float32 are out of range
             np.minimum.at(squared, self._bin(np.arctan2(y, x)), x * x + y * y)
         ranges = np.sqrt(squared)
         ranges[ranges < self.range_min] = -np.inf
@@ -146,7 +146,7 @@ class LaserScanner:
         return ranges[self._source]
 
     def _depth_at_range(self, distance: float) -> np.ndarray:
-        """Depth at which each ray leaves the circle of a radius about the origin, [h, w]."""
+        """Return the depth at which each ray leaves the circle of this radius around the origin, [h, w]."""
         outside = math.hypot(*self._offset) ** 2 - distance * distance
         if outside >= 0:
             raise ValueError(f"the camera is farther from the scan's origin than range_max, {distance:g} m")
@@ -155,7 +155,7 @@ class LaserScanner:
         return (np.sqrt(b * b - a * outside) - b) / a
 
     def _angles(self, depths: np.ndarray, where: np.ndarray) -> np.ndarray:
-        """Angle of points at the depths given along the rays of some pixels."""
+        """Return the angles of points at given depths along the rays of the selected pixels."""
         x, y = self._offset[0] + depths * self._x[where], self._offset[1] + depths * self._y[where]
         return np.arctan2(y, x)
 
@@ -164,18 +164,18 @@ class LaserScanner:
         return np.clip(index, 0, self._bins - 1, out=index)
 
     def _pixel_angle(self, seen: np.ndarray) -> float:
-        """Return the largest angle between neighbours of a row or, of a camera on its side, of a column."""
+        """Return the largest angle between neighbours in a row, or in a column if the camera lies on its side."""
         angles = np.arctan2(self._y, self._x)
         largest = 0.0
         for a, s in ((angles, seen), (angles.T, seen.T)):
             steps = np.abs(np.diff(a, axis=1))[s[:, 1:] & s[:, :-1]]
-            # Of a camera that looks down, two neighbours may be on either side of the seam behind it.
+            # If the camera looks down, neighbours may lie on both sides of the jump at pi behind it.
             largest = max(largest, float(np.minimum(steps, 2 * math.pi - steps).max(initial=0.0)))
-        # So that no direction falls between two pixels; a view of a single pixel has no steps.
+        # The largest step leaves no direction between two pixels. A single pixel has no steps.
         return largest or math.radians(1.0)
 
     def _resample(self, increment: float) -> None:
-        """Rays closer together than pixels: each takes what the pixels about it saw."""
+        """Prepare for rays closer together than pixels: each ray uses the nearest pixels' result."""
         span = self._bins * self._spacing
         self.angle_increment = increment or self._spacing
         if span / self.angle_increment > MOST_RAYS:
@@ -191,7 +191,7 @@ class LaserScanner:
 
 
 def _turned(x, y, angle: float):
-    """Coordinates after a turn about z."""
+    """Return coordinates rotated about z."""
     c, s = math.cos(angle), math.sin(angle)
     return c * x - s * y, s * x + c * y
 
@@ -200,12 +200,12 @@ def scan_points(
     ranges: np.ndarray, angle_min: float, angle_increment: float, range_min: float, range_max: float
 ) -> np.ndarray:
     """
-    Turn a ``sensor_msgs/LaserScan`` into points.
+    Convert the ranges of a ``sensor_msgs/LaserScan`` to points.
 
     Parameters
     ----------
     ranges : numpy.ndarray
-        [N] metres; those outside ``range_min`` to ``range_max`` are no measurements (REP 117) and left out.
+        [N] metres. Ranges outside ``range_min`` to ``range_max`` are not measurements (REP 117) and are dropped.
     angle_min, angle_increment : float
         Radians.
     range_min, range_max : float
@@ -219,7 +219,7 @@ def scan_points(
     Raises
     ------
     ValueError
-        If the angles are not finite, or make more than a turn, as those in degrees do.
+        If the angles are not finite, or span more than a full turn, for instance because they are in degrees.
     """
     ranges = np.asarray(ranges, np.float64)
     turn = abs(angle_increment) * len(ranges)

@@ -1,4 +1,4 @@
-"""The way of a camera's image to the network, and of depth back: rectified, turned upright, cut, shrunk, in one go."""
+"""Convert a camera's image to the network's input and depth back: rectify, rotate upright, crop and resize."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from depth_estimation_ros.imaging.resample import shrink
 
 class NetworkView:
     """
-    What the network sees of one camera; made once, used for every frame.
+    View that the network gets of one camera; created once, used for every frame.
 
-    Depth that comes back is always that of a pinhole camera mounted as the real one is: its frame is the image's.
+    `restore` returns depth for a pinhole camera in the pose of the real camera, so it has the image's TF frame.
 
     Parameters
     ----------
@@ -26,21 +26,21 @@ class NetworkView:
     width, height : int
         Input size of the network.
     focal_length : float, optional
-        Of the training camera at that size, pixels: cut out the view of that camera (`focal_crop.training_window`).
-        Without it the network sees the whole image.
+        Focal length of the training camera at that size, pixels. If given, the image is cropped to that camera's view
+        (`focal_crop.training_window`); otherwise the network sees the whole image.
     turn : int
-        Degrees by which images must be turned clockwise to be upright.
+        Clockwise rotation in degrees that makes the images upright.
     max_zoom, focal_length_y : float
         See `focal_crop.training_window`.
 
     Attributes
     ----------
     seen : PinholeCamera
-        The upright camera of what `prepare` returns, at the input size: what depth has to be normalised for.
+        Camera of the upright image that `prepare` returns, at the input size. Depth must be normalised for this camera.
     whole : PinholeCamera
-        The pinhole camera of the (rectified) image, as mounted.
+        Pinhole camera of the (rectified) image, in the mounted orientation.
     window : Window
-        The part of the upright image that is seen.
+        Part of the upright image that the network sees.
     """
 
     def __init__(
@@ -62,13 +62,13 @@ class NetworkView:
         else:
             self.window = training_window(upright, width, height, focal_length, max_zoom, focal_length_y)
         self.seen = self.window.view.resized(width, height)
-        # Rectified in the image's own orientation, and turned when it is small.
+        # Rectify in the image's own orientation and rotate afterwards, when the image is small.
         self._rectify = Rectifier(self._lens, self.seen.turned(-turn)) if self._lens else None
         self._shown: dict[PinholeCamera, np.ndarray | None] = {}
 
     def prepare(self, rgb: np.ndarray) -> np.ndarray:
         """
-        Return what the network sees of an image.
+        Return the network's input for an image.
 
         Parameters
         ----------
@@ -78,12 +78,12 @@ class NetworkView:
         Returns
         -------
         numpy.ndarray
-            uint8 [height, width, 3] of the input size.
+            uint8 [height, width, 3], at the input size.
 
         Raises
         ------
         ValueError
-            If the image is not of the camera's size.
+            If the image does not have the camera's size.
         """
         if self._rectify:
             return turned(self._rectify(rgb), self._turn)
@@ -91,50 +91,50 @@ class NetworkView:
 
     def restore(self, depth: np.ndarray) -> tuple[np.ndarray, PinholeCamera]:
         """
-        Return the network's depth as the mounted camera has it, at the network's size.
+        Convert the network's depth to the mounted orientation, at the network's size.
 
         Parameters
         ----------
         depth : numpy.ndarray
-            float32 [h, w] of `seen` at any size, metres, NaN invalid; or a deviation.
+            Depth or deviation, float32 [h, w], metres, NaN invalid; of the view `seen`, at any size.
 
         Returns
         -------
         depth : numpy.ndarray
-            float32; NaN where the image shows nothing.
+            float32 [h', w'], metres; NaN where the image has no pixels.
         camera : PinholeCamera
-            Its pinhole camera.
+            Pinhole camera of the depth.
         """
         camera = self.seen.resized(*depth.shape[::-1]).turned(-self._turn)
         return self._masked(turned(self.window.blank(depth), -self._turn), camera), camera
 
     def as_mounted(self, prepared: np.ndarray) -> np.ndarray:
-        """Return what `prepare` made in the orientation of the camera, as `restore` gives depth."""
+        """Rotate the result of `prepare` to the mounted orientation, to match the depth from `restore`."""
         return turned(prepared, -self._turn)
 
     def enlarged(self, depth: np.ndarray) -> np.ndarray:
         """
-        Return depth as `restore` gave it at the image's size, interpolated; NaN outside of what the network saw.
+        Interpolate depth from `restore` to the image's size; NaN outside the network's view.
 
         Parameters
         ----------
         depth : numpy.ndarray
-            float32 [h, w], metres, or a deviation.
+            Depth or deviation from `restore`, float32 [h, w], metres.
 
         Returns
         -------
         numpy.ndarray
-            float32 [whole.height, whole.width].
+            float32 [whole.height, whole.width], metres.
         """
         return self._masked(turned(self.window.paste(turned(depth, self._turn)), -self._turn), self.whole)
 
     @cached_property
     def is_whole(self) -> bool:
-        """Whether the network sees all of a rectified image, so that enlarging depth is resampling it."""
+        """Whether the network sees the whole of a rectified image; `enlarged` is then plain resampling."""
         return self._lens is None and self.window.view == self.window.camera
 
     def picture(self, rgb: np.ndarray) -> np.ndarray:
-        """Return the image as `whole` has it, for colours and previews: rectified where there is a lens."""
+        """Return the image of camera `whole`, for point colours and previews; rectified if the lens has distortion."""
         return self._rectify_whole(rgb) if self._lens else rgb
 
     @cached_property
@@ -142,7 +142,7 @@ class NetworkView:
         return Rectifier(self._lens, self.whole)
 
     def _masked(self, depth: np.ndarray, camera: PinholeCamera) -> np.ndarray:
-        """Depth without what the lens does not show."""
+        """Set depth to NaN where the lens does not show the view."""
         if self._lens is None:
             return depth
         if camera not in self._shown:

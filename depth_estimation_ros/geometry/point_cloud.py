@@ -1,4 +1,4 @@
-"""From a depth image to an organised, coloured point cloud."""
+"""Convert a depth image to an organised, coloured point cloud."""
 
 from __future__ import annotations
 
@@ -23,18 +23,17 @@ def point_cloud(
     camera : PinholeCamera
         Intrinsics of a w x h image.
     rgb : numpy.ndarray, optional
-        uint8 [h', w', 3]; where its size is not the depth's, each point takes the colour of the nearest
-        pixel. White without it.
+        Colours, uint8 [h', w', 3]. If the size differs from the depth's, each point gets the colour of the nearest
+        pixel. Points are white without it.
     out : numpy.ndarray, optional
-        Contiguous float32 [h, w, 4] to write into, so that a stream of frames allocates nothing here.
+        Contiguous float32 [h, w, 4] to write the result into, to avoid an allocation per frame.
 
     Returns
     -------
     numpy.ndarray
-        float32 [h, w, 4], 16 bytes a point: x, y, z in metres in the optical frame (REP 103; x, y and z
-        NaN where the depth is), and colour as the bits 0x00RRGGBB, the packing of PCL, RViz and
-        ``sensor_msgs_py``. The top byte is zero because with 0xFF a reader that takes the field as a float
-        sees NaN in every reddish point.
+        float32 [h, w, 4], 16 bytes per point: x, y, z in metres in the optical frame (REP 103), NaN where depth is NaN,
+        and colour as the bits 0x00RRGGBB, as packed by PCL, RViz and ``sensor_msgs_py``. The top byte is zero: with
+        0xFF, a program that reads the field as a float would get NaN for reddish points.
 
     Raises
     ------
@@ -50,23 +49,23 @@ def point_cloud(
     if out is not None and (out.dtype != np.float32 or out.shape != (height, width, 4) or not out.flags.c_contiguous):
         raise ValueError(f"out must be contiguous float32 [{height}, {width}, 4]")
     z = np.asarray(depth, np.float32)
-    # The ray table is separable, and multiplying by a row and a column reads a thousandth of its memory.
+    # The ray table is separable: one row and one column of it suffice, which reads far less memory.
     rays = camera.rays()
     x = z * np.ascontiguousarray(rays[0, :, 0])
     y = z * rays[:, :1, 1]
-    # Four dense planes interleaved in one pass take half the time of four writes with stride 16.
+    # Interleaving four dense planes in one pass takes half the time of four writes with stride 16.
     return cv2.merge([x, y, z, _packed(rgb, width, height)], dst=out)
 
 
 def _packed(rgb: np.ndarray | None, width: int, height: int) -> np.ndarray:
-    """Colour as 0x00RRGGBB in the bits of a float32 [height, width]."""
+    """Return colours as 0x00RRGGBB in the bits of a float32 [height, width]."""
     if rgb is None:
         return np.full((height, width), _WHITE).view(np.float32)
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
         raise ValueError(f"rgb must be uint8 [height, width, 3], got {rgb.dtype} {list(rgb.shape)}")
     if rgb.shape[:2] != (height, width):
         rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_NEAREST)
-    # Bytes B G R A are 0xAARRGGBB of a little-endian word, whatever the host; numpy swaps where it must.
+    # The bytes B G R A are 0xAARRGGBB as a little-endian word; numpy swaps bytes on big-endian hosts.
     bgra = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA)
     packed = np.bitwise_and(bgra.view("<u4")[..., 0], _WHITE)
     return packed.view(np.float32)

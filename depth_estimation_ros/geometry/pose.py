@@ -1,5 +1,5 @@
 """
-Where a camera sits on a robot: poses from parameters or TF, as float64 [4, 4] from the optical frame to the robot's.
+Camera poses from parameters or TF: float64 [4, 4] transforms from the optical frame to the robot's frame.
 
 The optical frame has x right, y down, z forward; the robot's x forward, y left, z up (REP 103).
 """
@@ -20,22 +20,22 @@ def camera_pose(
     height: float, pitch: float = 0.0, roll: float = 0.0, yaw: float = 0.0, x: float = 0.0, y: float = 0.0
 ) -> np.ndarray:
     """
-    Pose of a camera that is known by a few numbers, for robots without TF.
+    Return a camera's pose from height and angles, for robots without TF.
 
     Parameters
     ----------
     height : float
-        Of the optical centre over the floor, metres.
+        Height of the optical centre above the floor, metres.
     pitch, roll, yaw : float
-        Radians, in the sense of TF and URDF: positive pitch looks down, positive roll lowers the right side of the
+        Radians, with the signs of TF and URDF: positive pitch looks down, positive roll lowers the right side of the
         camera, positive yaw looks left.
     x, y : float
-        Of the optical centre ahead of and to the left of the robot's origin, metres.
+        Position of the optical centre ahead of (x) and left of (y) the robot's origin, metres.
 
     Returns
     -------
     numpy.ndarray
-        float64 [4, 4], from the optical frame to one with x forward, z up and z = 0 on the floor.
+        float64 [4, 4], transform from the optical frame to a frame with x forward, z up and z = 0 on the floor.
 
     Raises
     ------
@@ -58,14 +58,14 @@ def pose_from_transform(
     translation: tuple[float, float, float], quaternion: tuple[float, float, float, float]
 ) -> np.ndarray:
     """
-    Pose of a ``geometry_msgs/Transform``, as TF gives it for the optical frame in the robot's.
+    Return the pose of a ``geometry_msgs/Transform``, as TF gives it for the optical frame in the robot's frame.
 
     Parameters
     ----------
     translation : tuple of float
         x, y, z in metres.
     quaternion : tuple of float
-        x, y, z, w; need not be of unit length.
+        x, y, z, w; need not be normalised.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def pose_from_transform(
     Raises
     ------
     ValueError
-        If a number is not finite or the quaternion is zero, as in a message that nobody filled.
+        If a number is not finite, or the quaternion is zero, as in a message that was not filled in.
     """
     q = np.asarray(quaternion, np.float64)
     pose = np.eye(4)
@@ -96,7 +96,7 @@ def pose_from_transform(
 
 def quaternion(pose: np.ndarray) -> tuple[float, float, float, float]:
     """
-    Return a pose's rotation as ROS writes it; the inverse of `pose_from_transform`.
+    Return the rotation of a pose as a quaternion; the inverse of `pose_from_transform`.
 
     Parameters
     ----------
@@ -124,19 +124,19 @@ def quaternion(pose: np.ndarray) -> tuple[float, float, float, float]:
 
 def directions(camera: PinholeCamera, pose: np.ndarray) -> np.ndarray:
     """
-    Return every pixel's viewing ray in the robot's frame.
+    Return the viewing ray of every pixel in the robot's frame.
 
     Parameters
     ----------
     camera : PinholeCamera
         Intrinsics.
     pose : numpy.ndarray
-        Optical frame to the robot's, float [4, 4].
+        Transform from the optical frame to the robot's frame, float [4, 4].
 
     Returns
     -------
     numpy.ndarray
-        float64 [3, h, w]: how far x, y and z move with each metre of depth.
+        float64 [3, h, w]: change of x, y and z per metre of depth.
     """
     rays = camera.rays().astype(np.float64)
     return np.einsum("ij,jhw->ihw", pose[:3, :3], np.stack([rays[..., 0], rays[..., 1], np.ones(rays.shape[:2])]))
@@ -146,24 +146,24 @@ def height_interval(
     camera: PinholeCamera, pose: np.ndarray, min_height: float, max_height: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """
-    Return between which depths each pixel's ray runs between two heights.
+    Return the interval of depths in which each pixel's ray lies between two heights.
 
-    The height of a point grows linearly with its depth, so a band of heights is an interval of depths for each pixel,
-    and holding a frame against it costs two comparisons.
+    The height of a point is linear in its depth, so a band of heights is an interval of depths for each pixel.
+    Filtering a frame then takes two comparisons per pixel.
 
     Parameters
     ----------
     camera : PinholeCamera
         Intrinsics.
     pose : numpy.ndarray
-        Optical frame to the robot's, float [4, 4].
+        Transform from the optical frame to the robot's frame, float [4, 4].
     min_height, max_height : float
-        Metres along the robot's z; infinite where there is no limit.
+        Limits along the robot's z axis, metres; infinite for no limit.
 
     Returns
     -------
     near, far : numpy.ndarray
-        float64 [h, w], metres of depth; near > far or negative where the ray never meets the band.
+        float64 [h, w], depths in metres; near > far or negative where the ray never meets the band.
 
     Raises
     ------
@@ -179,7 +179,7 @@ def height_interval(
 
 
 def _turn(angle: float, a: int, b: int) -> np.ndarray:
-    """Rotation by an angle that turns axis a towards axis b."""
+    """Return the rotation matrix by an angle that turns axis a towards axis b."""
     R = np.eye(3)
     c, s = math.cos(angle), math.sin(angle)
     R[a, a], R[a, b], R[b, a], R[b, b] = c, -s, s, c

@@ -1,9 +1,10 @@
 """
-Lenses with distortion: their images are rectified on the way to the network.
+Rectification of images from lenses with distortion.
 
-Everything behind a `Rectifier` is in the geometry of a pinhole camera, `Lens.rectified`, and so is what is published:
-depth along z of rectified pixels, with a camera_info of that camera and no distortion. Depth in the distorted picture
-would be of no use to the consumers of ROS, which back-project by a pinhole (REP 118, depth_image_proc, RViz, Nav2).
+After a `Rectifier`, all images have the geometry of the pinhole camera `Lens.rectified`. The published depth has it
+too: depth along z of rectified pixels, with a camera_info of that camera and no distortion. ROS consumers back-project
+depth images with a pinhole model (REP 118, depth_image_proc, RViz, Nav2), so depth in the distorted image would be
+useless to them.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ import numpy as np
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.imaging.resample import shrink
 
-# Numbers of coefficients by the names of sensor_msgs/distortion_models. OpenCV and image_geometry take any number of
-# their one model, with a thin prism and a tilted sensor, under either of its names; drivers send them so.
+# Allowed numbers of coefficients by name in sensor_msgs/distortion_models. OpenCV and image_geometry use one polynomial
+# model for both names and accept any of these numbers (up to thin prism and tilted sensor); drivers rely on that.
 _OPENCV = (4, 5, 8, 12, 14)
 MODELS = {"plumb_bob": _OPENCV, "rational_polynomial": _OPENCV, "equidistant": (4,)}
-# What the same models are called elsewhere: Kalibr, OpenCV, Isaac Sim, drivers.
+# Other names of the same models: Kalibr, OpenCV, Isaac Sim, drivers.
 _ALIASES = {
     "radtan": "plumb_bob",
     "radial_tangential": "plumb_bob",
@@ -40,26 +41,26 @@ _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 def distortion(model: str, coefficients: Sequence[float]) -> tuple[str, tuple[float, ...]]:
     """
-    Read a distortion as OpenCV and image_geometry do, whatever the driver calls it.
+    Normalise a distortion model's name and coefficients, as OpenCV and image_geometry read them.
 
     Parameters
     ----------
     model : str
-        A name of `MODELS`, or what others call it: ``radtan``, ``fisheye``, ``kannala_brandt``, ...
+        A name in `MODELS` or one of its aliases: ``radtan``, ``fisheye``, ``kannala_brandt``, ...
     coefficients : sequence of float
-        D. Trailing ones may be missing where OpenCV takes fewer, and zeros may follow.
+        D. Trailing coefficients may be missing where OpenCV accepts fewer, and extra zeros may follow.
 
     Returns
     -------
     model : str
         One of `MODELS`.
     coefficients : tuple of float
-        So many as OpenCV takes.
+        As many as OpenCV accepts.
 
     Raises
     ------
     ValueError
-        If the model is unknown, or the coefficients are not of it or not finite.
+        If the model is unknown, or the number of coefficients does not fit it, or one is not finite.
     """
     name = model
     if name not in MODELS:
@@ -86,7 +87,7 @@ def distortion(model: str, coefficients: Sequence[float]) -> tuple[str, tuple[fl
 @dataclass(frozen=True)
 class Lens:
     """
-    A camera with distortion, as ``sensor_msgs/CameraInfo`` describes it.
+    Camera with lens distortion, as in ``sensor_msgs/CameraInfo``.
 
     Parameters
     ----------
@@ -95,16 +96,16 @@ class Lens:
     model : str
         One of `MODELS`.
     coefficients : tuple of float
-        D: k1 k2 p1 p2 k3 ..., or k1 k2 k3 k4 of the equidistant model.
+        D: k1 k2 p1 p2 k3 ..., or k1 k2 k3 k4 for the equidistant model.
     rotation : tuple of float
-        R, nine numbers row by row.
+        R, nine numbers in row-major order.
     projection : PinholeCamera, optional
-        P, at the same size. Without it the rectified image shows the largest rectangle that has no empty corner.
+        P, at the same size. Without it, the rectified image shows the largest rectangle without empty corners.
 
     Raises
     ------
     ValueError
-        If the model is unknown, or the coefficients are not of it.
+        If the model is unknown, the coefficients do not fit it, or R is not a rotation.
     """
 
     camera: PinholeCamera
@@ -114,14 +115,14 @@ class Lens:
     projection: PinholeCamera | None = None
 
     def __post_init__(self):
-        """Refuse what OpenCV would misread."""
+        """Check what OpenCV would misread."""
         known = (self.model, self.coefficients)
         if distortion(*known) != known:
             raise ValueError(f"coefficients of the distortion model {self.model} must be as `distortion` gives them")
         if self.rotation == _IDENTITY:
-            return  # a lens is made for every frame
+            return  # keep the usual case cheap: a lens is created for every frame
         turn = np.reshape(self.rotation, (3, 3))
-        sound = np.abs(turn).max() < 2  # not so of NaN
+        sound = np.abs(turn).max() < 2  # False for NaN
         if not sound or np.abs(turn @ turn.T - np.eye(3)).max() > 0.01 or np.linalg.det(turn) < 0:
             raise ValueError("R is no rotation; is the camera calibrated?")
 
@@ -137,21 +138,21 @@ class Lens:
         p: Sequence[float] = (),
     ) -> Lens:
         """
-        Read the fields of a camera_info message.
+        Create a lens from the fields of a camera_info message.
 
         Parameters
         ----------
         width, height : int
             Size of the calibrated image.
         k, d, r, p : sequence of float
-            9, n, 9 and 12 numbers; `r` and `p` of zeros, or none, are as if they were not there.
+            9, n, 9 and 12 numbers. `r` and `p` are ignored if empty or all zeros.
         model : str
-            Name of the distortion model.
+            Name of the distortion model, as for `distortion`.
 
         Raises
         ------
         ValueError
-            If K is not that of a camera, or the model and its coefficients do not fit.
+            If K is not a valid camera matrix, or the coefficients do not fit the model.
         """
         camera = PinholeCamera(width, height, float(k[0]), float(k[4]), float(k[2]), float(k[5]))
         model, d = distortion(model, d)
@@ -162,12 +163,12 @@ class Lens:
 
     @property
     def distorts(self) -> bool:
-        """Whether a rectified image differs from the image."""
+        """Whether the rectified image differs from the original."""
         return any(self.coefficients) or self.rotation != _IDENTITY
 
     @cached_property
     def rectified(self) -> PinholeCamera:
-        """The pinhole camera of the rectified image, at the image's size."""
+        """Pinhole camera of the rectified image, at the image's size."""
         if self.projection is not None:
             return self.projection
         c, d = self.camera, np.array(self.coefficients)
@@ -196,7 +197,7 @@ class Lens:
 
     def pixels_of(self, view: PinholeCamera) -> tuple[np.ndarray, np.ndarray]:
         """
-        Return where in the distorted image each pixel of a rectified view lies.
+        Return the position in the distorted image of each pixel of a rectified view.
 
         Parameters
         ----------
@@ -206,32 +207,32 @@ class Lens:
         Returns
         -------
         u, v : numpy.ndarray
-            float32 [h, w], pixels.
+            float32 [h, w], pixel coordinates.
         """
         d, R = np.array(self.coefficients), np.reshape(self.rotation, (3, 3))
         maps = cv2.fisheye.initUndistortRectifyMap if self.model == "equidistant" else cv2.initUndistortRectifyMap
         return maps(self.camera.k, d, R, view.k, (view.width, view.height), cv2.CV_32FC1)
 
-    @np.errstate(invalid="ignore", over="ignore")  # of a calibration that is nonsense
+    @np.errstate(invalid="ignore", over="ignore")  # an unusable calibration may overflow
     def shows(self, view: PinholeCamera) -> np.ndarray | None:
         """
-        Return which pixels of a rectified view the image shows: depth of the others means nothing.
+        Return which pixels of a rectified view lie in the image; depth of the others is meaningless.
 
         Parameters
         ----------
         view : PinholeCamera
-            As for `Rectifier`, or of the depth image.
+            As for `Rectifier`, or the camera of the depth image.
 
         Returns
         -------
         numpy.ndarray or None
-            bool [h, w]; None if it shows all.
+            bool [h, w]; None if all pixels lie in the image.
         """
         u, v = self.pixels_of(view)
         c = self.camera
         inside = (u > -0.5) & (u < c.width - 0.5) & (v > -0.5) & (v < c.height - 0.5)
-        # Beyond the angle for which it was fitted, a distortion polynomial turns round and shows things twice:
-        # mirrored, then on the other side of the centre.
+        # Beyond the angle it was fitted for, a distortion polynomial is no longer monotonic. It maps the scene a second
+        # time: mirrored, then on the other side of the centre.
         if min(u.shape) > 1:
             inside &= _upright(u, v)
         R, rays = np.reshape(self.rotation, (3, 3)).astype(np.float32), view.rays()
@@ -241,38 +242,38 @@ class Lens:
 
 
 def _upright(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Return where a map of pixels does not mirror, bool [h, w]: where its Jacobian's determinant is positive."""
+    """Return where a pixel map does not mirror, bool [h, w]: where the determinant of its Jacobian is positive."""
     (u_down, u_right), (v_down, v_right) = np.gradient(u), np.gradient(v)
     return u_right * v_down > u_down * v_right
 
 
 class Rectifier:
     """
-    Resamples distorted images to a rectified view, in one go with shrinking it.
+    Resampler from distorted images to a rectified view; it rectifies and shrinks in one step.
 
-    A view much smaller than the image is sampled at twice its size and then halved, from an image that is halved
-    before as often as that is sharp enough. For 640x480 to 160x120 that is a quarter of the time of rectifying at full
-    size, and the same picture (45 dB).
+    If the view is much smaller than the image, the image is first halved as often as it stays sharp enough, then
+    sampled at twice the view's size and halved once more. For 640x480 to 160x120 this takes a quarter of the time of
+    rectifying at full size, with nearly the same result (PSNR 45 dB).
 
     Parameters
     ----------
     lens : Lens
         Of the images.
     view : PinholeCamera
-        What is wanted: `lens.rectified`, resized and cropped at will.
-        What the image does not show (`Lens.shows`) repeats its border.
+        Camera of the result: `lens.rectified`, resized or cropped. Pixels outside the image (`Lens.shows`) repeat its
+        border.
     """
 
     def __init__(self, lens: Lens, view: PinholeCamera):
         self.view, self._size = view, (lens.camera.width, lens.camera.height)
-        # The view's focal length says how many of the image's pixels fall on one of it.
+        # The ratio of focal lengths is the number of image pixels per pixel of the view.
         factor = lens.camera.focal_length / view.focal_length
         fine = view if factor < 2 else view.resized(2 * view.width, 2 * view.height)
         halvings = max(0, math.ceil(math.log2(factor / 4) - 1e-9))
         self._source = (max(1, self._size[0] >> halvings), max(1, self._size[1] >> halvings))
         u, v = lens.pixels_of(fine)
         sx, sy = self._source[0] / self._size[0], self._source[1] / self._size[1]
-        # Fixed-point maps: half the memory and time.
+        # Fixed-point maps take half the memory and time.
         self._maps = cv2.convertMaps((u + 0.5) * sx - 0.5, (v + 0.5) * sy - 0.5, cv2.CV_16SC2)
 
     def __call__(self, rgb: np.ndarray) -> np.ndarray:
@@ -282,12 +283,12 @@ class Rectifier:
         Parameters
         ----------
         rgb : numpy.ndarray
-            uint8 [h, w, 3] of the lens's size.
+            uint8 [h, w, 3], of the lens's size.
 
         Returns
         -------
         numpy.ndarray
-            uint8 [h, w, 3] of the view's size.
+            uint8 [h, w, 3], of the view's size.
 
         Raises
         ------
@@ -310,28 +311,28 @@ def _rectifier(lens: Lens) -> Rectifier:
 
 def rectified(rgb: np.ndarray, lens: Lens) -> np.ndarray:
     """
-    Rectify an image to the view of `Lens.rectified`; what that takes is kept for the next one.
+    Rectify an image to the view of `Lens.rectified`; the maps are cached.
 
-    Parameters, returns and errors as of `Rectifier`.
+    Parameters, return value and errors are those of `Rectifier`.
     """
     return _rectifier(lens)(rgb)
 
 
 def rectified_depth(depth: np.ndarray, lens: Lens) -> np.ndarray:
     """
-    Rectify a depth image that lies pixel on pixel over a distorted one.
+    Rectify a depth image that is registered to a distorted image.
 
     Parameters
     ----------
     depth : numpy.ndarray
         float32 [h, w], metres along z, NaN invalid; of any size.
     lens : Lens
-        Of the image.
+        Lens of the image.
 
     Returns
     -------
     numpy.ndarray
-        float32 [h, w], metres along z of `Lens.rectified`; NaN where the image does not show it.
+        float32 [h, w], metres along z of `Lens.rectified`; NaN outside the image.
     """
     u, v, scale = _depth_maps(lens, depth.shape[1], depth.shape[0])
     nearest = cv2.remap(depth, u, v, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=math.nan)
@@ -340,7 +341,7 @@ def rectified_depth(depth: np.ndarray, lens: Lens) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _depth_maps(lens: Lens, width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return where pixels of rectified depth lie in the depth image, and what rotating does to them (NaN: unseen)."""
+    """Return u, v of rectified pixels in the depth image, and their depth factor from the rotation (NaN: unseen)."""
     small, camera = lens.resized(width, height), lens.rectified.resized(width, height)
     u, v = small.pixels_of(camera)
     rays = np.concatenate([camera.rays(), np.ones((height, width, 1), np.float32)], axis=2)

@@ -1,9 +1,9 @@
 """
-Cameras that are mounted on their side or upside down.
+Images of cameras that are mounted sideways or upside down.
 
-The network has learnt from upright pictures: an image is turned upright before it, with its camera
-(`PinholeCamera.turned`), and depth is turned back after it. Turning about the optical axis leaves every pixel's depth
-as it is, so what is published has the geometry and the frame of the camera as it is mounted.
+The network was trained on upright images. So the image and its camera (`PinholeCamera.turned`) are rotated upright
+before inference, and depth is rotated back afterwards. Rotation about the optical axis does not change depth, so the
+published depth has the geometry and TF frame of the mounted camera.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ _CODES = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_C
 
 def turned(image: np.ndarray, degrees: int) -> np.ndarray:
     """
-    Turn an image or a depth map clockwise.
+    Rotate an image or a depth map clockwise.
 
     Parameters
     ----------
     image : numpy.ndarray
         [h, w] or [h, w, channels].
     degrees : int
-        A multiple of 90; negative counter-clockwise, which takes back the same turn clockwise.
+        Multiple of 90; negative rotates counter-clockwise, which undoes the same clockwise rotation.
 
     Returns
     -------
     numpy.ndarray
-        The turned image, contiguous; the image itself if it need not be turned.
+        The rotated image, contiguous; the input itself if no rotation is needed.
 
     Raises
     ------
@@ -45,19 +45,19 @@ def turned(image: np.ndarray, degrees: int) -> np.ndarray:
 
 def degrees_to_upright(pose: np.ndarray) -> int:
     """
-    Return by how much images of a camera have to be turned clockwise to be upright.
+    Return the clockwise rotation in degrees that makes a camera's images upright.
 
     Parameters
     ----------
     pose : numpy.ndarray
-        From the optical frame to one whose z is up, float [4, 4] (`geometry.pose`).
+        Transform from the optical frame to a frame with z up, float [4, 4] (`geometry.pose`).
 
     Returns
     -------
     int
-        0, 90, 180 or 270, the nearest; 0 for a camera that looks straight up or down.
+        0, 90, 180 or 270, whichever is nearest; 0 if the camera looks straight up or down.
     """
-    right, down = pose[2, 0], pose[2, 1]  # how much the image's axes rise
+    right, down = pose[2, 0], pose[2, 1]  # height gained along the image's axes
     if math.hypot(right, down) < 0.1:
         return 0
     return round(math.degrees(math.atan2(-right, -down)) / 90) * 90 % 360
