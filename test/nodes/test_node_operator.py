@@ -55,7 +55,7 @@ def scripted(folder, namespace, program="node", **parameters):
 def ended(process, number=signal.SIGHUP) -> str:
     """End a program by a signal, in time and cleanly; returns what it has printed."""
     process.send_signal(number)
-    assert process.wait(4.0) == 0, output(process)
+    assert process.wait(15.0) == 0, output(process)
     assert "Traceback" not in output(process).split("as the script says")[-1]
     return output(process)
 

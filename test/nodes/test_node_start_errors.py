@@ -156,5 +156,5 @@ def test_a_signal_while_a_camera_is_being_made_ends_it_cleanly(number):
         while name not in node.get_node_names() and camera.poll() is None:
             time.sleep(0.005)
         camera.send_signal(number)
-        assert camera.wait(10) == 0
+        assert camera.wait(30) == 0
         assert "Traceback" not in output(camera)

@@ -84,7 +84,9 @@ def test_distortion_can_be_refused_with_a_sentence(depth):
     try:
         send_through_lens(depth)
         depth.wait(lambda: depth.figure("failed: camera_info not usable"))
-        assert "camera_info has distortion (plumb_bob), which the parameter distortion refuses" in output(depth.process)
+        assert "camera_info has distortion ('plumb_bob'), which the parameter distortion refuses" in output(
+            depth.process
+        )
         header = depth.send()  # a camera without distortion is welcome
         depth.wait(lambda: depth.result("depth/image", header))
     finally:

@@ -5,6 +5,7 @@ import yaml
 from conftest import REPOSITORY
 from sensor_msgs.msg import Image, LaserScan, PointCloud2
 
+from depth_estimation_ros.nodes.image_stream import FRAME_ID
 from depth_estimation_ros.pipeline.frame import OUTPUT_TYPES, POINTS, PREVIEW, SCAN
 from depth_estimation_ros.settings import Settings
 
@@ -43,5 +44,4 @@ def test_nothing_that_needs_a_pose_is_asked_for_unless_somebody_wants_it():
 
 
 def test_the_fixed_frame_is_that_of_the_cameras_images():
-    camera = (REPOSITORY / "depth_estimation_ros" / "nodes" / "image_stream.py").read_text()
-    assert f'"frame_id", "{MANAGER["Global Options"]["Fixed Frame"]}"' in camera
+    assert MANAGER["Global Options"]["Fixed Frame"] == FRAME_ID
