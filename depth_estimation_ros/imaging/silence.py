@@ -11,7 +11,8 @@ _STDERR = 2
 # libjpeg, libpng, libtiff, OpenCV itself, its reader of AVI, which quotes four bytes of any kind.
 _KNOWN = re.compile(
     rb"^(Corrupt JPEG data|Premature end of JPEG|Inconsistent progression|Invalid SOS parameters|Unknown Adobe color|"
-    rb"Warning: unknown JFIF|Application transferred|libpng (warning|error)|TIFF|\[ ?(WARN|ERROR):\d+@)[^\n]*\n?|"
+    rb"Warning: unknown JFIF|Application transferred|Invalid restart interval|libpng (warning|error)|TIFF|"
+    rb"Failed to parse avi|\[ ?(WARN|ERROR):\d+@)[^\n]*\n?|"
     rb"^Unexpected (element|list type)\. Expected: .{0,4}\. Got: [\s\S]{0,4}\.\n?",
     re.MULTILINE,
 )
