@@ -1,9 +1,9 @@
 """
-Metric scale that holds: depth corrected by what a robot knows of true distances.
+Metric scale correction of depth by reference depths that a robot measures.
 
-A reference (`references`, `floor`) gives true depths at a few points. Their log ratios to the estimated depth give one
-robust scale, a scale and a shift (`robust`), or a smooth field (`field`), each a `LogGain` (`gain`); `filter` follows
-it in time. `ScaleAnchor` is all of it together. No ROS here.
+A reference (`references`, `floor`) gives true depths at a few points. From their log ratios to the estimated depth,
+`robust` fits one scale, or a scale and a shift, and `field` a smooth field; each result is a `LogGain` (`gain`).
+`filter` smooths it over time. `ScaleAnchor` combines all of these. The package does not use ROS.
 """
 
 from depth_estimation_ros.anchor.floor import floor_reference

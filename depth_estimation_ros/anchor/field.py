@@ -1,10 +1,10 @@
 """
-A smooth field of log gains: Gaussian process regression that knows of wrong points.
+Smooth field of log gains, by Gaussian process regression that is robust to outliers.
 
 The log ratio of true to estimated depth is modelled as ``expected + constant + field(x/z, y/z, ln depth) + noise``. The
 field's covariance is a product of Gaussians of the distance in the image and of the difference in estimated log depth,
-as in a joint bilateral filter (Petschnigg et al. 2004): what a network gets wrong, it gets wrong by surfaces.
-Regression, and its leaving one out, as in Rasmussen and Williams, "Gaussian Processes for Machine Learning" (2006),
+as in a joint bilateral filter (Petschnigg et al. 2004), because a network's errors are similar within a surface.
+Regression and leave-one-out prediction follow Rasmussen and Williams, "Gaussian Processes for Machine Learning" (2006),
 equations 2.25 and 5.12.
 """
 
@@ -24,22 +24,22 @@ from depth_estimation_ros.camera import PinholeCamera
 @dataclass(frozen=True)
 class FieldModel:
     """
-    What is assumed of the errors of an estimate; chosen on held-out training frames (`training.anchor_study --tune`).
+    Assumptions about the errors of an estimate, tuned on held-out training frames (`training.anchor_study --tune`).
 
     Parameters
     ----------
     deviation : float
         Standard deviation of the field, in log depth.
     width : float
-        Distance in the image over which it changes, in x/z and y/z.
+        Length scale of the field in the image, in x/z and y/z.
     log_depth_width : float
-        Difference of the estimated log depth over which it changes.
+        Length scale of the field in estimated log depth.
     noise : float
-        Standard deviation of what neighbouring points do not share, in log depth.
+        Standard deviation of the independent noise of each point, in log depth.
     outlier_share : float
-        Share of wrong points that is guarded against.
+        Expected share of outliers.
     outlier_range : float
-        Wrong log ratios are taken as spread evenly over so much.
+        Width of the uniform distribution assumed for the log ratios of outliers.
     """
 
     deviation: float = 0.2
@@ -57,25 +57,25 @@ def fit_field(
     matches: Matches, camera: PinholeCamera, expected: float, prior: float, model: FieldModel | None = None
 ) -> LogGain:
     """
-    Estimate a smooth field.
+    Fit a smooth field of log gains.
 
-    Each point is trusted as far as the others foretell it; where it stands against them, its noise is large.
+    Each point is weighted by how well the others predict it: the noise of a point that contradicts them is set large.
 
     Parameters
     ----------
     matches : Matches
         At least one.
     camera : PinholeCamera
-        Of the depth map.
+        Camera of the depth map.
     expected, prior : float
-        Mean and standard deviation of the logarithm of the scale as it is known without the reference.
+        Mean and standard deviation of the logarithm of the scale before the reference is used.
     model : FieldModel, optional
         Assumptions about the errors.
 
     Returns
     -------
     LogGain
-        Away from all points it is the scale.
+        Field that equals the scale far from all points.
     """
     model = model or FieldModel()
     x, y = matches.rays.T
@@ -111,8 +111,8 @@ def _kernel(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:
 
 def _inverse(covariance: np.ndarray, noise: np.ndarray) -> np.ndarray:
     """Invert a symmetric covariance of up to `MOST_CELLS` points, by blocks (Schur complement)."""
-    # NumPy's BLAS shares matrices with a side of more than about 80 out among threads, which wait for each other a
-    # hundred times as long as the work takes where an engine keeps all cores busy.
+    # NumPy's BLAS distributes matrices of more than about 80 rows over threads. While an engine keeps all cores busy,
+    # these threads wait for each other a hundred times as long as the work takes.
     matrix = covariance + np.diag(noise)
     half = (len(matrix) + 1) // 2
     if half < 2:

@@ -1,4 +1,4 @@
-"""A correction followed in time, and given up slowly when its reference is lost."""
+"""Filter that smooths a correction over time and releases it slowly when its reference is lost."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ import numpy as np
 from depth_estimation_ros.anchor.gain import LogGain, constant_nodes
 
 FIELD_RELEASE = 1.0
-"""Time constant in seconds in which a field without reference becomes one scale: it belongs to a view that passes."""
+"""Time constant in seconds in which a field without reference decays to one scale, because the view changes."""
 
 CONFIDENCE_RELEASE = 10.0
-"""Time constant in seconds in which confidence is lost, at most, even where the scale is kept for ever."""
+"""Longest time constant in seconds in which confidence decays, even if the scale is kept forever."""
 
 OUT_OF_ORDER = 1.0
-"""Seconds; an image that is older than the one before by less than this came late, and takes its correction."""
+"""Seconds; an image older than the previous one by less than this is only late, and gets the previous correction."""
 
 
 @dataclass(frozen=True)
 class Timing:
     """
-    How a correction follows time, in seconds.
+    Time constants of a correction, in seconds.
 
     Parameters
     ----------
     smoothing : float
-        Time constant with which new estimates are followed; 0 takes each as it is.
+        Time constant of the smoothing of new estimates; 0 turns smoothing off.
     hold : float
-        The last estimate stays as it is for so long without a reference.
+        Time for which the last estimate is kept unchanged without a reference.
     release : float
-        Time constant with which the scale then goes back to 1; infinite keeps it.
+        Time constant with which the scale then returns to 1; infinite keeps the scale.
 
     Raises
     ------
@@ -44,7 +44,7 @@ class Timing:
     release: float = 10.0
 
     def __post_init__(self):
-        """Refuse times that mean nothing."""
+        """Check the times."""
         # Written so that NaN fails as well.
         if not (0 <= self.smoothing < math.inf and 0 <= self.hold < math.inf and self.release > 0):
             raise ValueError(
@@ -57,16 +57,16 @@ class GainFilter:
     """
     First-order filter of log gains.
 
-    The first estimate is taken as it is. From then on, with a new estimate, the gain covers the share
-    1 - exp(-dt / smoothing) of the way to it, dt seconds after the last image; without one it rests and then decays. So
-    it never jumps, neither when the reference is lost nor when it comes back.
+    The first estimate is used unchanged. Each later estimate moves the gain towards itself by the share 1 - exp(-dt /
+    smoothing), where dt is the time since the last image in seconds. Without an estimate, the gain is held and then
+    decays. So the gain does not jump when the reference is lost or comes back.
 
     Parameters
     ----------
     timing : Timing
         Time constants.
     prior : float
-        Standard deviation of the logarithm of the scale without any reference.
+        Standard deviation of the logarithm of the scale before any reference.
     """
 
     def __init__(self, timing: Timing, prior: float):
@@ -74,7 +74,7 @@ class GainFilter:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Reset to the state before the first estimate."""
         self.nodes = constant_nodes(0.0)
         self.log_scale, self.deviation, self.confidence = 0.0, self._prior, 0.0
         self._stamp = self._measured = -math.inf
@@ -82,7 +82,7 @@ class GainFilter:
 
     @property
     def scale(self) -> float:
-        """The factor on depth as one number."""
+        """Factor on depth as one number."""
         return math.exp(self.log_scale)
 
     @property
@@ -91,18 +91,18 @@ class GainFilter:
         return self._measured > -math.inf
 
     def held(self) -> bool:
-        """Whether the last estimate still counts as new."""
+        """Whether the last estimate is still within the hold time."""
         return self.started and self._stamp - self._measured <= self._timing.hold
 
     def advance(self, stamp: float) -> None:
         """
-        Go to the time of the next image; `follow` or `release` comes next.
+        Advance to the time of the next image; call `follow` or `release` next.
 
         Parameters
         ----------
         stamp : float
-            Seconds of the image. Time that goes back by more than `OUT_OF_ORDER`, as when a bag starts anew, forgets
-            everything.
+            Time of the image in seconds. If it is more than `OUT_OF_ORDER` before the last one, as when a bag restarts,
+            the filter is reset.
         """
         if stamp < self._stamp - OUT_OF_ORDER:
             self.reset()
@@ -110,7 +110,7 @@ class GainFilter:
         self._step = self._stamp - before if self.started else 0.0
 
     def release(self) -> None:
-        """Let the time pass that was advanced by, without an estimate."""
+        """Apply the last time step without an estimate."""
         if not self.started:
             return
         # The part of this step that lies beyond the hold.
@@ -120,18 +120,18 @@ class GainFilter:
             field = self.nodes - np.float32(self.log_scale)
             self.log_scale *= keep
             self.nodes = np.float32(self.log_scale) + np.float32(detail) * field
-            # What is known of the scale is forgotten with it.
+            # The uncertainty returns to the prior together with the scale.
             self.deviation = math.sqrt(keep**2 * self.deviation**2 + (1 - keep**2) * self._prior**2)
             self.confidence *= math.exp(-lost / min(self._timing.release, CONFIDENCE_RELEASE))
 
     def follow(self, estimate: LogGain, confidence: float) -> None:
         """
-        Take a new estimate, at the time last advanced to.
+        Apply the last time step with a new estimate.
 
         Parameters
         ----------
         estimate : LogGain
-            Of the image of that time.
+            Estimate from the image of that time.
         confidence : float
             0 to 1.
         """

@@ -1,4 +1,4 @@
-"""The floor as reference: a camera whose height and tilt are known knows how far every piece of it is."""
+"""Floor as reference: the height and tilt of the camera give the distance of every floor pixel."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from depth_estimation_ros.anchor.references import SparseDepth
 from depth_estimation_ros.estimator import DepthMap
 
 LEAST_SHARE = 0.02
-"""Of the valid pixels, at least so many must look like floor."""
+"""Minimum share of the valid pixels that must look like floor."""
 
-_TILT = math.cos(math.radians(25.0))  # normals nearer to the vertical are horizontal surfaces
-_BELOW = math.sin(math.radians(5.0))  # rays that go down less steeply say too little
-_BIN, _BINS = 0.05, 120  # of the logarithm of the height under the camera, from 0.02 m on
+_TILT = math.cos(math.radians(25.0))  # surfaces with normals within 25 degrees of the vertical count as horizontal
+_BELOW = math.sin(math.radians(5.0))  # flatter rays are too inaccurate
+_BIN, _BINS = 0.05, 120  # histogram of the logarithm of the height below the camera, from 0.02 m
 _LOWEST = math.log(0.02)
-_PEAK = 0.3  # of the largest peak: a lower one is no floor
-_THIN = 0.1  # from the peak, in the logarithm of the height: what is taken as reference
-_THICK = 0.25  # and what may be floor
-_UNDER = 0.02  # of the valid pixels, at most so many may lie under what is taken for the floor
-_SMOOTHED = 80  # pixels across at which normals are taken
+_PEAK = 0.3  # share of the largest peak; a smaller peak is not the floor
+_THIN = 0.1  # distance from the peak in log height of pixels used as reference
+_THICK = 0.25  # and of pixels that may be floor
+_UNDER = 0.02  # maximum share of the valid pixels below the assumed floor
+_SMOOTHED = 80  # image width in pixels at which normals are computed
 _POINTS = 400
 
 
@@ -29,31 +29,31 @@ def floor_reference(
     depth_map: DepthMap, to_base: np.ndarray, scale: float = 1.0, tolerance: float = 1.6, deviation: float = 0.03
 ) -> SparseDepth:
     """
-    Find the floor in an estimate, and return where it must be.
+    Find the floor in an estimate, and return its true depth.
 
-    Whether a surface is horizontal does not depend on the estimate's scale: floor are the pixels that look
-    down, whose surface is horizontal by the estimate, and which lie lowest of those, in the lowest peak
-    of a histogram of the logarithm of their height under the camera. So that no table is taken for it, only heights
-    that the scale makes likely count, and hardly anything may lie lower.
+    Whether a surface is horizontal does not depend on the scale of the estimate. Floor pixels are those whose ray
+    points down, whose estimated surface is horizontal, and which are in the lowest peak of a histogram of the logarithm
+    of the height below the camera. To avoid taking a table for the floor, only heights that are plausible for `scale`
+    count, and at most a small share of the pixels may lie lower.
 
     Parameters
     ----------
     depth_map : DepthMap
         The estimate, with its camera.
     to_base : numpy.ndarray
-        [4, 4], the transform from the optical frame to a frame whose z axis points up and whose origin lies on the
-        floor, as ``base_footprint`` (REP 120), or `geometry.pose.camera_pose`.
+        [4, 4], transform from the optical frame to a frame with z up and its origin on the floor, such as
+        ``base_footprint`` (REP 120), or from `geometry.pose.camera_pose`.
     scale : float
-        The estimate's scale as far as it is known: `ScaleAnchor.scale`.
+        Current scale of the estimate: `ScaleAnchor.scale`.
     tolerance : float
-        Factor by which that may be wrong either way.
+        Factor by which `scale` may be too large or too small.
     deviation : float
-        As in `SparseDepth`; covers a floor that is not quite flat and a robot that nods.
+        As in `SparseDepth`; covers an uneven floor and a pitching robot.
 
     Returns
     -------
     SparseDepth
-        None where less than `LEAST_SHARE` of the image looks like floor.
+        No points if less than `LEAST_SHARE` of the valid pixels look like floor.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def floor_reference(
     shrink = max(depth_map.depth.shape[1] // _SMOOTHED, 1)
     small = depth_map.resized(depth_map.depth.shape[1] // shrink, depth_map.depth.shape[0] // shrink)
     rays = small.camera.rays()
-    drop = -(rays @ up[:2].astype(np.float32) + np.float32(up[2]))  # metres down for each metre of depth
+    drop = -(rays @ up[:2].astype(np.float32) + np.float32(up[2]))  # metres down per metre of depth
     valid = small.depth > 0
     steep = drop > _BELOW * np.sqrt(1.0 + (rays**2).sum(axis=2))
     floor = valid & steep & (_upright(small.depth, rays, up) > _TILT)
@@ -102,7 +102,7 @@ def floor_reference(
 
 
 def _upright(depth: np.ndarray, rays: np.ndarray, up: np.ndarray) -> np.ndarray:
-    """Cosine between the surface's normal, towards the camera, and `up`, [h, w]; NaN beside invalid pixels."""
+    """Return the cosine between `up` and the surface normal towards the camera, [h, w]; NaN beside invalid pixels."""
     depth = cv2.GaussianBlur(depth, (5, 5), 0)
     points = np.concatenate([rays * depth[..., None], depth[..., None]], axis=2)
     right, down = np.empty_like(points), np.empty_like(points)

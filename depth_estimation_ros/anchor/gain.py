@@ -1,4 +1,4 @@
-"""A correction as the logarithm of a factor: over the image, and over the estimated depth."""
+"""Correction of depth: the logarithm of a factor that depends on image position and estimated depth."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.estimator import DepthMap
 
 ROWS, COLUMNS = 15, 20
-"""Nodes over the image, the outer ones on its edges."""
+"""Number of nodes over the image; the outer ones lie on its edges."""
 
 LOG_DEPTHS = np.linspace(math.log(0.2), math.log(50.0), 28)
-"""Nodes over the logarithm of the estimated depth in metres; beyond them the outermost holds."""
+"""Nodes over the logarithm of the estimated depth in metres; beyond the outermost nodes their values are kept."""
 
-_WORK = 96  # pixels across at most where nodes are interpolated; larger maps take the result enlarged
+_WORK = 96  # maximum width for interpolating nodes; for larger maps the result is upsampled
 
 
 @dataclass(frozen=True)
 class LogGain:
     """
-    An estimated correction.
+    Estimated correction of depth.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class LogGain:
     deviation : float
         Standard deviation of ``log_scale``.
     points, inliers : int
-        Matches used, and those of them that fit.
+        Number of matches used, and of those that are inliers.
     """
 
     nodes: np.ndarray
@@ -45,12 +45,12 @@ class LogGain:
 
 
 def constant_nodes(log_gain: float | np.ndarray) -> np.ndarray:
-    """Return nodes of one log gain, or of one for each of `LOG_DEPTHS`, float32 [ROWS, COLUMNS, len(LOG_DEPTHS)]."""
+    """Return nodes for one log gain, or for one per `LOG_DEPTHS`: float32 [ROWS, COLUMNS, len(LOG_DEPTHS)]."""
     return np.broadcast_to(np.float32(log_gain), (ROWS, COLUMNS, len(LOG_DEPTHS))).copy()
 
 
 def node_rays(camera: PinholeCamera) -> tuple[np.ndarray, np.ndarray]:
-    """Return x/z of the columns of nodes, [COLUMNS], and y/z of the rows, [ROWS]."""
+    """Return x/z of the node columns, [COLUMNS], and y/z of the node rows, [ROWS]."""
     x = (np.linspace(-0.5, camera.width - 0.5, COLUMNS) - camera.cx) / camera.fx
     y = (np.linspace(-0.5, camera.height - 0.5, ROWS) - camera.cy) / camera.fy
     return x, y
@@ -58,19 +58,19 @@ def node_rays(camera: PinholeCamera) -> tuple[np.ndarray, np.ndarray]:
 
 def apply(depth_map: DepthMap, nodes: np.ndarray) -> DepthMap:
     """
-    Correct an estimate.
+    Apply a correction to an estimate.
 
     Parameters
     ----------
     depth_map : DepthMap
-        Invalid pixels stay invalid. A deviation is multiplied by the same factor.
+        Estimate. Invalid pixels stay invalid; a deviation is multiplied by the same factor.
     nodes : numpy.ndarray
-        As of `LogGain`.
+        Nodes as in `LogGain`.
 
     Returns
     -------
     DepthMap
-        Of the same view.
+        Corrected depth of the same view.
     """
     height, width = depth_map.depth.shape
     shrink = -(-width // _WORK)
@@ -90,7 +90,7 @@ def apply(depth_map: DepthMap, nodes: np.ndarray) -> DepthMap:
 
 
 def _sliced(depth: np.ndarray, nodes: np.ndarray) -> np.ndarray:
-    """Interpolate nodes at every pixel of a depth image; an invalid pixel takes those of 1 m."""
+    """Interpolate nodes at every pixel of a depth image; invalid pixels use the nodes of 1 m."""
     h, w = depth.shape
     log_depth = cv2.log(np.where(depth > 0, depth, np.float32(1.0)))
     # Nodes lie on the image's edges, pixels half a pixel inside.
@@ -106,7 +106,7 @@ def _sliced(depth: np.ndarray, nodes: np.ndarray) -> np.ndarray:
 
 
 def _split(position: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split positions among `count` nodes into the node before and the share of the one after."""
+    """Split positions on a line of `count` nodes into the index of the node before and the weight of the node after."""
     position = np.clip(position, 0.0, count - 1)
     before = np.minimum(position.astype(np.intp), count - 2)
     return before, (position - before).astype(np.float32)

@@ -11,16 +11,16 @@ from depth_estimation_ros.anchor.references import SparseDepth
 from depth_estimation_ros.estimator import DepthMap
 
 MOST_CELLS = 160
-"""Matches that enter an estimate, at most: its cost grows with their cube (see also `field`)."""
+"""Maximum number of matches in a fit: the cost grows with their cube (see also `field`)."""
 
-_RASTER = 64  # cells across the image in which a near point hides those behind it
-_BEHIND = 1.15  # by this factor
+_RASTER = 64  # number of cells across the image; in each, a near point occludes those behind it
+_BEHIND = 1.15  # factor on depth beyond which a point is occluded
 
 
 @dataclass(frozen=True)
 class Matches:
     """
-    What a reference says of an estimate.
+    Comparison of an estimate with a reference.
 
     Parameters
     ----------
@@ -31,9 +31,9 @@ class Matches:
     log_ratio : numpy.ndarray
         float64 [N], logarithm of true over estimated depth.
     deviation : float
-        Of the log ratios, as far as it comes from the reference.
+        Standard deviation of the log ratios due to the reference.
     seen : int
-        Points of the reference that lie in the image on valid depth, before they were thinned out.
+        Number of reference points in the image on valid depth, before thinning.
     """
 
     rays: np.ndarray
@@ -51,8 +51,9 @@ def match(depth_map: DepthMap, reference: SparseDepth) -> Matches:
     """
     Compare an estimate with a reference.
 
-    Points outside the image, on invalid depth, or hidden behind nearer points (seen from a lidar that is mounted
-    elsewhere) are left out. Dense ones are thinned: from each cell of a grid, the point with the median log ratio.
+    Points outside the image, on invalid depth, or occluded by nearer points (a lidar mounted elsewhere sees points that
+    the camera does not) are dropped. Dense points are thinned: each cell of a grid keeps the point with the median log
+    ratio.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ def match(depth_map: DepthMap, reference: SparseDepth) -> Matches:
     Returns
     -------
     Matches
-        At most `MOST_CELLS`.
+        At most `MOST_CELLS` matches.
 
     Raises
     ------
@@ -92,20 +93,20 @@ def match(depth_map: DepthMap, reference: SparseDepth) -> Matches:
 
 
 def _cells(x: np.ndarray, y: np.ndarray, size: float) -> np.ndarray:
-    """Return the number of the square cell of the image in which each point lies, row by row."""
+    """Return the index of the square image cell in which each point lies, in row-major order."""
     column, row = ((a + 0.5) / size for a in (x, y))
     return row.astype(np.intp) * (int(column.max()) + 1) + column.astype(np.intp)
 
 
 def _visible(cells: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """Whether no point of the same cell is much nearer."""
+    """Return whether no point in the same cell is much nearer."""
     nearest = np.full(cells.max() + 1, np.inf)
     np.minimum.at(nearest, cells, depth)
     return depth <= _BEHIND * nearest[cells]
 
 
 def _thin(x: np.ndarray, y: np.ndarray, value: np.ndarray, size: float) -> np.ndarray:
-    """Return indices of at most `MOST_CELLS` points, the one of median value from each of equal cells."""
+    """Return indices of at most `MOST_CELLS` points: the point with the median value of each cell."""
     if len(value) <= MOST_CELLS:
         return np.arange(len(value))
     while np.count_nonzero(np.bincount(cells := _cells(x, y, size))) > MOST_CELLS:

@@ -1,4 +1,4 @@
-"""True depths at a few places of the view: from a laser scan, a point cloud or a range sensor."""
+"""Reference depths at some points of the view, from a laser scan, a point cloud or a range sensor."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 from depth_estimation_ros.estimator import DepthMap
 
 NEAREST = 0.05
-"""Metres along the optical axis; points nearer than this are behind or in the lens."""
+"""Minimum depth of a reference point, metres along the optical axis; nearer points are in or behind the lens."""
 
 MOST_POINTS = 4096
-"""Of a denser reference, so many evenly spread ones are looked at."""
+"""Maximum number of points; denser references are subsampled evenly."""
 
-_FINEST = 80  # pixels across that a range sensor's cone is looked for in
+_FINEST = 80  # maximum image width in which the cone of a range sensor is searched
 
 
 @dataclass(frozen=True)
 class SparseDepth:
     """
-    True depths along some viewing rays, whatever the image's size.
+    Reference depths along viewing rays, independent of the image size.
 
     Parameters
     ----------
@@ -30,12 +30,12 @@ class SparseDepth:
     depth : numpy.ndarray
         float64 [N], metres along the optical axis (REP 118), positive.
     deviation : float
-        One standard deviation of the depths' error, as a share of the depth.
+        Standard deviation of the depth error, as a fraction of the depth.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit, or a value is not usable.
+        If the shapes do not fit, a ray is not finite, a depth is not positive, or the deviation is negative.
     """
 
     rays: np.ndarray
@@ -43,7 +43,7 @@ class SparseDepth:
     deviation: float = 0.01
 
     def __post_init__(self):
-        """Refuse what is no reference."""
+        """Check shapes and values."""
         if self.rays.shape != (len(self.depth), 2) or self.depth.ndim != 1:
             raise ValueError(f"rays must be [N, 2] and depth [N], got {self.rays.shape} and {self.depth.shape}")
         if not (np.isfinite(self.rays).all() and np.isfinite(self.depth).all() and (self.depth > 0).all()):
@@ -58,21 +58,21 @@ class SparseDepth:
 
 def points_reference(xyz: np.ndarray, to_optical: np.ndarray | None = None, deviation: float = 0.01) -> SparseDepth:
     """
-    Take the points of a cloud or scan as reference.
+    Return a reference from the points of a cloud or scan.
 
     Parameters
     ----------
     xyz : numpy.ndarray
-        [N, 3] metres; points that are not finite or not in front of the camera are left out.
+        [N, 3] metres; points that are not finite or not in front of the camera are dropped.
     to_optical : numpy.ndarray, optional
-        [4, 4], the transform from the points' frame to the optical frame; without it they are in that frame.
+        [4, 4], transform from the points' frame to the optical frame; without it, the points are in the optical frame.
     deviation : float
         As in `SparseDepth`.
 
     Returns
     -------
     SparseDepth
-        Of at most `MOST_POINTS` points, evenly chosen.
+        At most `MOST_POINTS` points, sampled evenly.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def points_reference(xyz: np.ndarray, to_optical: np.ndarray | None = None, devi
     if xyz.ndim != 2 or xyz.shape[1] != 3:
         raise ValueError(f"points must be [N, 3], got {list(xyz.shape)}")
     if len(xyz) > MOST_POINTS:
-        # One at random of each run of points: a fixed stride would pick the same columns of an organised cloud.
+        # Pick one random point per run of points: a fixed stride would pick the same columns of an organised cloud.
         places = np.random.default_rng(0).random(MOST_POINTS) + np.arange(MOST_POINTS)
         xyz = xyz[(places * (len(xyz) / MOST_POINTS)).astype(np.intp)]
     xyz = xyz[np.isfinite(xyz).all(axis=1)].astype(np.float64)
@@ -98,34 +98,34 @@ def range_reference(
     depth_map: DepthMap, distance: float, field_of_view: float, to_optical: np.ndarray, deviation: float = 0.02
 ) -> SparseDepth:
     """
-    Take the reading of a single range sensor (``sensor_msgs/Range``) as reference.
+    Return a reference from the reading of a range sensor (``sensor_msgs/Range``).
 
-    The sensor gives the distance of the nearest thing in its cone around its x axis. Which pixel that is, the
-    estimate tells, whose order of depths is better than its scale: the one at the tenth percentile of the distances in
-    the cone, since the very nearest is most often noise.
+    The sensor measures the distance of the nearest object in a cone around its x axis. The estimate is used to find the
+    pixel of that object, because its depth order is more reliable than its scale. The pixel at the tenth percentile of
+    the distances in the cone is used, because the very nearest one is mostly noise.
 
     Parameters
     ----------
     depth_map : DepthMap
         The estimate, with its camera.
     distance : float
-        The reading in metres, valid (within ``min_range`` to ``max_range``).
+        Reading in metres; it must be valid (within ``min_range`` to ``max_range``).
     field_of_view : float
-        Whole opening angle of the cone in radians.
+        Full opening angle of the cone in radians.
     to_optical : numpy.ndarray
-        [4, 4], the transform from the sensor's frame to the optical frame.
+        [4, 4], transform from the sensor's frame to the optical frame.
     deviation : float
         As in `SparseDepth`.
 
     Returns
     -------
     SparseDepth
-        One point; none where the cone meets no valid pixel.
+        One point, or none if the cone contains no valid pixel.
 
     Raises
     ------
     ValueError
-        If the depth map has no camera, the distance is not positive, or the angle not between 0 and pi.
+        If the depth map has no camera, the distance is not positive, or the angle is not between 0 and pi.
     """
     if depth_map.camera is None:
         raise ValueError("a range reading needs the camera's intrinsics: estimate with a PinholeCamera")
@@ -144,13 +144,13 @@ def range_reference(
     directions = np.concatenate([rays, np.ones((len(rays), 1), rays.dtype)], axis=1).astype(np.float64)
     points = directions * depth_map.depth.reshape(-1, 1) - origin
     far = np.linalg.norm(points, axis=1)
-    # A beam narrower than a pixel still hits one.
+    # A cone narrower than a pixel still contains one.
     half = max(0.5 * field_of_view, 1.0 / min(depth_map.camera.fx, depth_map.camera.fy))
     inside = np.flatnonzero(points @ rotation[:, 0] >= far * math.cos(half))
     if not inside.size:
         return SparseDepth(np.empty((0, 2)), np.empty(0), deviation)
     chosen = inside[np.argsort(far[inside])[inside.size // 10]]
-    # The point of that ray which is `distance` from the sensor: |t d - o| = distance.
+    # Find the point on that ray at `distance` from the sensor: |t d - o| = distance.
     d = directions[chosen]
     b, c = d @ origin / (d @ d), (origin @ origin - distance**2) / (d @ d)
     if b * b < c or (t := b + math.sqrt(b * b - c)) <= NEAREST:

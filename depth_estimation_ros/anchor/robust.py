@@ -1,4 +1,4 @@
-"""One scale, or a scale and a shift, from log ratios of which some are wrong."""
+"""Robust fit of one scale, or of a scale and a shift, to log ratios with outliers."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from depth_estimation_ros.anchor.gain import LOG_DEPTHS, LogGain, constant_nodes
 from depth_estimation_ros.anchor.matching import Matches
 
 OUTLIER_SHARE = 0.2
-"""Share of wrong points that is guarded against."""
+"""Expected share of outliers."""
 
 OUTLIER_RANGE = 3.0
-"""Wrong log ratios are taken as spread evenly over so much."""
+"""Width of the uniform distribution assumed for the log ratios of outliers."""
 
 SPREAD = 0.2
-"""Spread of log ratios over an image that is expected before any is seen; it counts as `PRIOR_POINTS` points do."""
+"""Prior standard deviation of log ratios over an image; it has the weight of `PRIOR_POINTS` points."""
 
 PRIOR_POINTS = 20
 PATCH = 0.2
-"""Points nearer to each other than this, in x/z and y/z, tell the same: errors of a network come in patches."""
+"""Size of a patch in x/z and y/z. Points in one patch count as one, because a network's errors are alike there."""
 
 SHIFT_DEVIATION = 0.5
-"""Metres; shifts are expected to be of this order."""
+"""Prior standard deviation of the shift, metres."""
 
 LARGEST_GAIN = math.log(10.0)
 _ITERATIONS = 10
@@ -34,21 +34,21 @@ def trust(
     residual: np.ndarray, variance: np.ndarray | float, share: float = OUTLIER_SHARE, spread: float = OUTLIER_RANGE
 ) -> np.ndarray:
     """
-    Return the probability that points are right, by Bayes' rule.
+    Return the probability that each point is an inlier, by Bayes' rule.
 
     Parameters
     ----------
     residual : numpy.ndarray
-        [N], of log ratios; normally distributed if they are right, evenly over `spread` if they are wrong.
+        [N], residuals of log ratios: normally distributed for inliers, uniformly over `spread` for outliers.
     variance : numpy.ndarray or float
-        Of right residuals.
+        Variance of the residuals of inliers.
     share, spread : float
         As `OUTLIER_SHARE` and `OUTLIER_RANGE`.
 
     Returns
     -------
     numpy.ndarray
-        [N], a little above 0 to 1.
+        [N], probabilities in (0, 1].
     """
     right = np.exp(-0.5 * residual**2 / variance) / np.sqrt(2.0 * np.pi * variance) * (1.0 - share)
     return np.maximum(right / (right + share / spread), _LEAST_TRUST)
@@ -56,19 +56,19 @@ def trust(
 
 def robust_location(values: np.ndarray) -> tuple[float, float, np.ndarray]:
     """
-    Return the centre of log ratios of which less than half are wrong: from the median on, each counts by its `trust`.
+    Return the centre of log ratios with less than half outliers: a mean weighted by `trust`, started at the median.
 
     Parameters
     ----------
     values : numpy.ndarray
-        [N], at least one.
+        [N], log ratios, at least one.
 
     Returns
     -------
     centre, variance : float
-        The variance is that of right values, drawn towards what is expected (`SPREAD`).
+        Weighted mean, and variance of the inliers, regularised towards `SPREAD`.
     weights : numpy.ndarray
-        [N], the trust in each.
+        [N], `trust` of each value.
     """
     centre, variance = float(np.median(values)), SPREAD**2
     for _ in range(_ITERATIONS):
@@ -84,7 +84,7 @@ def _blended(residuals: np.ndarray, weights: np.ndarray) -> float:
 
 def fit_scale(matches: Matches, expected: float, prior: float) -> LogGain:
     """
-    Estimate one scale.
+    Fit one scale.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def fit_scale(matches: Matches, expected: float, prior: float) -> LogGain:
     Returns
     -------
     LogGain
-        A constant.
+        Constant gain.
     """
     centre, variance, weights = robust_location(matches.log_ratio)
     inliers = weights > 0.5
@@ -108,10 +108,10 @@ def fit_scale(matches: Matches, expected: float, prior: float) -> LogGain:
 
 def fit_scale_and_shift(matches: Matches, expected: float, prior: float) -> LogGain:
     """
-    Estimate a scale and a shift: true depth = scale * depth + shift.
+    Fit a scale and a shift: true depth = scale * depth + shift.
 
-    Relative errors are what is made small, by reweighted least squares; the shift is drawn towards 0
-    (`SHIFT_DEVIATION`), so that points of a single depth give a scale only.
+    Minimises relative errors by reweighted least squares. The shift is regularised towards 0 (`SHIFT_DEVIATION`), so
+    points of a single depth determine only a scale.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def fit_scale_and_shift(matches: Matches, expected: float, prior: float) -> LogG
     Returns
     -------
     LogGain
-        The same over the whole image; its ``log_scale`` is that at the median estimated depth of the matches.
+        Gain that is constant over the image; ``log_scale`` is its value at the median estimated depth of the matches.
     """
     start = fit_scale(matches, expected, prior)
     depth, truth = np.exp(matches.log_depth), np.exp(matches.log_depth + matches.log_ratio)
@@ -147,6 +147,6 @@ def fit_scale_and_shift(matches: Matches, expected: float, prior: float) -> LogG
 
 
 def _of_centre(variance: float, matches: Matches, inliers: np.ndarray) -> float:
-    """Variance of the centre of log ratios of this variance, by the number of patches they come from."""
+    """Return the variance of the centre of log ratios with this variance, from the number of patches they are in."""
     patches = len(np.unique(np.floor(matches.rays[inliers] / PATCH), axis=0))
     return variance / max(patches, 1) + matches.deviation**2

@@ -1,4 +1,4 @@
-"""The whole of it: an estimate and a reference go in, the corrected estimate and its confidence come out."""
+"""Scale anchor: corrects an estimate by a reference, and returns the corrected estimate with its confidence."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from depth_estimation_ros.estimator import DepthMap
 CORRECTIONS = ("field", "scale", "scale_shift")
 
 LEAST_INLIER_SHARE = 0.3
-"""A reference of which fewer points fit together is not believed."""
+"""Minimum share of inliers; a reference with fewer is ignored."""
 
 
 @dataclass(frozen=True)
 class Anchored:
     """
-    A corrected estimate.
+    Corrected estimate.
 
     Parameters
     ----------
     depth_map : DepthMap
-        The corrected depth; a deviation is scaled with it.
+        Corrected depth; a deviation is scaled too.
     scale : float
-        The factor as one number; a field varies around it.
+        Factor on depth as one number; a field varies around it.
     deviation : float
-        Standard deviation of the scale, as a share of it.
+        Standard deviation of the scale, as a fraction of it.
     confidence : float
-        0 (nothing is known) to 1: the share of inliers times how much surer the reference makes the scale.
+        0 (nothing is known) to 1: the share of inliers times the reduction of the scale's uncertainty by the reference.
     points, inliers : int
-        Points of this image's reference that were used, and those of them that fit.
+        Number of reference points used for this image, and of inliers among them.
     state : str
-        ``"none"`` (no reference yet), ``"anchored"``, ``"held"`` (the last correction, unchanged) or ``"released"``
-        (it fades).
+        ``"none"`` (no reference yet), ``"anchored"``, ``"held"`` (last correction kept unchanged) or ``"released"``
+        (last correction decays).
     """
 
     depth_map: DepthMap
@@ -53,26 +53,25 @@ class Anchored:
 
 class ScaleAnchor:
     """
-    Keeps the metric scale of a camera's estimates by a reference.
+    Corrector of the metric scale of a camera's estimates by a reference.
 
     Parameters
     ----------
     correction : {"field", "scale", "scale_shift"}
-        What is estimated: a smooth field of scales, which falls back to one scale away from the points; one scale; or a
-        scale and a shift.
+        Type of correction: a smooth field of scales, which equals one scale far from the points; one scale; or a scale
+        and a shift.
     timing : Timing, optional
-        How it follows time.
+        Time constants.
     prior : float
-        How far off the model's scale may be before any reference: standard deviation of its logarithm; 0.18 for the
-        packaged model on held-out frames of its own camera. It matters where points are few: the larger, the more they
-        decide.
+        Standard deviation of the logarithm of the scale before any reference; 0.18 for the packaged model on held-out
+        frames of its own camera. It matters if points are few: the larger it is, the more weight they have.
     model : FieldModel, optional
-        Assumptions of the field about the model's errors.
+        Assumptions of the field about the errors of the estimate.
 
     Raises
     ------
     ValueError
-        If the correction is not known, or the prior is not positive.
+        If the correction is unknown, or the prior is not positive or above 2.
     """
 
     def __init__(
@@ -91,11 +90,11 @@ class ScaleAnchor:
 
     @property
     def scale(self) -> float:
-        """The factor on depth as one number, as it is known now; 1 before any reference."""
+        """Current factor on depth as one number; 1 before any reference."""
         return self._filter.scale
 
     def reset(self) -> None:
-        """Forget all references."""
+        """Reset to the state before the first reference."""
         self._filter.reset()
 
     def update(self, depth_map: DepthMap, reference: SparseDepth | None, stamp: float) -> Anchored:
@@ -105,11 +104,11 @@ class ScaleAnchor:
         Parameters
         ----------
         depth_map : DepthMap
-            The estimate; it needs its camera where there is a reference.
+            Estimate; it needs a camera if there is a reference.
         reference : SparseDepth or None
-            True depths at about the time of the image, or None.
+            Reference depths at about the time of the image, or None.
         stamp : float
-            The image's time in seconds. If it goes back by more than a second, all is forgotten.
+            Time of the image in seconds. If it goes back by more than a second, the anchor is reset.
 
         Returns
         -------
@@ -142,7 +141,7 @@ class ScaleAnchor:
         return Anchored(self.apply(depth_map), state.scale, state.deviation, state.confidence, points, inliers, label)
 
     def apply(self, depth_map: DepthMap) -> DepthMap:
-        """Correct an estimate of the last image, at any size, by what is known now."""
+        """Apply the current correction to an estimate of the last image, of any size."""
         return gain.apply(depth_map, self._filter.nodes) if self._filter.started else depth_map
 
     def _fit(self, matches: Matches, camera: PinholeCamera) -> LogGain:
