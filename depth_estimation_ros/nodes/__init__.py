@@ -1,1 +1,1 @@
-"""The ROS nodes: topics, parameters and transitions."""
+"""ROS nodes: topics, parameters and lifecycle transitions."""

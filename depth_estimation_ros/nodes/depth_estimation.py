@@ -1,8 +1,8 @@
-"""The lifecycle node that turns a camera's images into metric depth."""
+"""Lifecycle node that estimates metric depth from the images of one camera."""
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before the imports, which take long enough for a Ctrl-C
+if __name__ == "__main__":  # before the slow imports, during which a user may press Ctrl-C
     from depth_estimation_ros import entry
 
     entry.node()
@@ -48,67 +48,68 @@ FAILURE = TransitionCallbackReturn.FAILURE
 
 class DepthEstimationNode(LifecycleNode):
     """
-    Metric depth, and a coloured cloud, from the images of one camera.
+    Lifecycle node that publishes metric depth, a coloured cloud and a laser scan from the images of one camera.
 
-    All names are relative: remap them, or put the node into the camera's namespace.
+    All names but those with a leading slash are relative: remap them, or put the node into the camera's namespace.
 
     Subscriptions, while active
-        ``image`` (sensor_msgs/Image): colour or grey images of any encoding of `conversions`.
+        ``image`` (sensor_msgs/Image): colour or grey images in any encoding that `conversions` supports.
 
-        ``image/compressed`` (sensor_msgs/CompressedImage): instead, where ``image_transport`` is compressed; follows
-        the remapping of ``image``.
+        ``image/compressed`` (sensor_msgs/CompressedImage): used instead of ``image`` if ``image_transport`` is
+        compressed. It follows the remapping of ``image``.
 
-        ``camera_info`` (sensor_msgs/CameraInfo): their intrinsics, of the same stamp or else the newest.
+        ``camera_info`` (sensor_msgs/CameraInfo): intrinsics. The message with the image's stamp is used, otherwise the
+        newest one.
 
-        ``anchor/scan`` (sensor_msgs/LaserScan), ``anchor/points`` (PointCloud2) or ``anchor/range`` (Range): true
-        distances, where ``anchor`` says so.
+        ``anchor/scan`` (sensor_msgs/LaserScan), ``anchor/points`` (PointCloud2) or ``anchor/range`` (Range): measured
+        distances, if the parameter ``anchor`` selects them.
 
-        ``/tf``, ``/tf_static``: where something needs the camera's pose.
+        ``/tf``, ``/tf_static``: only if an output needs the camera's pose.
 
-    Publishers, while active; stamp and frame id are the image's, and what nobody subscribes to is not computed
+    Publishers, while active. Stamp and frame id are those of the image. Outputs without subscribers are not computed
         ``depth/image`` (sensor_msgs/Image): depth along the optical axis (REP 118), rectified.
 
         ``depth/camera_info`` (sensor_msgs/CameraInfo): the intrinsics of ``depth/image``.
 
-        ``depth/points`` (sensor_msgs/PointCloud2): cloud in the optical frame, x, y, z and rgb; organised unless
-        thinned by ``cloud_voxel_size``.
+        ``depth/points`` (sensor_msgs/PointCloud2): cloud with x, y, z and rgb in the optical frame. It is organised
+        unless ``cloud_voxel_size`` is set.
 
-        ``depth/scan`` (sensor_msgs/LaserScan): the nearest obstacle in each direction (REP 117), in ``base_frame``.
+        ``depth/scan`` (sensor_msgs/LaserScan): nearest obstacle in each direction (REP 117), in ``base_frame``.
 
-        ``depth/scale`` (geometry_msgs/Vector3Stamped): x is the factor that the anchor puts on depth, y its relative
-        standard deviation, z the confidence in it, 0 to 1.
+        ``depth/scale`` (geometry_msgs/Vector3Stamped): x is the factor by which the anchor scales depth, y its relative
+        standard deviation, z its confidence from 0 to 1.
 
-        ``depth/preview`` (sensor_msgs/Image): image and depth in colours, for a person.
+        ``depth/preview`` (sensor_msgs/Image): camera image and colour-mapped depth, for people.
 
-        ``depth/latency`` (std_msgs/Float32MultiArray): milliseconds of each of `stopwatch.STAGES`, for plots.
+        ``depth/latency`` (std_msgs/Float32MultiArray): milliseconds of each stage in `stopwatch.STAGES`, for plots.
 
-    Publishers, always
-        ``/diagnostics`` (diagnostic_msgs/DiagnosticArray): once a second, frame counts, rate and times.
+    Publishers, in all states
+        ``/diagnostics`` (diagnostic_msgs/DiagnosticArray): frame counts, rate and times, once a second.
 
-    Services, always
-        ``~/save_frame`` (std_srvs/Trigger): writes the last frame into ``save_folder``.
+    Services, in all states
+        ``~/save_frame`` (std_srvs/Trigger): saves the last frame to ``save_folder``.
 
-        ``~/reload_model`` (std_srvs/Trigger): loads the model's file anew; the old model stays if that fails.
+        ``~/reload_model`` (std_srvs/Trigger): reloads the model file. If that fails, the old model stays in use.
 
-    Its ROS parameters are the fields of `settings.Settings`; ``config/depth_estimation.yaml`` explains them.
+    The ROS parameters are the fields of `settings.Settings`; ``config/depth_estimation.yaml`` describes them.
 
     Every received frame is counted as published, superseded or failed (`statistics.Snapshot`).
 
     Parameters
     ----------
     stopping : threading.Event
-        Set from outside when the program is to end; long waits look at it.
+        Event that the signal handler sets to end the program. Long waits check it.
     load : callable
-        Makes the estimator (`session.Load`).
+        Function that makes the estimator (`session.Load`).
     others : tuple of str
-        Parameters of other nodes of the process.
+        Parameters of other nodes in the same process.
     **kwargs
-        Passed on to rclpy's node.
+        Passed to the constructor of rclpy's ``LifecycleNode``.
 
     Raises
     ------
     ValueError
-        If a parameter it is started with is not allowed.
+        If the initial value of a parameter is not allowed.
     """
 
     def __init__(self, stopping: threading.Event, load: Load = load_estimator, others: tuple[str, ...] = (), **kwargs):
@@ -121,21 +122,21 @@ class DepthEstimationNode(LifecycleNode):
         self._reported = self.statistics.snapshot()
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
-        # A steady clock: silence must be noticed while simulated time stands still as well.
+        # A steady clock, because missing inputs must be noticed even while simulated time stands still.
         self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
         answer_change_state(self)
         self.create_service(Trigger, "~/save_frame", self._on_save_frame)
-        alone = ReentrantCallbackGroup()  # others are answered while this one waits
+        alone = ReentrantCallbackGroup()  # other callbacks run while this one waits
         self.create_service(Trigger, "~/reload_model", self._on_reload_model, callback_group=alone)
 
     def start(self, spin: Callable[[], None]) -> bool:
         """
-        Configure and activate.
+        Configure and activate the node.
 
         Parameters
         ----------
         spin : callable
-            Called again and again meanwhile, so that timer and services answer.
+            Function called repeatedly while this method waits, so that timers and services run.
 
         Returns
         -------
@@ -151,7 +152,14 @@ class DepthEstimationNode(LifecycleNode):
         return True
 
     def finish(self, spin: Callable[[], None] = lambda: None) -> None:
-        """End what is under way, with `spin` to answer who waits for it, and shut down from whatever state there is."""
+        """
+        Cancel the running operation and shut the node down from its present state.
+
+        Parameters
+        ----------
+        spin : callable
+            Function called repeatedly while this method waits, so that waiting service clients get their answer.
+        """
         if self.operations.running:
             self.operations.complete(self.operations.break_off(), spin)
             spin()
@@ -160,21 +168,21 @@ class DepthEstimationNode(LifecycleNode):
 
     @property
     def _label(self) -> str:
-        """The name of the lifecycle's state."""
+        """Name of the lifecycle state."""
         return self._state_machine.current_state[1]
 
     @property
     def session(self) -> Session | None:
-        """The loaded model; None where none is."""
+        """Session of the loaded model, or None."""
         return getattr(self._state, "session", None)
 
     def fail(self, fault: str) -> None:
-        """Keep what went wrong, until a transition succeeds."""
+        """Keep a fault for the diagnostics until a transition succeeds."""
         self._state = self._state.failed(fault)
 
     @transition(FAILURE)
     def on_configure(self) -> Steps[None]:
-        """Load the model and warm it up; an engine is built before, which may take minutes the first time."""
+        """Load the model and warm it up. Building an engine the first time may take minutes."""
         loading = Loading(self.get_logger().info)
         self._state = Configuring(loading, self.settings)
         session = yield from self._load(loading, "configuring")
@@ -182,8 +190,8 @@ class DepthEstimationNode(LifecycleNode):
 
     @transition(FAILURE)
     def on_activate(self) -> Steps[None]:
-        """Create the topics and begin to process frames."""
-        yield from ()  # it does not wait
+        """Create the topics and start to process frames."""
+        yield from ()  # makes this a generator; it does not wait
         session = self.session
         if session.lost:
             raise EngineLostError(session.lost)
@@ -191,7 +199,7 @@ class DepthEstimationNode(LifecycleNode):
 
     @transition()
     def on_deactivate(self) -> Steps[None]:
-        """Finish the frame in work and remove the topics."""
+        """Finish the current frame and remove the topics."""
         active, self._state = self._state, Inactive(self.session, fault=self._state.stream.stuck())
         self._state = yield from active.deactivated(self._patiently)
         if lost := self.session.lost:
@@ -199,12 +207,12 @@ class DepthEstimationNode(LifecycleNode):
 
     @transition()
     def on_cleanup(self) -> Steps[None]:
-        """Drop the model; what went wrong before stays visible."""
+        """Release the model. An earlier fault stays in the diagnostics."""
         yield from self._release(self._state.fault)
 
     @transition(FAILURE)
     def on_shutdown(self) -> Steps[None]:
-        """Give everything back and say what became of all frames."""
+        """Release all resources and log the frame counts."""
         configured = self.session is not None
         yield from self._release()
         if configured:
@@ -212,15 +220,21 @@ class DepthEstimationNode(LifecycleNode):
 
     @transition()
     def on_error(self) -> Steps[None]:
-        """Give everything back, to start anew; what went wrong stays visible."""
+        """Release all resources, so that the node can be configured again. The fault stays in the diagnostics."""
         yield from self._release(self._state.fault)
 
     def _reload(self) -> Steps[tuple[bool, str]]:
         """
-        Load the model of the settings anew, and go on with it in the state that the node is in.
+        Reload the model and use it in the node's present state.
 
-        The old one works until the new one is there, and stays if that cannot be had. Comes to whether there is a new
-        one, and to which, or why not.
+        The old model works until the new one is loaded, and stays if loading fails.
+
+        Returns
+        -------
+        success : bool
+            Whether the new model is in use.
+        message : str
+            Description of the new session, or the reason of the failure.
         """
         try:
             if self.session is None:
@@ -240,12 +254,12 @@ class DepthEstimationNode(LifecycleNode):
         return load_session(self.operations, lambda: self.settings, loading, warn, self._load_estimator, what)
 
     def _release(self, fault: str = "") -> Steps[None]:
-        """Give back all that the state holds."""
+        """Release all resources of the present state."""
         before, self._state = self._state, Empty(fault=fault)
         yield from before.close(self._patiently)
 
     def _patiently(self, work: Future) -> Steps[bool]:
-        """Wait for work of an engine, but not for one that is stuck."""
+        """Wait for an engine's work, but no longer than `Settings.frame_patience`."""
         return self.operations.ended(work, self.settings.frame_patience)
 
     async def _on_reload_model(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -277,7 +291,7 @@ class DepthEstimationNode(LifecycleNode):
         return SetParametersResult(successful=True)
 
     def _fixed(self) -> dict[Effect, str]:
-        """Return which parameters cannot change now, and until when."""
+        """Return the effects whose parameters cannot change now, each with the reason and what to do."""
         fixed = {Effect.START: "while the node runs: start it anew with another value", **self._state.fixed}
         if self.operations.running:
             busy = f"while the node is busy with {self.operations.running}: try again when that has ended"
@@ -285,7 +299,7 @@ class DepthEstimationNode(LifecycleNode):
         return fixed
 
     def _report(self) -> None:
-        """Publish the diagnostics, and leave the active state when its engine is lost."""
+        """Publish the diagnostics, and deactivate the node if its engine is lost."""
         if isinstance(self._state, Active) and self._state.session.lost and not self.operations.running:
             self.operations.begin("deactivate", change_state(self, Transition.TRANSITION_DEACTIVATE))
         now = self.statistics.snapshot()
@@ -314,16 +328,16 @@ def main(args: list[str] | None = None) -> int:
 
 def run_node(stopping: threading.Event, started: Callable[[], None] = lambda: None, **kwargs) -> int:
     """
-    Make a node, and run it in this thread until the program is to end.
+    Create a node and run it in this thread until the program ends.
 
     Parameters
     ----------
     stopping : threading.Event
-        Set from outside when the program is to end.
+        Event that the signal handler sets to end the program.
     started : callable
-        Called once the node is active, or waits for its lifecycle services.
+        Function called once the node is active, or, without autostart, waits for lifecycle service calls.
     **kwargs
-        Passed on to `DepthEstimationNode`.
+        Passed to `DepthEstimationNode`.
 
     Returns
     -------

@@ -1,8 +1,8 @@
-"""Node ``image_source``: publishes a folder of images, a video, a webcam or a bag as a camera."""
+"""Node ``image_source``, which publishes a folder of images, a video, a webcam or a bag as a camera."""
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before the imports, which take long enough for a Ctrl-C
+if __name__ == "__main__":  # before the slow imports, during which a user may press Ctrl-C
     from depth_estimation_ros import entry
 
     entry.image_source()
@@ -18,22 +18,23 @@ from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.nodes.image_stream import ImageStream, Metronome, declare, run
 from depth_estimation_ros.sources import Frame, open_source
 
-_FOLDER_RATE = 10.0  # images a second where neither the user nor the source says
+_FOLDER_RATE = 10.0  # images per second if neither the user nor the source gives a rate
 
 
 class ImageSource(Node):
     """
-    Publishes the frames of a source (see ``sources``) at its own rate or another.
+    Node that publishes the frames of a source (see ``sources``) at the source's rate or a given one.
 
     Publishers
     ----------
     image : sensor_msgs/Image
     camera_info : sensor_msgs/CameraInfo
-        A bag's as it was recorded, distortion included; K of zeros where the intrinsics are not known.
+        As recorded if the source is a bag, including distortion. K is zero if the intrinsics are unknown.
     ground_truth/depth : sensor_msgs/Image
-        32FC1, metres; where the source has depth. Of the rectified image where the lens distorts.
+        Ground truth depth, 32FC1 in metres, if the source has depth. It belongs to the rectified image if the lens has
+        distortion.
     ground_truth/camera_info : sensor_msgs/CameraInfo
-        Of that.
+        Intrinsics of ``ground_truth/depth``.
 
     Parameters are declared, with ranges and descriptions, in ``__init__`` and by :class:`ImageStream`.
     """
@@ -45,28 +46,28 @@ class ImageSource(Node):
             self,
             "rate",
             0.0,
-            "Images a second; 0 is the source's own rate (a folder's is 10).",
+            "Images per second. 0 uses the rate of the source (10 for a folder).",
             (0.0, 1000.0),
         )
-        self._loop = declare(self, "loop", False, "Start again at the end.")
+        self._loop = declare(self, "loop", False, "Restart the source at its end.")
         self._wait = declare(
             self,
             "wait_for_subscribers",
             1,
-            "Hold the first image until so many subscribe; they lose none then.",
+            "Number of subscribers to wait for before the first image, so that they miss no image.",
             (0, 100),
         )
-        self._restamp = declare(self, "restamp", True, "Stamp with the present time, not with a bag's own times.")
-        depth_scale = declare(self, "depth_scale", 0.001, "Metres per unit of a folder's depth PNGs.", (1e-9, 1e3))
+        self._restamp = declare(self, "restamp", True, "Stamp images with the present time instead of a bag's stamps.")
+        depth_scale = declare(self, "depth_scale", 0.001, "Metres per unit of the depth PNGs in a folder.", (1e-9, 1e3))
         self._fov = declare(
-            self, "horizontal_fov", 0.0, "Horizontal field of view in radians; 0 is unknown.", (0.0, 3.1)
+            self, "horizontal_fov", 0.0, "Horizontal field of view in radians. 0 means unknown.", (0.0, 3.1)
         )
         names = ("fx", "fy", "cx", "cy")
         self._intrinsics = {
-            name: declare(self, name, 0.0, f"{name} in pixels; 0 is unknown.", (0.0, 1e6)) for name in names
+            name: declare(self, name, 0.0, f"{name} in pixels. 0 means unknown.", (0.0, 1e6)) for name in names
         }
         topics = {
-            f"{kind}_topic": declare(self, f"{kind}_topic", "", f"A bag's topic of {kind}; empty is the first.")
+            f"{kind}_topic": declare(self, f"{kind}_topic", "", f"Topic of {kind} in a bag. Empty uses the first one.")
             for kind in ("image", "camera_info", "depth")
         }
         if (self._intrinsics["fx"] > 0) != (self._intrinsics["fy"] > 0):
@@ -80,14 +81,14 @@ class ImageSource(Node):
             self.get_logger().info(note)
 
     def work(self, metronome: Metronome) -> None:
-        """Publish the source, once or for ever."""
+        """Publish the source once, or repeatedly if ``loop`` is set."""
         if self._wait and not self._source.live:
             if self._stream.subscribers < self._wait:
                 self.get_logger().info(f"waiting for {self._wait} to subscribe to {self.resolve_topic_name('image')}")
             while self._stream.subscribers < self._wait:
                 if not metronome.wait_until(time.monotonic() + 0.05):
                     return
-            metronome.wait_until(time.monotonic() + 0.3)  # who subscribes the image often subscribes more
+            metronome.wait_until(time.monotonic() + 0.3)  # the same subscriber often needs other topics too
         for turn in itertools.count():
             if not self._publish_once(metronome):
                 return
@@ -105,23 +106,23 @@ class ImageSource(Node):
         self.get_logger().info(f"published {self._stream.published} images")
 
     def _tell_losses(self) -> None:
-        """Say what is left out, once of each kind."""
+        """Log which frames the source leaves out, once per kind."""
         for sentence in self._source.losses.news():
             self.get_logger().warning(sentence)
 
     def _publish_once(self, metronome: Metronome) -> bool:
-        """Publish all frames; False if the end was asked for."""
+        """Publish all frames; return False if the program is to end."""
         moment, before = time.monotonic(), None
         for frame in self._source:
             self._tell_losses()
             due = moment + self._pause(before, frame)
             if self._source.live and time.monotonic() < due:
-                continue  # a camera that is faster than asked for
+                continue  # the camera is faster than the requested rate
             if not metronome.wait_until(due):
                 return False
-            moment, before = max(due, time.monotonic() - 0.1), frame  # small delays are caught up
+            moment, before = max(due, time.monotonic() - 0.1), frame  # delays of up to 0.1 s are made up for
             stamp = None
-            if frame.time_ns is not None and not self._restamp and not self._source.rate:  # a video's begin at 0
+            if frame.time_ns is not None and not self._restamp and not self._source.rate:  # times of a video start at 0
                 stamp = Time(sec=frame.time_ns // 10**9, nanosec=frame.time_ns % 10**9)
             camera = self._camera(frame)
             self._stream.publish(
@@ -130,7 +131,7 @@ class ImageSource(Node):
         return self._source.live or metronome.wait_until(moment + self._pause(before, before))
 
     def _pause(self, before: Frame | None, frame: Frame | None) -> float:
-        """Seconds between two frames."""
+        """Return the time between two frames in seconds."""
         if before is None:
             return 0.0
         if self._rate > 0:
@@ -142,7 +143,7 @@ class ImageSource(Node):
         return 1.0 / (self._source.rate or _FOLDER_RATE)
 
     def _camera(self, frame: Frame) -> PinholeCamera | None:
-        """Intrinsics of the rectified image: the user's, else the source's, else from the field of view."""
+        """Return the rectified image's intrinsics: the user's, else the source's, else from the field of view."""
         height, width = frame.image.shape[:2]
         fx, fy, cx, cy = self._intrinsics.values()
         if fx > 0:

@@ -1,4 +1,4 @@
-"""What the nodes that publish images have in common: parameters, publishers, pace, and a clean end."""
+"""Shared parts of the nodes that publish images: parameters, publishers, timing and shutdown."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from depth_estimation_ros.parameters import KINDS
 
 def declare(node: Node, name: str, default, description: str, span=None, choices=()):
     """
-    Declare a parameter that is read once, at the start, and return its value.
+    Declare a read-only parameter and return its value.
 
     Parameters
     ----------
     node : rclpy.node.Node
-        Owner.
+        Node that gets the parameter.
     name, default, description
-        As ROS shows them.
+        Name, default value and description of the parameter.
     span : tuple, optional
-        Smallest and largest value of a number.
+        Minimum and maximum of a number.
     choices : tuple of str
-        Values a string may have.
+        Allowed values of a str.
 
     Raises
     ------
     ValueError
-        If the value given is of another type, out of range, or none of the choices.
+        If the given value has another type, is out of range, or is not one of the choices.
     """
     text = f"{description} One of {', '.join(choices)}." if choices else description
-    # YAML reads the webcam in source:=0 as a number; where text is wanted, any value is text.
+    # YAML reads the webcam in source:=0 as a number, so a parameter of type str accepts any value and converts it.
     textual = isinstance(default, str)
     descriptor = ParameterDescriptor(description=text, read_only=True, dynamic_typing=textual)
     if span and isinstance(default, float):
@@ -55,7 +55,7 @@ def declare(node: Node, name: str, default, description: str, span=None, choices
         descriptor.integer_range = [IntegerRange(from_value=span[0], to_value=span[1], step=1)]
     try:
         value = node.declare_parameter(name, default, descriptor).value
-    except Exception as error:  # rclpy has one exception a reason, all with a plain sentence
+    except Exception as error:  # rclpy raises a different exception for each reason
         limits = f", from {span[0]} to {span[1]}" if span else ""
         raise ValueError(f"parameter {name} must be {KINDS[type(default)]}{limits} ({error})") from None
     value = str(value) if textual else value
@@ -65,28 +65,28 @@ def declare(node: Node, name: str, default, description: str, span=None, choices
 
 
 FRAME_ID = "camera_optical_frame"
-"""Frame of the images where neither the user nor the recording names one."""
+"""TF frame of the images if neither the user nor the recording names one."""
 
 
 class ImageStream:
     """
-    Publishers of ``image``, ``camera_info``, ``ground_truth/depth`` and its ``camera_info`` of one camera.
+    Publishers of one camera: ``image``, ``camera_info``, ``ground_truth/depth`` and ``ground_truth/camera_info``.
 
     Declares the parameters ``frame_id``, ``image_encoding`` and ``reliability`` on the node.
 
     Parameters
     ----------
     node : rclpy.node.Node
-        Owner.
+        Node that owns the publishers.
     frame_id : str
-        Default of that parameter; empty: the frame is that of the recording, else `FRAME_ID`.
+        Default of the parameter ``frame_id``. If empty, the recording's frame is used, otherwise `FRAME_ID`.
     """
 
     def __init__(self, node: Node, frame_id: str = FRAME_ID):
         self.node = node
-        description = "Frame of the images (REP 103, optical)."
+        description = "TF frame of the images (optical frame, REP 103)."
         if not frame_id:
-            description += f" Empty is that of the recording, else {FRAME_ID}."
+            description += f" Empty uses the frame of the recording, or {FRAME_ID} if it has none."
         self.frame_id = declare(node, "frame_id", frame_id, description)
         self.encoding = declare(
             node, "image_encoding", "rgb8", "Encoding of the images.", choices=("rgb8", "bgr8", "mono8")
@@ -95,7 +95,7 @@ class ImageStream:
             node,
             "reliability",
             "reliable",
-            "Quality of service; reliable serves both kinds of subscriber.",
+            "QoS reliability of the publishers. reliable reaches both reliable and best-effort subscribers.",
             choices=("reliable", "best_effort"),
         )
         policies = {"reliable": ReliabilityPolicy.RELIABLE, "best_effort": ReliabilityPolicy.BEST_EFFORT}
@@ -108,12 +108,12 @@ class ImageStream:
 
     @property
     def subscribers(self) -> int:
-        """How many take the images."""
+        """Number of subscribers of the images."""
         return self._image.get_subscription_count()
 
     @property
     def wants_depth(self) -> bool:
-        """Whether somebody takes the true depth."""
+        """Whether the ground truth depth has subscribers."""
         return self._depth.get_subscription_count() > 0
 
     def publish(
@@ -127,22 +127,22 @@ class ImageStream:
         frame_id: str = "",
     ) -> None:
         """
-        Publish one moment; all messages carry the same stamp.
+        Publish an image, its depth and their camera_info messages, all with the same stamp.
 
         Parameters
         ----------
         rgb : numpy.ndarray
-            uint8 [height, width, 3].
+            Image, uint8 [height, width, 3].
         camera : PinholeCamera, recorded camera_info, or None
-            Of the image. One without intrinsics is announced as the message's definition asks, by K of zeros.
+            Intrinsics of the image. None publishes a zero K, which means "uncalibrated" in sensor_msgs/CameraInfo.
         depth : numpy.ndarray or None
-            float32 [h, w], metres.
+            Ground truth depth, float32 [h, w], metres.
         stamp : Time, optional
-            Now without.
+            Stamp of the messages. Default: the present time.
         depth_camera : PinholeCamera, optional
-            Of the depth; the image's without.
+            Intrinsics of the depth. Default: `camera`.
         frame_id : str
-            Of the recording, where the parameter is empty.
+            TF frame of the recording, used if the parameter ``frame_id`` is empty.
         """
         frame_id = self.frame_id or frame_id or FRAME_ID
         header = Header(stamp=stamp or self.node.get_clock().now().to_msg(), frame_id=frame_id)
@@ -154,7 +154,7 @@ class ImageStream:
         self.published += 1
 
     def drain(self, seconds: float = 2.0) -> None:
-        """Wait until reliable subscribers have everything."""
+        """Wait until reliable subscribers have received all messages, at most `seconds`."""
         end = time.monotonic() + seconds
         for publisher in (self._info, self._depth_info, self._depth, self._image):
             publisher.wait_for_all_acked(Duration(seconds=max(0.0, end - time.monotonic())))
@@ -172,14 +172,14 @@ def _info(camera: PinholeCamera | Any | None, image: np.ndarray, header: Header)
 
 class Metronome:
     """
-    Waits for moments on the clock, and answers the node's services meanwhile.
+    Timer that spins the node while it waits, so that the node's services answer.
 
     Parameters
     ----------
     node : rclpy.node.Node
-        Whose services these are.
+        Node to spin.
     stopping : threading.Event
-        Ends all waiting.
+        Event that ends all waiting.
     """
 
     def __init__(self, node: Node, stopping: threading.Event):
@@ -188,7 +188,7 @@ class Metronome:
         self._stopping = stopping
 
     def wait_until(self, moment: float) -> bool:
-        """Wait until ``time.monotonic()`` is ``moment``; False if the end was asked for."""
+        """Wait until ``time.monotonic()`` is ``moment``; return False if the program is to end."""
         while not self._stopping.is_set():
             left = moment - time.monotonic()
             self._executor.spin_once(timeout_sec=max(0.0, min(left, 0.1)))
@@ -197,7 +197,7 @@ class Metronome:
         return not self._stopping.is_set()
 
     def ticks(self, rate: float) -> Iterable[None]:
-        """Yield ``rate`` times a second until the end; a late tick delays the next, none are made up for."""
+        """Yield ``rate`` times per second until the program is to end; ticks that were missed are skipped."""
         moment = time.monotonic()
         while self.wait_until(moment):
             yield
@@ -206,19 +206,19 @@ class Metronome:
 
 def run(name: str, make_node: Callable[[], Node], args: list[str] | None, example: str) -> int:
     """
-    Make a node and let its ``work(metronome)`` publish until it has no more, or SIGINT or SIGTERM.
+    Create a node and run its method ``work(metronome)`` until it returns, or until SIGINT, SIGTERM or SIGHUP.
 
     Parameters
     ----------
     name, args, example
-        As of `run_program`.
+        As for `run_program`.
     make_node : callable
-        Makes the node.
+        Function that creates the node.
 
     Returns
     -------
     int
-        Exit code: 0, or 1 after a mistake of the user's, which is named in one line on stderr.
+        Exit code: 0, or 1 after a user error, which is printed in one line on stderr.
     """
 
     def work(stopping: threading.Event) -> int:

@@ -1,8 +1,8 @@
-"""Node ``multi_camera``: a depth estimation node for each of several cameras, in one process, with one engine."""
+"""Node ``multi_camera``: one depth estimation node per camera, in one process with a shared engine."""
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before the imports, which take long enough for a Ctrl-C
+if __name__ == "__main__":  # before the slow imports, during which a user may press Ctrl-C
     from depth_estimation_ros import entry
 
     entry.multi_camera()
@@ -28,27 +28,27 @@ from depth_estimation_ros.runtime.shared_engine import SharedEngines
 
 class MultiCamera(Node):
     """
-    Knows which cameras there are.
+    Node that holds the list of cameras.
 
-    Each has a node of its own, ``depth_estimation`` in the camera's namespace, with its own topics, parameters,
-    lifecycle, statistics and diagnostics (`node.DepthEstimationNode`), and its own thread. Cameras with the same model
-    and engine settings share one engine (`shared_engine`). Arguments of the command line are for all of them; a file
-    of parameters can name each, as ``/front/depth_estimation``.
+    Each camera has its own node ``depth_estimation`` in its namespace, with its own topics, parameters, lifecycle,
+    statistics, diagnostics (`depth_estimation.DepthEstimationNode`) and thread. Cameras with the same model and engine
+    settings share one engine (`shared_engine`). Command-line arguments apply to all cameras. A parameter file can
+    address each one, as ``/front/depth_estimation``.
 
     Parameters
     ----------
     cameras : str or list of str (ROS parameter)
-        Names of the cameras, separated by spaces or commas: namespaces, relative to that of this node.
+        Names of the cameras, separated by spaces or commas. They are namespaces, relative to that of this node.
 
     Raises
     ------
     ValueError
-        If the cameras are not named, or not by names that ROS takes.
+        If no cameras are given, or a name is not a valid ROS namespace.
     """
 
     def __init__(self):
         super().__init__("multi_camera")
-        description = "Names of the cameras, which are their namespaces, such as 'front left right'."
+        description = "Names of the cameras, used as their namespaces, such as 'front left right'."
         given = self.declare_parameter(
             "cameras", "", ParameterDescriptor(description=description, read_only=True, dynamic_typing=True)
         ).value
@@ -67,7 +67,7 @@ class MultiCamera(Node):
 
 
 def _names(given: object) -> list[str]:
-    """Return the names that the parameter holds."""
+    """Return the names in the parameter's value."""
     names = re.split(r"[\s,]+", given.strip()) if isinstance(given, str) else given
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"cameras takes names, such as 'front left right', not {given!r}")
@@ -83,7 +83,7 @@ def main(args: list[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0 after a signal, 1 if a camera's node could not start, or came to an end by a fault.
+        Exit code: 0 after a signal, 1 if a camera's node could not start or ended with an error.
     """
     return run_program("multi_camera_node", _run, args, "cameras:='front rear'")
 
@@ -100,7 +100,7 @@ def _run(stopping: threading.Event) -> int:
     with ThreadPoolExecutor(len(host.namespaces)) as threads:
         try:
             for namespace in host.namespaces:
-                # One after the other: the first makes the engine, and what is wrong with all of them is said once.
+                # One after the other: the first one makes the engine, and an error common to all is logged once.
                 started = threading.Event()
                 camera = threads.submit(_run_camera, host, namespace, stopping, started, load)
                 cameras.append(camera)
@@ -121,8 +121,8 @@ def _run(stopping: threading.Event) -> int:
 def _run_camera(
     host: MultiCamera, namespace: str, stopping: threading.Event, started: threading.Event, load: Load
 ) -> int:
-    """Run a camera's node; a fault of it, which would end a program of its own, is reported and ends it alone."""
-    # A rule of its own, as one for the whole process would give all nodes one namespace.
+    """Run a camera's node; log an unexpected error, which ends this node only."""
+    # A remapping for this node only, because a global one would give all nodes the same namespace.
     rules = ["--ros-args", "-r", f"__ns:={namespace}"]
     try:
         return run_node(stopping, started.set, load=load, others=("cameras",), namespace=namespace, cli_args=rules)

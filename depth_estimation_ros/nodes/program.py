@@ -1,4 +1,4 @@
-"""What every program with ROS nodes does: begin with ROS, end at a signal, and end indeed."""
+"""Start and end of every program with ROS nodes: arguments, signals, rclpy, exit code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from depth_estimation_ros.nodes.start_errors import START_ERRORS, sentence
 from depth_estimation_ros.runtime.session import engine_is_busy
 
 SHARED_MEMORY = 100_000_000
-"""Bytes of free shared memory below which it is worth a warning: a process takes 67 MB (``config/fastdds.xml``)."""
+"""Bytes of free shared memory below which the program warns; a process uses 67 MB (``config/fastdds.xml``)."""
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -37,25 +37,25 @@ def run_program(name: str, run: Callable[[threading.Event], int], args: list[str
     Parameters
     ----------
     name : str
-        Of the program.
+        Name of the program, for messages.
     run : callable
-        Runs the nodes until its argument is set, which a signal does, and returns the exit code.
+        Function that runs the nodes until the event it gets is set by a signal, and returns the exit code.
     args : list of str, optional
-        The command line; that of the process if None.
+        Command-line arguments. Default: those of the process.
     example : str
-        A parameter with a value, for the user who gives arguments that are not ROS's.
+        Parameter with a value, shown in the usage text and in the error for arguments that are not ROS arguments.
 
     Returns
     -------
     int
-        Exit code: that of `run`, 0 where only help was asked for, or 1 if ROS could not start.
+        Exit code: that of `run`, 0 after ``--help``, or 1 if ROS could not start.
     """
-    # OpenCV's pool costs more than it gives here: a third of all that the node does besides inference.
+    # OpenCV's thread pool is slower here: it costs a third of all the node's work besides inference.
     cv2.setNumThreads(1)
     stopping = threading.Event()
-    # rclpy's own handlers would take the context away from under the frame in work.
+    # rclpy's own handlers would shut the context down while a frame is being processed.
     for number in _ENDING:
-        # What is ignored from the start stays so: that is how nohup keeps a program alive when its terminal closes.
+        # Leave SIGHUP ignored if it was: that is how nohup keeps a program alive when its terminal closes.
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda *_: stopping.set())
     try:
@@ -78,12 +78,12 @@ def run_program(name: str, run: Callable[[threading.Event], int], args: list[str
     try:
         code = run(stopping)
     finally:
-        # Already on its way out: a signal now would only spoil the exit code.
+        # The program is ending; another signal would only change its exit code.
         for number in _ENDING:
             signal.signal(number, signal.SIG_IGN)
         rclpy.shutdown()
     if engine_is_busy():
-        # An engine's call that does not end would keep the interpreter from ending.
+        # An engine call that does not return would keep the interpreter from ending.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -92,21 +92,21 @@ def run_program(name: str, run: Callable[[threading.Event], int], args: list[str
 
 def scarce_shared_memory(folder: str = "/dev/shm", needed: int = SHARED_MEMORY) -> str:
     """
-    Say in one sentence that shared memory is about to run out, and what to do.
+    Return a one-sentence warning if free shared memory is low.
 
-    Fast DDS sends images through it. A process that writes to a page which is not there any more dies of SIGBUS.
+    Fast DDS sends images through shared memory. A process that writes to it when it is full is killed by SIGBUS.
 
     Parameters
     ----------
     folder : str
-        Where it is.
+        Mount point of the shared memory.
     needed : int
-        Bytes that suffice.
+        Bytes that must be free.
 
     Returns
     -------
     str
-        Empty while it suffices, and where there is no such folder.
+        Warning with what to do; empty if enough memory is free or the folder does not exist.
     """
     if not os.path.isdir(folder):
         return ""

@@ -1,4 +1,4 @@
-"""What keeps a ROS program from starting, or a node from what it was asked for, in one sentence for its user."""
+"""Errors that keep a ROS program from starting, and their one-sentence messages for the user."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ START_ERRORS = (
     rclpy_implementation.RCLError,
     rclpy_implementation.UnknownROSArgsError,
 )
-"""What rclpy raises of arguments, names, parameters and the environment that it does not take."""
+"""Exceptions that rclpy raises for invalid arguments, names, parameters and environment variables."""
 
 
 def sentence(error: BaseException) -> str:
-    """Return what an error says, without the places in ROS's own sources; of a fault of the program, its kind too."""
+    """
+    Return the message of an error as one sentence.
+
+    Positions in the ROS source code are removed. The exception's class is added for unexpected errors.
+    """
     if isinstance(error, rclpy_implementation.UnknownROSArgsError):
         return f"unknown ROS arguments: {error}"
     if isinstance(error, MemoryError):

@@ -1,8 +1,8 @@
-"""Node ``synthetic_camera``: a camera that walks through a rendered room and knows the true depth."""
+"""Node ``synthetic_camera``: a camera that moves through a rendered room, with ground truth depth."""
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before the imports, which take long enough for a Ctrl-C
+if __name__ == "__main__":  # before the slow imports, during which a user may press Ctrl-C
     from depth_estimation_ros import entry
 
     entry.synthetic_camera()
@@ -24,7 +24,7 @@ from depth_estimation_ros.nodes.image_stream import ImageStream, Metronome, decl
 from depth_estimation_ros.synthetic import Room
 
 POINT_NOISE = 0.01
-"""Standard deviation of the sparse true points, as a part of their distance: that of a good depth sensor."""
+"""Relative standard deviation of ``ground_truth/points``: that of a good depth sensor."""
 
 ROOM_FRAME = "room"
 
@@ -33,19 +33,19 @@ NYU_HORIZONTAL_FOV = 2 * math.atan(320 / 518.86)  # the Kinect of NYU Depth v2, 
 
 class SyntheticCamera(Node):
     """
-    Publishes what a camera sees on its walk through a room, with its intrinsics and exact depth.
+    Node that publishes the images of a camera moving through a room, with intrinsics and exact depth.
 
     Publishers
     ----------
     image : sensor_msgs/Image
     camera_info : sensor_msgs/CameraInfo
     ground_truth/depth : sensor_msgs/Image
-        32FC1, metres along the optical axis (REP 118); made only while somebody subscribes.
+        Exact depth, 32FC1 in metres along the optical axis (REP 118). Published only while it has subscribers.
     ground_truth/pose : geometry_msgs/PoseStamped
-        Of the optical frame in the room, whose origin is a corner of the floor.
+        Pose of the optical frame in the room. The room's origin is a corner of the floor.
     ground_truth/points : sensor_msgs/PointCloud2
-        A few true points in the optical frame, with 1 % of noise, as a sparse depth sensor beside the camera would
-        measure; what the depth node's ``anchor/points`` takes.
+        Sparse points in the optical frame with 1 % of noise, like those of a sparse depth sensor beside the camera.
+        They can be remapped to the depth node's ``anchor/points``.
 
     Parameters are declared, with ranges and descriptions, in ``__init__`` and by :class:`ImageStream`.
     """
@@ -55,17 +55,21 @@ class SyntheticCamera(Node):
         width = declare(self, "width", 640, "Image width in pixels.", (16, 4096))
         height = declare(self, "height", 480, "Image height in pixels.", (16, 4096))
         fov = declare(self, "horizontal_fov", NYU_HORIZONTAL_FOV, "Horizontal field of view in radians.", (0.2, 2.6))
-        self._rate = declare(self, "rate", 30.0, "Images a second.", (0.1, 240.0))
+        self._rate = declare(self, "rate", 30.0, "Images per second.", (0.1, 240.0))
         self._speed = declare(
-            self, "speed", 1.0, "Speed of the walk; 1 goes round in 40 s, 0 stands still.", (0.0, 10.0)
+            self, "speed", 1.0, "Speed of the camera. 1 completes a round in 40 s, 0 stands still.", (0.0, 10.0)
         )
-        seed = declare(self, "seed", 0, "Chooses the room.", (0, 2**31 - 1))
+        seed = declare(self, "seed", 0, "Seed of the room.", (0, 2**31 - 1))
         mount = declare(
-            self, "camera_height", 0.0, "Height of a mounted camera in metres; 0 carries it by hand.", (0.0, 2.0)
+            self,
+            "camera_height",
+            0.0,
+            "Height of a mounted camera in metres. 0 moves the camera as if held by hand.",
+            (0.0, 2.0),
         )
-        down = declare(self, "camera_pitch", 0.0, "Radians by which a mounted camera looks down.", (-1.2, 1.2))
+        down = declare(self, "camera_pitch", 0.0, "Downward pitch of a mounted camera in radians.", (-1.2, 1.2))
         self._mount = (mount, -down) if mount else ()
-        self._points = declare(self, "points", 50, "Points of ground_truth/points.", (1, 100_000))
+        self._points = declare(self, "points", 50, "Number of points in ground_truth/points.", (1, 100_000))
         self._stream = ImageStream(self)
         self._camera = PinholeCamera.from_fov(width, height, fov)
         self._room = Room(seed)
@@ -75,10 +79,10 @@ class SyntheticCamera(Node):
         self.get_logger().info(f"publishing room {seed} at {width}x{height}, {self._rate:g} images a second")
 
     def work(self, metronome: Metronome) -> None:
-        """Publish until the end is asked for."""
+        """Publish until the program is to end."""
         start = time.monotonic()
         for _ in metronome.ticks(self._rate):
-            # The stamp is the moment of the picture; rendering it takes the place of exposure and transfer.
+            # The stamp is taken before rendering, which stands for exposure and transfer.
             stamp = self.get_clock().now().to_msg()
             pose = self._room.trajectory(self._speed * (time.monotonic() - start), *self._mount)
             rgb, depth = self._room.render(self._camera, pose)
