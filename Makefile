@@ -1,8 +1,8 @@
-# Every target makes or updates .venv by itself. PYTHON=python3.12 chooses another interpreter for it.
+# Every target creates or updates .venv by itself. PYTHON=python3.12 selects another interpreter for it.
 PYTHON ?= python3
 DURATION ?= 20
 SOURCE ?=
-# Horizontal field of view in degrees, for a source that does not know its camera's.
+# Horizontal field of view in degrees, for a source without camera_info.
 HFOV ?=
 BIN := .venv/bin
 
@@ -11,30 +11,30 @@ BIN := .venv/bin
 demo: .venv/.runtime
 	$(BIN)/python -m depth_estimation_ros.demo --duration $(DURATION) $(if $(SOURCE),--source "$(SOURCE)") $(if $(HFOV),--horizontal-fov $(HFOV))
 
-# A worker takes one file of tests after the other. WORKERS=0 runs all in one process, as a debugger wants it.
+# Each worker runs one test file after another. WORKERS=0 runs all tests in one process, for a debugger.
 WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? cores : 4)))
 PYTEST := -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 test: .venv/.test
 	ROS_PYTHON_CHECK_FIELDS=1 $(BIN)/python $(PYTEST) test
 
-# What a change needs every few minutes: nothing that starts a process or ROS, and no training, so no PyTorch either.
+# Tests to run during a change: without processes, ROS, training and PyTorch.
 test-fast: .venv/.test-fast
 	$(BIN)/python $(PYTEST) test --fast --ignore test/training -r fE
 
-# The node's tests on ROS 2 Kilted, in an environment of its own, which needs no PyTorch. What is left out knows no ROS.
+# The tests that use ROS, on ROS 2 Kilted, in an environment of its own without PyTorch.
 KILTED := .venv-kilted/bin
 WITHOUT_ROS := test/training* test/hostile* test/tools* test/backends/test_engine* test/backends/test_tensorrt* \
   test/evaluation/test_evaluation*
 test-kilted: .venv-kilted/.test
 	ROS_PYTHON_CHECK_FIELDS=1 $(KILTED)/python $(PYTEST) test $(foreach tests,$(WITHOUT_ROS),--ignore-glob='$(tests)')
 
-# Hostile input, of which make test tries a little, for an hour; SEED=N repeats the round of a seed.
+# Hostile input for an hour; make test tries a little of it. SEED=N repeats the round of a seed.
 FUZZ_SECONDS ?= 3600
 fuzz: .venv/.test
 	$(BIN)/python test/hostile/fuzz.py --seconds $(FUZZ_SECONDS) $(if $(SEED),--seed $(SEED))
 
-# The node under a flood of it, for ten minutes.
+# The running node under hostile messages, for ten minutes.
 FLOOD_SECONDS ?= 600
 flood: .venv/.test
 	PYTHONPATH=test $(BIN)/python test/hostile/flood.py --seconds $(FLOOD_SECONDS) $(if $(SEED),--seed $(SEED))
@@ -42,12 +42,12 @@ flood: .venv/.test
 bench: .venv/.runtime
 	$(BIN)/python -m depth_estimation_ros.bench.pipeline
 
-# Processor time of the node besides inference.
+# Processor time of the node apart from inference.
 bench-node: .venv/.runtime
 	$(BIN)/pip install --quiet -e '.[quantize]'
 	$(BIN)/python -m depth_estimation_ros.bench.node
 
-# Camera and node for an hour: whether memory, handles or latency grow.
+# Run camera and node for an hour and check whether memory, handles or latency grow.
 SOAK_SECONDS ?= 3600
 soak: .venv/.runtime
 	$(BIN)/pip install --quiet -e '.[report]'
@@ -57,7 +57,7 @@ soak: .venv/.runtime
 bench-engines: .venv/.training
 	$(BIN)/python -m training.bench $(if $(DATA),--data "$(DATA)")
 
-# Builds as on a robot, in both forms; looks the package up in the ament index as ros2 launch does, and runs a program.
+# Builds as on a robot, with and without --symlink-install, finds the package in the ament index and runs a program.
 colcon: .venv/.colcon .venv/.runtime
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash -ec '\
 	  colcon list --base-paths . | grep -F "(ros.ament_python)"; \
@@ -73,7 +73,7 @@ colcon: .venv/.colcon .venv/.runtime
 	    $$share/../../lib/depth_estimation_ros/depth_estimation_node --help >/dev/null \
 	  ); done'
 
-# Holds what is called of TensorRT against the real bindings of its versions; they need no GPU.
+# Checks every TensorRT call of the package against the real bindings of several versions; they need no GPU.
 BINDINGS := tensorrt-bindings==8.6.1 tensorrt-cu12-bindings==10.0.1 tensorrt-cu12-bindings==10.3.0 \
   tensorrt-cu12-bindings==10.13.0.35 tensorrt-cu12-bindings==11.4.0.106 tensorrt-cu13-bindings==11.4.0.106
 tensorrt-api: .venv/.test
@@ -92,7 +92,7 @@ format: .venv/.lint
 clean:
 	rm -rf .venv .venv-kilted build install log demo_output bench_output soak_output bag_report
 
-# Stamps: a second run starts at once, a changed requirement installs what is new.
+# Stamp files: pip runs only when a requirement changed.
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
 	{ echo "Python 3.10 to 3.13 is needed; choose one with PYTHON=python3.12" >&2; exit 1; }

@@ -1,4 +1,4 @@
-"""The networks by name; one module a family."""
+"""Networks by name, one module per family."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.models.residual import UpProjectionNetwork
 
 NETWORKS: dict[str, type[nn.Module]] = {
     "up_projection": UpProjectionNetwork,
-    # As the same network is called in recipes and checkpoints from when its encoders were ResNets only.
+    # Former name of the same network, in recipes and checkpoints from when all encoders were ResNets.
     "resnet_up_projection": UpProjectionNetwork,
     "eigen_coarse": EigenCoarse,
     "plain": PlainCNN,
@@ -22,20 +22,20 @@ NETWORKS: dict[str, type[nn.Module]] = {
 
 
 def from_scratch(options: dict[str, Any]) -> dict[str, Any]:
-    """Return a network's options without those that name weights to start from."""
+    """Return the options of a network without those that load weights."""
     return {name: value for name, value in options.items() if name not in ("pretrained", "encoder_weights")}
 
 
 def build_network(name: str, **options) -> nn.Module:
     """
-    Make a network.
+    Build a network by name.
 
     Parameters
     ----------
     name : str
         A key of `NETWORKS`.
     **options
-        Arguments of its class.
+        Arguments of the class of the network.
 
     Raises
     ------

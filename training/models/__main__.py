@@ -1,4 +1,4 @@
-"""``python -m training.models``: every recipe's network with its parameters, multiply-adds and output size."""
+"""``python -m training.models``: list the network of each recipe with parameters, multiply-adds and output size."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 @dataclass(frozen=True)
 class Size:
     """
-    How large a network is.
+    Size of a network.
 
     Parameters
     ----------
     parameters, convolutions, fully_connected : int
-        All parameters; those of convolutions and those of fully connected layers, biases included.
+        Number of all parameters, of those in convolutions and of those in fully connected layers, biases included.
     multiply_adds : int
-        For one image, of convolutions and fully connected layers.
+        Multiply-adds of the convolutions and fully connected layers, for one image.
     output : tuple of int
         (height, width) of the depth map.
     """
@@ -43,12 +43,12 @@ class Size:
 
 def measure(network: nn.Module, input_size: tuple[int, int]) -> Size:
     """
-    Count a network without computing anything.
+    Count parameters and multiply-adds of a network on PyTorch's meta device, without computing anything.
 
     Parameters
     ----------
     network : torch.nn.Module
-        Of `training.models.NETWORKS`; it is moved to PyTorch's meta device.
+        One of `training.models.NETWORKS`. It is moved to the meta device.
     input_size : tuple of int
         (height, width) of the image.
 
@@ -73,7 +73,7 @@ def measure(network: nn.Module, input_size: tuple[int, int]) -> Size:
 
 
 def recipe_networks(folder: Path = RECIPES) -> Iterator[tuple[str, dict, tuple[int, int]]]:
-    """Yield name, network options without weights to load, and input size of every recipe, by name."""
+    """Yield the name, network options (without weights) and input size of each recipe, sorted by name."""
     for path in sorted(folder.glob("*.yaml")):
         recipe = yaml.safe_load(path.read_text())
         network = from_scratch(recipe["model"]["network"])

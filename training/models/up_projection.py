@@ -1,22 +1,23 @@
 """
 Up-projection blocks of Laina et al., "Deeper Depth Prediction with Fully Convolutional Residual Networks" (3DV 2016).
 
-A block doubles the resolution: unpool x2 (`unpool`), then a 5x5 convolution, ReLU and a 3x3 convolution, plus a
-projection branch (5x5 on the same unpooled map). The holes of the unpooled map are filled with zeros (the paper) or
-with the average of their two nearest neighbours (the study's variant, against the grid that zeros leave).
+A block doubles the resolution: unpooling by 2 (`unpool`), a 5x5 convolution, ReLU and a 3x3 convolution, plus a
+projection branch (a 5x5 convolution of the same unpooled map). The holes of the unpooled map are filled with zeros (the
+paper) or with the average of their two nearest neighbours (the study's variant, which avoids the grid pattern of
+zeros).
 
-Both are computed in a fast form that gives the same numbers. `NaiveUpProjection` is the definition, kept to hold the
-fast form against it and to measure what it saves. `depth_to_space` writes the fast form without a transposed
-convolution, for engines that are slow at it.
+Both variants are computed in a fast form with the same result. `NaiveUpProjection` implements the definition, for tests
+and for comparing the speed. `depth_to_space` replaces the transposed convolution of the fast form, for engines that run
+it slowly.
 
-**Zeros.** Three quarters of what the 5x5 convolutions read are zeros. Unpooling followed by a 5x5 convolution is one
-transposed convolution of stride 2 with the kernel flipped, and both branches read the same input, so one transposed
-convolution computes them together: a quarter of the multiply-adds.
+**Zeros.** Three quarters of the inputs of the 5x5 convolutions are zeros. Unpooling followed by a 5x5 convolution
+equals one transposed convolution of stride 2 with the flipped kernel. Both branches have the same input, so one
+transposed convolution computes both, with a quarter of the multiply-adds.
 
-**Average.** Averaging is unpooling with zeros followed by the fixed filter ``FILL`` on each channel, and filters
-commute: the same transposed convolution runs first and ``FILL`` after it, on few channels, at 9 multiply-adds a value.
-At the border, the map goes on with its edge values, for the holes and for the 5x5 convolution (which is thus padded by
-replication, where that on zeros is padded by zeros): padding the small map by its edge computes this exactly.
+**Average.** Averaging equals unpooling with zeros followed by the fixed filter ``FILL`` on each channel. Filters
+commute: the same transposed convolution runs first and ``FILL`` after it, on few channels, with 9 multiply-adds per
+value. At the border, the edge values of the map are repeated, both for the holes and for the 5x5 convolution (its
+padding is replication; with zeros it is zeros). Padding the small map by replication gives exactly this result.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from torch.nn import functional as F
 
 HOLES = ("zeros", "average")
 
-# Copies a value, and gives each hole beside it a half, each diagonal hole a quarter of it.
+# Copies a value, and adds half of it to each hole beside it and a quarter to each diagonal hole.
 FILL = torch.tensor([[0.25, 0.5, 0.25], [0.5, 1.0, 0.5], [0.25, 0.5, 0.25]])
 
 
@@ -40,11 +41,10 @@ def unpool(x: torch.Tensor, holes: str = "zeros") -> torch.Tensor:
     x : torch.Tensor
         [N, C, H, W].
     holes : {"zeros", "average"}
-        What fills the other three of a cell: zeros, or the average of the two nearest neighbours. These are left and
-        right for the top-right hole, above and below for the bottom-left one. The bottom-right hole has four values at
-        equal distance; it is the average of its two filled neighbours, above and below or left and right, either
-        of which is the mean of the four. A hole in the last row or column has a neighbour on one side only and
-        takes its value.
+        How to fill the other three pixels of a cell: with zeros, or with the average of the two nearest neighbours. The
+        neighbours of the top-right hole are left and right of it, those of the bottom-left hole above and below it. The
+        bottom-right hole gets the mean of the four values around it, which equals the average of its two filled
+        neighbours. A hole in the last row or column has one neighbour only and takes its value.
 
     Returns
     -------
@@ -64,19 +64,19 @@ def unpool(x: torch.Tensor, holes: str = "zeros") -> torch.Tensor:
 
 class UpProjection(nn.Module):
     """
-    Up-projection block, both 5x5 convolutions as one transposed convolution.
+    Up-projection block that computes both 5x5 convolutions as one transposed convolution.
 
     Parameters
     ----------
     in_channels, out_channels : int
-        Channels before and after. [N, in, H, W] becomes [N, out, 2H, 2W].
+        Channels of the input and the output. [N, in, H, W] becomes [N, out, 2H, 2W].
     holes : {"zeros", "average"}
         See `unpool`. The weights are the same for both.
 
     Raises
     ------
     ValueError
-        If ``holes`` is neither.
+        If ``holes`` has another value.
     """
 
     def __init__(self, in_channels: int, out_channels: int, holes: str = "zeros"):
@@ -84,7 +84,7 @@ class UpProjection(nn.Module):
         if holes not in HOLES:
             raise ValueError(f"unpooling must be zeros or average, got {holes!r}")
         self.out_channels, self.holes = out_channels, holes
-        # The first out_channels are the residual branch, the others the projection.
+        # The first out_channels channels are the residual branch, the others the projection.
         self.up = nn.ConvTranspose2d(
             in_channels, 2 * out_channels, 5, stride=2, padding=2, output_padding=1, bias=False
         )
@@ -103,13 +103,13 @@ class UpProjection(nn.Module):
         x : torch.Tensor
             [N, in, H, W].
         size : tuple of int, optional
-            (height, width) of the output where it is to be 2H - 1 or 2W - 1: the last row or column is then not
-            computed, so that nothing has to be cropped.
+            (height, width) of the output, each double or one less (2H - 1, 2W - 1). In that case, the last row or
+            column is not computed, so no crop is needed.
 
         Raises
         ------
         ValueError
-            If the size is another.
+            If ``size`` is any other size.
         """
         size = _checked(x, size)
         up = self.up(x, size) if self.holes == "zeros" else self._up_average(x, size)
@@ -119,21 +119,21 @@ class UpProjection(nn.Module):
 
     def _up_average(self, x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         height, width = size
-        # The 5x5 convolution and FILL reach 3 pixels of the large map beyond it: 1 value before, 2 behind.
+        # The 5x5 convolution and FILL extend 3 pixels beyond the large map: 1 value of x before, 2 after.
         up = self.up(F.pad(x, (1, 2, 1, 2), mode="replicate"))
-        # Of the large map from -2 on, FILL needs -1 to its height.
+        # The result starts at row and column -2 of the large map; FILL needs -1 to height and width.
         up = up[:, :, 1 : height + 3, 1 : width + 3]
         return F.conv2d(up, self.fill.to(up.dtype), groups=up.shape[1])
 
 
 class NaiveUpProjection(nn.Module):
     """
-    The same block as it is defined: unpool, 5x5.
+    The same block by its definition: unpooling, then a 5x5 convolution.
 
     Parameters
     ----------
     block : UpProjection
-        The block whose weights are taken over.
+        Block whose weights are used.
     """
 
     def __init__(self, block: UpProjection):
@@ -156,26 +156,26 @@ class NaiveUpProjection(nn.Module):
 
 class SubPixelConvolution(nn.Module):
     """
-    The transposed convolution of an up-projection as a 3x3 convolution to four times the channels and a pixel shuffle.
+    The transposed convolution of an up-projection, as a 3x3 convolution to four times the channels and a pixel shuffle.
 
-    Each pixel of the 2x2 cell that a value becomes sees other taps of the 5x5 kernel: 0, 2 and 4 in the first row or
-    column, 1 and 3 in the second. A convolution for each of the four pixels, with zeros for the taps that are missing,
-    gives the same sums (with 36 multiply-adds instead of 25).
+    Each value becomes a 2x2 cell of pixels. Each pixel of the cell depends on other taps of the 5x5 kernel: taps 0, 2
+    and 4 for the first row or column, 1 and 3 for the second. One convolution per pixel, with zeros for the missing
+    taps, gives the same sums with 36 multiply-adds instead of 25.
 
     Parameters
     ----------
     up : torch.nn.ConvTranspose2d
         Kernel 5, stride 2, padding 2, output padding 1, no bias.
     norm : torch.nn.BatchNorm2d, optional
-        In evaluation mode, folded in.
+        Batch normalisation in evaluation mode, to be folded into the convolution.
     """
 
     def __init__(self, up: nn.ConvTranspose2d, norm: nn.BatchNorm2d | None = None):
         super().__init__()
-        # One tap of zeros behind the 5, for the pixel that has but two; a transposed convolution turns its kernel.
+        # Pad to 6 taps, as the second pixel of a cell has only two. A transposed convolution flips its kernel.
         taps = F.pad(up.weight.detach(), (0, 1, 0, 1)).flip(2, 3)  # [in, out, 6, 6]
         cells = taps.unflatten(3, (3, 2)).unflatten(2, (3, 2))  # [in, out, 3, 2, 3, 2]
-        # The flip has also turned which pixel of the cell comes first.
+        # The flip also reversed the pixels of the cell.
         weight = cells.flip(3, 5).permute(1, 3, 5, 0, 2, 4).flatten(0, 2)  # [out 4, in, 3, 3]
         self.conv = nn.Conv2d(up.in_channels, 4 * up.out_channels, 3, padding=1, bias=norm is not None)
         with torch.no_grad():
@@ -187,12 +187,12 @@ class SubPixelConvolution(nn.Module):
 
     def forward(self, x: torch.Tensor, size: tuple[int, int] | None = None) -> torch.Tensor:
         """
-        Return what the transposed convolution does: [N, in, H, W] to [N, out, 2H, 2W].
+        Return the same result as the transposed convolution, [N, in, H, W] to [N, out, 2H, 2W].
 
         Raises
         ------
         ValueError
-            If ``size`` is not exactly that: engines would have to crop.
+            If ``size`` is not exactly (2H, 2W): engines would have to crop.
         """
         doubled = (2 * x.shape[2], 2 * x.shape[3])
         if size is not None and tuple(size) != doubled:
@@ -204,7 +204,7 @@ class SubPixelConvolution(nn.Module):
 
 
 def _checked(x: torch.Tensor, size: tuple[int, int] | None) -> tuple[int, int]:
-    """Return the size of what a block makes of a map; ValueError if it cannot have the size asked for."""
+    """Return the output size of a block; raise ValueError if the requested size is impossible."""
     doubled = (2 * x.shape[2], 2 * x.shape[3])
     if size is not None and any(not 0 <= d - s <= 1 for d, s in zip(doubled, size, strict=True)):
         raise ValueError(
@@ -220,12 +220,14 @@ def _text(size: tuple[int, int]) -> str:
 
 def depth_to_space(network: nn.Module) -> nn.Module:
     """
-    Write, in place, every `UpProjection` of a network in evaluation mode with a `SubPixelConvolution`; same numbers.
+    Replace, in place, every transposed convolution of an `UpProjection` by a `SubPixelConvolution`; same result.
+
+    The network must be in evaluation mode.
 
     Raises
     ------
     ValueError
-        If the network has none.
+        If the network has no `UpProjection`.
     """
     blocks = [block for block in network.modules() if isinstance(block, UpProjection)]
     if not blocks:
@@ -233,7 +235,7 @@ def depth_to_space(network: nn.Module) -> nn.Module:
     for block in blocks:
         if block.holes == "zeros":
             block.up, block.up_norm = SubPixelConvolution(block.up, block.up_norm), nn.Identity()
-        else:  # the filter that fills the holes comes between
+        else:  # the filter that fills the holes comes before the normalisation
             block.up = SubPixelConvolution(block.up)
     return network
 
