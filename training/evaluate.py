@@ -1,7 +1,7 @@
 """
-``python -m training.evaluate MODEL --data SET``: accuracy of a model on a dataset's test frames.
+``python -m training.evaluate MODEL --data SET``: accuracy of a model on the test frames of a dataset.
 
-A network in PyTorch (``--weights``) is exported first, and evaluated through the robot's pipeline as any other.
+PyTorch weights (``--weights``) are exported to ONNX first, and then evaluated as any other model.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ NYU_FULL, NYU_HALF = COLOUR_CAMERA, COLOUR_CAMERA.resized(320, 240)
 
 @dataclass
 class Evaluation:
-    """What was found, frame by frame and over all pixels, by one protocol."""
+    """Results of an evaluation by one protocol: per frame and over all pixels."""
 
     protocol: Protocol
     names: list[str] = field(default_factory=list)
@@ -46,13 +46,13 @@ class Evaluation:
     calibration: Calibration = field(default_factory=Calibration)
 
     def add(self, name: str, estimate: DepthMap, truth: np.ndarray) -> None:
-        """Add a frame: its estimate, and the truth at the same size, [h, w] metres, 0 where unknown."""
+        """Add a frame: its estimate, and the ground truth of the same size, [h, w] metres, 0 where unknown."""
         depth, mask = self.protocol.compared(estimate.depth, truth)
         self.names.append(name)
         self.metrics.add(depth, truth, mask)
         self.by_distance.add(depth, truth, mask)
         if estimate.deviation is not None:
-            # What is no estimate says nothing of its certainty.
+            # Pixels without a standard deviation are left out.
             self.calibration.add(depth, truth, estimate.deviation, mask & ~np.isnan(estimate.deviation))
 
     def mean(self) -> dict[str, float]:
@@ -85,7 +85,7 @@ class Evaluation:
         return found
 
     def write_csv(self, path: Path) -> None:
-        """Write one line a frame: its name, the metrics, and the number of pixels that count."""
+        """Write one line per frame: its name, the metrics, and the number of pixels that count."""
         columns = (*METRICS, "pixels")
         rows = zip(self.names, self.metrics.per_image, strict=True)
         write_csv(path, ("name", *columns), ([name, *(row[column] for column in columns)] for name, row in rows))
@@ -93,16 +93,16 @@ class Evaluation:
 
 def evaluate(predictor: Predictor, frames: Dataset, names: list[str], protocol: Protocol) -> Evaluation:
     """
-    Run a model over frames.
+    Evaluate a model on frames.
 
     Parameters
     ----------
     predictor : Predictor
         The model.
     frames : Dataset
-        ``image`` and ``depth`` as from `training.data`, at their stored size: NYU Depth v2, full or half.
+        Frames with ``image`` and ``depth`` as in `training.data`, in the stored size: NYU Depth v2, full or half.
     names : list of str
-        Of the frames.
+        Names of the frames.
     protocol : Protocol
         One of `training.protocols.PROTOCOLS`.
 
@@ -113,7 +113,7 @@ def evaluate(predictor: Predictor, frames: Dataset, names: list[str], protocol: 
     Raises
     ------
     ValueError
-        If the frames have another size.
+        If the frames have neither the full nor half the size of NYU Depth v2.
     """
     found = Evaluation(protocol)
     for name, i in zip(names, track(range(len(frames)), description="evaluating"), strict=True):
@@ -124,20 +124,20 @@ def evaluate(predictor: Predictor, frames: Dataset, names: list[str], protocol: 
 
 def write_pictures(found: Evaluation, predictor: Predictor, frames: Dataset, folder: Path, count: int = 4) -> None:
     """
-    Write the worst and best frames, and the calibration curve of a model that has one, as PNG files.
+    Write PNG files of the worst and best frames, and of the calibration curve if the model estimates a deviation.
 
     Parameters
     ----------
     found : Evaluation
-        Of the same frames.
+        Evaluation of the same frames.
     predictor : Predictor
         The model.
     frames : Dataset
         As for `evaluate`.
     folder : pathlib.Path
-        Made if it does not exist.
+        Output folder; created if it does not exist.
     count : int
-        How many of each.
+        Number of worst and of best frames.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for kind, chosen in found.extremes(count).items():
@@ -153,18 +153,18 @@ def write_pictures(found: Evaluation, predictor: Predictor, frames: Dataset, fol
 
 def open_frames(data: Path, split: str, depth_scale: float, protocol: Protocol) -> tuple[Dataset, list[str]]:
     """
-    Open frames of NYU Depth v2, with the truth of a protocol where the set has it.
+    Open frames of NYU Depth v2 with the ground truth that a protocol uses, if the set has it.
 
     Parameters
     ----------
     data : pathlib.Path
-        A prepared folder, or ``nyu_depth_v2_labeled.mat``; with ``splits.mat`` in or beside it.
+        Prepared folder that contains ``splits.mat``, or ``nyu_depth_v2_labeled.mat`` with ``splits.mat`` beside it.
     split : {"train", "test"}
-        Which part.
+        Part of the data set.
     depth_scale : float
         Metres per unit of a folder's depth images.
     protocol : Protocol
-        Says which truth, and up to what depth.
+        Determines the ground truth and its largest depth.
 
     Returns
     -------
@@ -198,12 +198,12 @@ def frame_of(frames: Dataset, i: int) -> tuple[np.ndarray, np.ndarray, PinholeCa
     truth : numpy.ndarray
         [h, w] metres, 0 where unknown.
     camera : PinholeCamera
-        NYU's, at this size.
+        Camera of NYU Depth v2 at this image size.
 
     Raises
     ------
     ValueError
-        If the frame is not of NYU's size, full or half.
+        If the frame has neither the full nor half the size of NYU Depth v2.
     """
     frame = frames[i]
     truth = frame["depth"][0].numpy()
@@ -215,20 +215,20 @@ def frame_of(frames: Dataset, i: int) -> tuple[np.ndarray, np.ndarray, PinholeCa
 
 def exported(weights: Path, recipe: Path | None, frames: Dataset) -> DepthEstimator:
     """
-    Export a network in PyTorch, for as long as it is evaluated.
+    Export PyTorch weights to a temporary ONNX file and load it.
 
     Parameters
     ----------
     weights, recipe : pathlib.Path
         As for `training.checkpoint.load_checkpoint`.
     frames : Dataset
-        Some of its images are what ONNX Runtime is held against PyTorch on.
+        Frames; ONNX Runtime is compared with PyTorch on some of their images.
 
     Returns
     -------
     DepthEstimator
     """
-    # Its packages are not needed for evaluating a model.
+    # Imported here, because evaluating an ONNX model does not need the packages of these modules.
     from training.checkpoint import load_checkpoint
     from training.export import export, model_info
 
@@ -264,26 +264,26 @@ def _print(found: Evaluation, title: str) -> None:
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends with one sentence."""
+    """Run the command line; a mistake of the user ends with one sentence."""
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
     parser.add_argument(
-        "model", nargs="?", help="'default' (taken without it), an ONNX file, or 'median' (blind to the image)"
+        "model", nargs="?", help="'default' (also if omitted), an ONNX file, or 'median' (ignores the image)"
     )
     parser.add_argument(
-        "--weights", type=Path, help="instead of MODEL: a checkpoint, or with --recipe weights alone (.pth)"
+        "--weights", type=Path, help="instead of MODEL: a checkpoint, or a file of weights (.pth) with --recipe"
     )
-    parser.add_argument("--recipe", type=Path, help="YAML that says which network the weights are of")
+    parser.add_argument("--recipe", type=Path, help="YAML recipe of the network of the weights")
     parser.add_argument(
         "--data", type=Path, required=True, help="NYU folder with rgb/, depth/, splits.mat, or nyu_depth_v2_labeled.mat"
     )
-    parser.add_argument("--protocol", default="eigen", choices=PROTOCOLS, help="how figures are published")
+    parser.add_argument("--protocol", default="eigen", choices=PROTOCOLS, help="how the figures are computed")
     parser.add_argument("--split", default="test", choices=("train", "test"))
     parser.add_argument("--depth-scale", type=float, default=10 / 255, help="metres per unit of the depth images")
     parser.add_argument("--flip", action="store_true", help="average with the mirrored image's estimate")
     parser.add_argument("--json", type=Path, help="also write the figures here")
-    parser.add_argument("--csv", type=Path, help="also write every frame's figures here")
+    parser.add_argument("--csv", type=Path, help="also write the figures of every frame here")
     parser.add_argument("--pictures", type=Path, help="folder for pictures of the worst and best frames")
-    parser.add_argument("--card", type=Path, help="also enter the figures into the model's card, MODEL.md")
+    parser.add_argument("--card", type=Path, help="also write the figures into the model card, MODEL.md")
     arguments = parser.parse_args()
     protocol = PROTOCOLS[arguments.protocol]
     try:

@@ -1,7 +1,7 @@
 """
-``python -m training.export CHECKPOINT MODEL.onnx``: write a trained network as a contract ONNX file.
+``python -m training.export CHECKPOINT MODEL.onnx``: write a trained network as an ONNX file of the model contract.
 
-Its card, MODEL.md, is written beside it.
+The model card, MODEL.md, is written beside it.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from training.data.module import DepthData
 from training.files import refuse_missing_folder
 from training.models.up_projection import depth_to_space
 
-# The newest that TensorRT 8.5 (JetPack 5) reads.
+# The newest operator set that TensorRT 8.5 (JetPack 5) reads.
 OPSET = 17
-# The file format of that time: older runtimes refuse newer ones.
+# The file format of the same time, because older runtimes refuse newer formats.
 IR_VERSION = 8
-MIN_DEPTH = 0.5  # metres, of a Kinect
+MIN_DEPTH = 0.5  # metres, nearest depth of a Kinect
 DECODERS = ("conv_transpose", "depth_to_space")
 
 
@@ -47,47 +47,47 @@ def export(
     decoder: str = "conv_transpose",
 ) -> float:
     """
-    Write a contract ONNX file and compare it with the network it came from.
+    Write an ONNX file of the model contract, after comparing it with the network in PyTorch.
 
     Parameters
     ----------
     checkpoint : Checkpoint
         The trained network.
     info : ModelInfo
-        Goes into the file's metadata.
+        Metadata of the file.
     path : pathlib.Path
-        Where to; written only if the comparison holds.
+        Output file; written only if the comparison succeeds.
     half_weights : bool
-        Store weights in half precision, half the file; computation stays in single precision.
+        Store weights in half precision, which halves the file. Computation stays in single precision.
     frames : numpy.ndarray
-        uint8 [N, H, W, 3], real images to compare on.
+        Real images for the comparison, uint8 [N, H, W, 3].
     decoder : {"conv_transpose", "depth_to_space"}
         How up-projections are written: with transposed convolutions, or with convolutions and depth-to-space.
 
     Returns
     -------
     float
-        Largest difference between ONNX Runtime and PyTorch, relative to the depth, or to the nearest depth that the
-        model is for where it is smaller: a network that ends in a ReLU may give zeros.
+        Largest difference between ONNX Runtime and PyTorch relative to the depth, or to the model's nearest depth where
+        the depth is smaller (a network that ends in a ReLU can give zeros).
 
     Raises
     ------
     ValueError
-        If they differ by more than 1e-3 (1e-2 with half weights, which are rounded), a ``log_variance`` by ten times
-        as much; if the form of the decoder is unknown, or the network has no up-projection to write in it.
+        If depths differ by more than 1e-3 (1e-2 with half weights, which are rounded) or ``log_variance`` by ten times
+        as much, if ``decoder`` is unknown, or if the network has no up-projection to write as depth-to-space.
     """
     if decoder not in DECODERS:
         raise ValueError(f"decoder must be one of {', '.join(DECODERS)}, got {decoder!r}")
     network = _Outputs(checkpoint.network.to(memory_format=torch.contiguous_format), frames).eval()
     written = network if decoder == "conv_transpose" else depth_to_space(copy.deepcopy(network))
     with torch.inference_mode():
-        written(torch.from_numpy(frames[:1]))  # what it cannot do with this size, it says here in a sentence
-    # A batch of two: the exporter would take a batch of one for a constant.
+        written(torch.from_numpy(frames[:1]))  # raises a clear error if this input size is impossible
+    # A batch of two, because the exporter treats a batch size of one as a constant.
     program = torch.onnx.export(
         written,
         (torch.from_numpy(frames[:1].repeat(2, axis=0)),),
         dynamo=True,
-        opset_version=OPSET + 1,  # PyTorch's oldest
+        opset_version=OPSET + 1,  # the oldest that PyTorch writes
         input_names=["image"],
         output_names=network.names,
         dynamic_shapes=({0: torch.export.Dim("batch")},),
@@ -120,14 +120,14 @@ def model_info(
     checkpoint: Checkpoint, name: str, training_data: str, licence: str, min_depth: float = MIN_DEPTH
 ) -> ModelInfo:
     """
-    Return what a model file is to say of a network that ``python -m training fit`` trained.
+    Return the metadata of the model file for a network that ``python -m training fit`` trained.
 
     Parameters
     ----------
     checkpoint : Checkpoint
         From `load_checkpoint`.
     name, training_data, licence, min_depth
-        As in `ModelInfo`: what a checkpoint does not know.
+        As in `ModelInfo`; a checkpoint does not contain them.
     """
     data = checkpoint.data
     height, width = data["input_size"]
@@ -146,16 +146,16 @@ def model_info(
 
 def training_frames(data: dict, root: Path | None = None, count: int = 8) -> np.ndarray:
     """
-    Return frames that a network was trained on, from whatever storage the training read them.
+    Return frames that a network was trained on, from the storage that the training used.
 
     Parameters
     ----------
     data : dict
-        The data of a `Checkpoint`.
+        ``data`` of a `Checkpoint`.
     root : path, optional
-        Where the frames are now; where the training found them without it.
+        Folder of the frames; by default the one that the training used.
     count : int
-        How many, at most.
+        Maximum number of frames.
 
     Returns
     -------
@@ -165,7 +165,7 @@ def training_frames(data: dict, root: Path | None = None, count: int = 8) -> np.
     Raises
     ------
     ValueError
-        If they are not there.
+        If the frames are not there.
     """
     options = {name: value for name, value in data.items() if not name.startswith("_")}
     plain = {"root": str(root or data["root"]), "extra": None, "held_out": 0.0, "device": "cpu"}
@@ -175,7 +175,7 @@ def training_frames(data: dict, root: Path | None = None, count: int = 8) -> np.
 
 
 class _Outputs(torch.nn.Module):
-    """A network with nothing but the outputs of the contract, in order: depth and, if it has it, log_variance."""
+    """A network reduced to the outputs of the model contract, in order: depth and, if present, log_variance."""
 
     def __init__(self, network: torch.nn.Module, frames: np.ndarray):
         super().__init__()
@@ -191,10 +191,10 @@ class _Outputs(torch.nn.Module):
 
 def _in_opset(model: onnx.ModelProto) -> onnx.ModelProto:
     """
-    Return a model in operator set 17 instead of 18, which is what PyTorch writes.
+    Convert a model from operator set 18, which PyTorch writes, to 17.
 
-    Operators of 18 take more than those of 17 and mean the same by what both take; reductions take their axes in
-    another way. ONNX's own converter gives up on padding, which both have.
+    The operators of 18 accept more than those of 17; what both accept has the same meaning, except that reductions take
+    their axes in another way. ONNX's own converter fails on padding, although both sets have it.
     """
     model = copy.deepcopy(model)
     model.opset_import[0].version = OPSET
@@ -213,7 +213,7 @@ def _in_opset(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _halve_weights(graph: onnx.GraphProto) -> None:
-    """Store every large float initializer as float16, followed by a cast back (which engines fold at load)."""
+    """Store every large float initializer as float16, followed by a cast to float32 that engines fold at load."""
     casts = []
     for tensor in graph.initializer:
         if tensor.data_type != TensorProto.FLOAT or math.prod(tensor.dims) < 1024:
@@ -227,25 +227,27 @@ def _halve_weights(graph: onnx.GraphProto) -> None:
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends with one sentence."""
+    """Run the command line; a mistake of the user ends with one sentence."""
     parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__)
     parser.add_argument(
-        "checkpoint", type=Path, help="of `python -m training fit`; with --recipe, weights alone (.pth)"
+        "checkpoint", type=Path, help="checkpoint of `python -m training fit`, or weights (.pth) with --recipe"
     )
-    parser.add_argument("--recipe", type=Path, help="YAML that says which network the weights are of")
+    parser.add_argument("--recipe", type=Path, help="YAML recipe of the network of the weights")
     parser.add_argument("output", type=Path)
-    parser.add_argument("--name", help="model name; the output's file name without it")
-    parser.add_argument("--data", type=Path, help="folder of the real frames to compare on; the training's without it")
-    parser.add_argument("--training-data", required=True, help="what it was trained on, in words")
-    parser.add_argument("--licence", required=True, help="licence of the weights, with what the data's terms ask")
+    parser.add_argument("--name", help="model name (default: the name of the output file)")
+    parser.add_argument(
+        "--data", type=Path, help="folder of real frames for the comparison (default: that of the training)"
+    )
+    parser.add_argument("--training-data", required=True, help="description of the training data")
+    parser.add_argument("--licence", required=True, help="licence of the weights, and terms of the training data")
     parser.add_argument("--min-depth", type=float, default=MIN_DEPTH, help="nearest depth of the training data, metres")
     parser.add_argument(
         "--decoder",
         choices=DECODERS,
         default=DECODERS[0],
-        help="how up-projections are written, for engines that are slow at one of them (default: %(default)s)",
+        help="how up-projections are written; some engines are slow at one form (default: %(default)s)",
     )
-    parser.add_argument("--half-weights", action="store_true", help="store weights as float16: half the file")
+    parser.add_argument("--half-weights", action="store_true", help="store weights as float16, which halves the file")
     arguments = parser.parse_args()
     try:
         refuse_missing_folder(arguments.output)
@@ -260,7 +262,7 @@ def main() -> None:
         sys.exit(f"export: {error}")
     size = arguments.output.stat().st_size / 1e6
     print(f"{arguments.output}: {size:.1f} MB, ONNX Runtime within {difference:.1e} of PyTorch on {len(frames)} frames")
-    print(f"{card}: its card; `python -m training.evaluate {arguments.output} --card {card} ...` enters its accuracy")
+    print(f"{card}: model card; `python -m training.evaluate {arguments.output} --card {card} ...` adds the accuracy")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The training loop: a network, weighted losses, an optimiser; everything else is Lightning's."""
+"""Training loop: network, weighted losses and optimiser as a LightningModule."""
 
 from __future__ import annotations
 
@@ -25,30 +25,31 @@ class DepthTask(lightning.LightningModule):
     Parameters
     ----------
     network : dict
-        ``name`` of a network of `training.models.NETWORKS` and its options; it takes uint8 [N, H, W, 3] RGB and
-        gives ``depth``, float32 [N, 1, h, w] metres.
+        ``name`` of a network in `training.models.NETWORKS`, and its options. The network takes uint8 [N, H, W, 3] RGB
+        and returns ``depth``, float32 [N, 1, h, w] metres.
     losses : dict
-        Weight of each loss of `training.losses.LOSSES`.
+        Weight of each loss by its name in `training.losses.LOSSES`.
     optimizer : callable
-        Makes the optimiser from the parameters.
+        Function that makes the optimiser from the parameters.
     schedule : {"one_cycle", "plateau", "constant"}
-        Learning rate: warm-up and cosine decay over the whole run (Smith 2018), a tenth whenever ``val/abs_rel``
-        has not fallen for ``patience`` validations, or fixed.
+        Learning rate. ``one_cycle``: warm-up and cosine decay over the whole run (Smith 2018). ``plateau``: divided by
+        ten whenever ``val/abs_rel`` has not fallen for ``patience`` validations. ``constant``: fixed.
     warm_up : float
-        Share of a one-cycle run in which the rate rises.
+        Fraction of a one-cycle run in which the learning rate rises.
     patience : int
-        For ``plateau``.
+        Number of validations for ``plateau``.
     encoder_rate : float
-        The learning rate of a pretrained encoder, as a factor of that of the other layers.
+        Learning rate of the encoder, as a factor of the learning rate of the other layers.
     channels_last : bool
-        Keep weights and images with the channels last in memory, which convolutions prefer.
+        Store weights and images in channels-last memory format, which makes convolutions faster.
     compile : bool
         Compile the network with ``torch.compile`` when training starts.
 
     Raises
     ------
     ValueError
-        If a loss or the network is not known.
+        If a loss, the network or the schedule is unknown, or ``encoder_rate`` is negative or the network has no
+        encoder.
     """
 
     def __init__(
@@ -81,11 +82,11 @@ class DepthTask(lightning.LightningModule):
         self.held_out = DepthMetrics()
 
     def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Run the network on uint8 [N, H, W, 3]; ``depth`` of the result is [N, 1, h, w] metres."""
+        """Run the network on uint8 [N, H, W, 3] RGB; ``depth`` of the result is [N, 1, h, w] in metres."""
         return self.network(image)
 
     def training_step(self, batch: dict[str, torch.Tensor], _index: int) -> torch.Tensor:
-        """Return the weighted loss of a batch, at the size of its truth."""
+        """Return the weighted loss of a batch, computed at the size of its ground truth."""
         output = resized(self(batch["image"]), batch["depth"].shape[-2:])
         total, terms = self.loss(output, batch["depth"])
         epoch_mean = {"on_step": False, "on_epoch": True, "sync_dist": True, "logger": False}
@@ -94,22 +95,22 @@ class DepthTask(lightning.LightningModule):
         return total
 
     def loss(self, output: dict[str, torch.Tensor], truth: torch.Tensor) -> tuple[torch.Tensor, dict]:
-        """Return the weighted sum of the losses, and each of them by name, of maps of one size."""
+        """Return the weighted sum of the losses and each loss by name. Output and ground truth have the same size."""
         terms = {name: LOSSES[name](output, truth) for name in self.losses}
         return sum(weight * terms[name] for name, weight in self.losses.items()), terms
 
     def on_fit_start(self) -> None:
-        """Compile in place, so that weights keep their names; only now, as averaging callbacks copy the network."""
+        """Compile in place, so that weights keep their names, and after averaging callbacks have copied the network."""
         self.seed = torch.initial_seed()
         if self.compiled:
             self.network.compile()
 
     def on_train_epoch_start(self) -> None:
-        """Seed dropout by epoch and process: a resumed run draws as an uninterrupted one."""
+        """Seed by epoch and process, so that dropout in a resumed run is the same as in an uninterrupted one."""
         torch.manual_seed(self.seed + self.trainer.current_epoch * self.trainer.world_size + self.trainer.global_rank)
 
     def on_train_epoch_end(self) -> None:
-        """Write the epoch's losses before its checkpoint: the curves of a killed run reach as far as it does."""
+        """Write the losses of the epoch before its checkpoint, so that a killed run has curves up to its checkpoint."""
         metrics = self.trainer.callback_metrics
         losses = {name: value.item() for name, value in metrics.items() if name.startswith("train/")}
         for logger in self.loggers:
@@ -117,11 +118,11 @@ class DepthTask(lightning.LightningModule):
             logger.save()
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the last validation's frames."""
+        """Clear the frames of the last validation."""
         self.held_out = DepthMetrics()
 
     def validation_step(self, batch: dict[str, torch.Tensor], _index: int) -> None:
-        """Add a batch of held-out frames, at the size of their truth; the loss at the network's, as in training."""
+        """Add a batch of held-out frames: metrics at the size of the ground truth, the loss at that of the network."""
         truth, output = batch["depth"], self(batch["image"])
         small = F.interpolate(truth, output["depth"].shape[-2:], mode="nearest-exact")
         depth = resized({"depth": output["depth"]}, truth.shape[-2:])["depth"]
@@ -131,7 +132,7 @@ class DepthTask(lightning.LightningModule):
             self.held_out.add(d, g, mask)["loss"] = loss.item()
 
     def on_validation_epoch_end(self) -> None:
-        """Log the means of the per-image metrics, over the frames of all processes."""
+        """Log the mean of the per-image metrics over the frames of all processes."""
         if self.trainer.world_size > 1:
             self._gather_held_out()
         means = self.held_out.mean()
@@ -142,18 +143,18 @@ class DepthTask(lightning.LightningModule):
             self.log(f"val/{name}", value, prog_bar=name in shown, sync_dist=True)
 
     def _gather_held_out(self) -> None:
-        """Collect every process's frames, as one process would have seen them."""
+        """Collect the frames of all processes, in the order of a single process."""
         frames = getattr(self.trainer.val_dataloaders, "dataset", None)
         if isinstance(frames, IterableDataset):
-            return  # a stream is not dealt out: each process has seen all of it
+            return  # a stream is not distributed: each process has seen all of it
         parts: list[list] = [[] for _ in range(self.trainer.world_size)]
         torch.distributed.all_gather_object(parts, self.held_out.per_image)
-        # Frames were dealt out in turn; the last round was filled up by repeating frames.
+        # Frames were distributed in turn. The last round was filled up with repeated frames, which are cut off here.
         rows = [row for turn in zip_longest(*parts) for row in turn if row is not None]
         self.held_out.per_image = rows[: len(frames)] if isinstance(frames, Sized) else rows
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the optimisers' names beside their states, for the model card."""
+        """Store the names of the optimisers with their states, for the model card."""
         checkpoint["optimizer_names"] = [type(optimizer).__name__ for optimizer in self.trainer.optimizers]
 
     def configure_optimizers(self) -> dict:
@@ -186,7 +187,7 @@ class DepthTask(lightning.LightningModule):
 
 def resized(output: dict[str, torch.Tensor], size: tuple[int, int]) -> dict[str, torch.Tensor]:
     """
-    Interpolate a network's output to the size of the truth.
+    Interpolate the output of a network to the size of the ground truth.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """
-Losses by name: each takes a network's output and the true depth, and returns a scalar.
+Losses by name. Each takes the output of a network and the ground truth depth, and returns a scalar.
 
-The output is what a network of `training.models` returns: ``depth`` [N, 1, h, w] in metres, and what else it gives. The
-target is [N, 1, h, w] in metres; pixels where it is 0 are unknown and do not count.
+The output is the dictionary that a network of `training.models` returns: ``depth`` [N, 1, h, w] in metres, and for some
+networks further maps. The target is [N, 1, h, w] in metres. Pixels where the target is 0 are unknown and do not count.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def berhu(output: Output, target: torch.Tensor) -> torch.Tensor:
 
 def silog(output: Output, target: torch.Tensor, weight: float = 0.5) -> torch.Tensor:
     """
-    Scale-invariant error in logarithms (Eigen et al. 2014, eq. 4): mean d^2 - weight (mean d)^2 of each image.
+    Scale-invariant logarithmic error (Eigen et al. 2014, eq. 4): mean d^2 - weight (mean d)^2 of each image.
 
-    With weight 1 a factor common to all depths would cost nothing; the paper trains with 0.5.
+    With weight 1, a factor common to all depths does not change the loss. The paper trains with 0.5.
     """
     difference = _log_difference(output["depth"], target)
     n = (target > 0).sum(dim=(1, 2, 3))
@@ -51,7 +51,7 @@ def silog(output: Output, target: torch.Tensor, weight: float = 0.5) -> torch.Te
 
 def laplace_nll(output: Output, target: torch.Tensor) -> torch.Tensor:
     """
-    Negative log-likelihood of a Laplace distribution around the depth, whose variance the network estimates too.
+    Negative log-likelihood of a Laplace distribution around the depth, with the variance that the network estimates.
 
     With s the logarithm of the variance 2 b^2, -ln p = ln 2b + |e| / b = (s + ln 2) / 2 + sqrt(2) |e| exp(-s / 2)
     (Kendall and Gal, "What Uncertainties Do We Need in Bayesian Deep Learning", NIPS 2017).
@@ -68,7 +68,7 @@ def laplace_nll(output: Output, target: torch.Tensor) -> torch.Tensor:
 
 
 def log_l1(output: Output, target: torch.Tensor) -> torch.Tensor:
-    """Mean absolute difference of the logarithms: the relative error, for small errors."""
+    """Mean absolute difference of the logarithms; equals the relative error for small errors."""
     return _mean(_log_difference(output["depth"], target).abs(), target)
 
 
@@ -76,7 +76,7 @@ def log_gradient(output: Output, target: torch.Tensor, scales: int = 3) -> torch
     """
     Mean absolute gradient of the log difference over several scales (Li and Snavely, MegaDepth, CVPR 2018).
 
-    Keeps edges and slopes, and is blind to the overall scale.
+    It preserves edges and slopes, and does not depend on the overall scale.
     """
     difference = _log_difference(output["depth"], target)
     known = (target > 0).to(difference.dtype)
@@ -93,10 +93,10 @@ def log_gradient(output: Output, target: torch.Tensor, scales: int = 3) -> torch
 
 def bin_cross_entropy(output: Output, target: torch.Tensor) -> torch.Tensor:
     """
-    Cross entropy of the bins with a soft target: neighbours of the true bin count as nearly right.
+    Cross entropy of the bins with a soft target.
 
-    The target is a normal distribution over the bins, two bins wide (after Diaz and Marathe, "Soft Labels for Ordinal
-    Regression", CVPR 2019).
+    The target is a normal distribution around the true bin with a standard deviation of two bins (after Diaz and
+    Marathe, "Soft Labels for Ordinal Regression", CVPR 2019).
 
     Raises
     ------
@@ -112,7 +112,7 @@ def bin_cross_entropy(output: Output, target: torch.Tensor) -> torch.Tensor:
 
 
 def _mean(value: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return the mean over pixels with truth, 0 without any."""
+    """Return the mean over pixels with ground truth, or 0 if there are none."""
     known = target > 0
     return torch.where(known, value, torch.zeros_like(value)).sum() / known.sum().clamp(min=1)
 

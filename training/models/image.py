@@ -14,8 +14,9 @@ IMAGE_STD = (58.395, 57.12, 57.375)
 
 class Normalise(nn.Module):
     """
-    Layer without parameters that turns uint8 [N, H, W, 3] RGB into float32 [N, 3, H, W], about zero mean, unit
-    variance.
+    Conversion of uint8 [N, H, W, 3] RGB to float32 [N, 3, H, W] of about zero mean and unit variance.
+
+    It has no learned parameters.
 
     Parameters
     ----------
