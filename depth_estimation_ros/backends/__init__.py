@@ -1,4 +1,4 @@
-"""Engines that run a model, one module each, behind one small protocol."""
+"""Backends that run a model: one module each, behind one protocol."""
 
 from __future__ import annotations
 
@@ -17,43 +17,44 @@ from depth_estimation_ros.support.sentences import choices, quoted, reason
 
 BACKENDS = ("auto", "cpu", "cuda", "tensorrt", "tensorrt_rtx", "openvino")
 PRECISIONS = ("fp32", "fp16", "int8", "best")
-"""Of a TensorRT engine."""
+"""Precisions of a TensorRT engine."""
 
 MAX_THREADS = 256
-"""CPU threads that an engine can be told to use."""
+"""Maximum number of CPU threads of an engine."""
 
 
 class BackendError(RuntimeError):
-    """A backend that cannot be had or has failed; the message says why and what to do."""
+    """Error for a backend that is not available or has failed; the message says why and what to do."""
 
 
 class EngineLostError(BackendError):
-    """A device that this program cannot use any more."""
+    """Error for a device that this process can no longer use."""
 
 
 @dataclass(frozen=True)
 class EngineOptions:
     """
-    What there is to choose of an engine besides its threads; all but ``callers`` is for those that TensorRT builds.
+    Options of an engine besides threads. All but ``callers`` apply to TensorRT only.
 
     Parameters
     ----------
     precision : {"fp32", "fp16", "int8", "best"}
         See `backends.tensorrt.builder.BuildOptions`.
     cache : str
-        Folder where engines are kept; empty for the user's cache folder.
+        Folder of the engine cache; empty uses the user's cache folder.
     calibration : str
-        Images, video or bag that a new engine is compared with its model on; empty for rendered rooms.
+        Images, video or bag on which a new engine is compared with its model; empty uses rendered rooms.
     plan : str
-        An engine to run as it is, from outside the cache; empty for none.
+        Path of an engine outside the cache, to run unchanged; empty for none.
     progress : callable
-        Takes what is being done, and the fraction of it that is done; called from any thread.
+        Function called with the name of the current phase (str) and the fraction of it that is done (float, 0 to 1),
+        from any thread.
     cancelled : threading.Event
-        Breaks a build off once it is set.
+        Event that cancels a build.
     log : callable
-        Takes a sentence.
+        Function that logs one sentence (str).
     callers : int
-        Cameras that are to share the engine.
+        Number of cameras that share the engine.
     """
 
     precision: str = "fp16"
@@ -68,19 +69,19 @@ class EngineOptions:
 
 class Backend(Protocol):
     """
-    What the estimator asks of an engine. One thread uses it, the one that made it, unless it is ``concurrent``.
+    Protocol of an engine that runs a model. Only the thread that created it may use it, unless it is ``concurrent``.
 
-    An engine whose device can be lost has an attribute ``lost`` as well, which says why it is and is empty while it is
-    not; one with more to say of itself than its name has a method ``facts``.
+    Optional members: an engine whose device can be lost has an attribute ``lost`` (str), the reason of the loss, or
+    empty. An engine with more facts than its name has a method ``facts``.
 
     Attributes
     ----------
     name : str
         For logs and diagnostics.
     concurrent : bool
-        Whether calls of several threads run side by side, in less time than one after the other.
+        Whether several threads may call `infer` at the same time, and this takes less time than sequential calls.
     max_batch : int
-        Images that one call takes in less time than as many calls; 1 where that is not so, or not possible.
+        Largest batch that is faster than separate calls; 1 if batches are slower or not possible.
     """
 
     name: str
@@ -89,7 +90,7 @@ class Backend(Protocol):
 
     def infer(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """
-        Run the network.
+        Run the model.
 
         Parameters
         ----------
@@ -99,9 +100,9 @@ class Backend(Protocol):
         Returns
         -------
         dict
-            Every output of the model by name (`Model.outputs`), float32 [N, 1, h, w] each: ``depth``, metres at the
-            model's focal length, and from models that have it ``log_variance``, the logarithm of the variance of
-            its error in square metres.
+            Outputs of the model by name (`Model.outputs`), each float32 [N, 1, h, w]: ``depth``, in metres for the
+            model's focal length, and for models that have it ``log_variance``, natural logarithm of the variance of the
+            depth error in square metres.
 
         Raises
         ------
@@ -112,7 +113,7 @@ class Backend(Protocol):
 
 
 def facts(backend: Backend) -> dict[str, str]:
-    """Return what there is to say of an engine, by name: for diagnostics."""
+    """Return facts about an engine by name, for diagnostics."""
     return {"backend": backend.name, **getattr(backend, "facts", dict)()}
 
 
@@ -120,31 +121,31 @@ def create_backend(
     model: Model, backend: str = "auto", threads: int = 0, engine: EngineOptions | None = None
 ) -> Backend:
     """
-    Make the engine for a model.
+    Create the engine for a model and run it once.
 
     Parameters
     ----------
     model : Model
-        A checked model, as `load_model` gives it.
+        Checked model, from `load_model`.
     backend : {"auto", "cpu", "cuda", "tensorrt", "tensorrt_rtx", "openvino"}
-        ``"cpu"`` and ``"cuda"`` are ONNX Runtime's. ``"auto"`` takes CUDA where this machine's ONNX Runtime has it,
-        else the CPU: with OpenVINO where that is installed on an x86-64 machine, else with ONNX Runtime.
+        ``"cpu"`` and ``"cuda"`` use ONNX Runtime. ``"auto"`` uses CUDA if the installed ONNX Runtime supports it,
+        otherwise the CPU: OpenVINO if it is installed on an x86-64 machine, else ONNX Runtime.
     threads : int
-        CPU threads of the engine, 0 to 256; 0 for all cores.
+        Number of CPU threads of the engine, 0 to 256; 0 uses all cores.
     engine : EngineOptions, optional
-        What else there is to choose. TensorRT may build for minutes.
+        Further options. TensorRT may build for minutes.
 
     Returns
     -------
     Backend
-        That has computed one image already.
+        Engine that has already computed one image.
 
     Raises
     ------
     BackendError
-        If the engine is unknown, this machine does not have it, or it does not compute the model.
+        If the backend is unknown, not available on this machine, or cannot compute the model.
     CancelledError
-        If a build was broken off (`concurrent.futures`).
+        If a build was cancelled (`concurrent.futures`).
     """
     if backend not in BACKENDS:
         raise BackendError(f"backend {quoted(backend)} is unknown; choose one of: {choices(BACKENDS)}")
@@ -155,7 +156,7 @@ def create_backend(
         _must_compute(made, model)
     except (BackendError, CancelledError):
         raise
-    except Exception as error:  # whatever an engine, or one of the many libraries behind it, makes of a model
+    except Exception as error:  # engines and the libraries behind them raise many types
         raise BackendError(
             f"backend {backend} cannot run model {quoted(model.path)}: {reason(error)}; choose another backend, or "
             "export the model again"
@@ -180,7 +181,7 @@ def _make(model: Model, backend: str, threads: int, engine: EngineOptions) -> Ba
 
 
 def _must_compute(backend: Backend, model: Model) -> None:
-    """Let an engine compute a black image: some refuse only then what they took before."""
+    """Run a black image and check the outputs: some engines accept a model and fail only at the first inference."""
     info = model.info
     try:
         outputs = backend.infer(np.zeros((1, info.input_height, info.input_width, 3), np.uint8))
@@ -206,10 +207,10 @@ def _must_compute(backend: Backend, model: Model) -> None:
 
 
 def _best() -> str:
-    """Return the fastest engine of this machine that computes in float32 (`python -m training.bench` compares them)."""
+    """Return the fastest CPU engine that computes in float32 (compared by `python -m training.bench`)."""
     import onnxruntime
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         return "cuda"
-    # Not measured on ARM, where OpenVINO computes by other libraries.
+    # Not measured on ARM, where OpenVINO uses other libraries.
     return "openvino" if platform.machine() == "x86_64" and find_spec("openvino") else "cpu"

@@ -1,4 +1,4 @@
-"""ONNX Runtime, with the execution provider of choice."""
+"""ONNX Runtime backend, on the CPU or CUDA."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ PROVIDERS = {
 
 class OnnxRuntimeBackend:
     """
-    Runs a model with ONNX Runtime.
+    Backend that runs a model with ONNX Runtime.
 
     Parameters
     ----------
     model : Model
-        A checked model.
+        Checked model, from `load_model`.
     provider : {"cpu", "cuda"}
-        Where it runs.
+        Execution provider.
     threads : int
-        CPU threads, 0 for all cores.
+        Number of CPU threads; 0 uses all cores.
     callers : int
-        Cameras that share it. On the CPU their calls run side by side (four of them on four cores: 1.7 times as many
-        as one by one, 1.5 times as many as in batches, by `python -m depth_estimation_ros.bench.cameras`).
+        Number of cameras that share the backend. On the CPU their calls run concurrently: with four cameras on four
+        cores this gives 1.7 times the throughput of sequential calls, and 1.5 times that of batches (measured by
+        `python -m depth_estimation_ros.bench.cameras`).
 
     Raises
     ------
     BackendError
-        If the provider is not part of the installed ONNX Runtime, does not start, or refuses the model.
+        If the installed ONNX Runtime lacks the provider, or the provider does not start or does not accept the model.
     """
 
     def __init__(self, model: Model, provider: str = "cpu", threads: int = 0, callers: int = 1):
@@ -48,21 +49,21 @@ class OnnxRuntimeBackend:
             )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        # Idle threads sleep: a spinning pool would burn the cores that the rest of the robot needs.
+        # Let idle threads sleep: spinning threads would take the cores that the rest of the robot needs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # What fails is raised. Only of CUDA's libraries, the log alone says which is missing.
+        # Failures are raised, so logging is off. Exception: only the log names a missing CUDA library.
         options.log_severity_level = 4 if provider == "cpu" else 3
         providers = list(dict.fromkeys((wanted, PROVIDERS["cpu"])))
         try:
-            # Its own fallback would print, and try the same once more.
+            # ONNX Runtime's fallback would print, and try the same again.
             self._session = onnxruntime.InferenceSession(model.content, options, providers=providers, enable_fallback=0)
-        except Exception as error:  # onnxruntime raises classes of its own that share only Exception
+        except Exception as error:  # onnxruntime's error classes have only Exception in common
             raise BackendError(
                 f"onnxruntime/{provider} cannot run model {quoted(model.path)}: {reason(error)}; export it again, or "
                 "choose another backend"
             ) from error
-        self._session._model_bytes = None  # it would keep the file in memory to no purpose
-        # ONNX Runtime falls back to the CPU with a mere log line when a provider's libraries do not load.
+        self._session._model_bytes = None  # it would keep the file in memory without need
+        # If the libraries of a provider do not load, ONNX Runtime falls back to the CPU with only a log line.
         if self._session.get_providers()[0] != wanted:
             raise BackendError(
                 f"the {provider} provider did not start, probably because its libraries are missing or do not fit "
@@ -70,14 +71,14 @@ class OnnxRuntimeBackend:
             )
         self._outputs = model.outputs
         self.concurrent = provider == "cpu"
-        batch = self._session.get_inputs()[0].shape[0]  # a number where the model has it fixed, else a name
+        batch = self._session.get_inputs()[0].shape[0]  # a number if it is fixed in the model, else a name
         self.max_batch = 1 if self.concurrent else batch if isinstance(batch, int) else callers
         self.name = f"onnxruntime/{provider}"
 
     def infer(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Run the network: uint8 [N, H, W, 3] RGB to every output, float32 [N, 1, h, w] each."""
+        """Run the model: uint8 [N, H, W, 3] RGB to its outputs, each float32 [N, 1, h, w]."""
         try:
             arrays = self._session.run(self._outputs, {"image": images})
-        except Exception as error:  # onnxruntime raises classes of its own that share only Exception
+        except Exception as error:  # onnxruntime's error classes have only Exception in common
             raise BackendError(f"{self.name} failed: {reason(error)}") from error
         return dict(zip(self._outputs, arrays, strict=True))

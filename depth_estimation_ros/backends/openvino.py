@@ -1,4 +1,4 @@
-"""OpenVINO, on the CPU."""
+"""OpenVINO backend, on the CPU."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from depth_estimation_ros.support.sentences import first_line, quoted, reason
 
 class OpenVinoBackend:
     """
-    Runs a model with OpenVINO, float32 or int8 as the file has it.
+    Backend that runs a model with OpenVINO, in the precision of the file (float32 or int8).
 
-    Nothing that it compiles is kept on disk: compiling takes less than a second.
+    Compiled models are not cached on disk: compilation takes less than a second.
 
     Parameters
     ----------
     model : Model
-        A checked model.
+        Checked model, from `load_model`.
     threads : int
-        CPU threads, 0 for as many as OpenVINO finds good.
+        Number of CPU threads; 0 lets OpenVINO choose.
     callers : int
-        Cameras that share it. Their calls run side by side with two threads or more each (four of them on four
-        cores: 1.2 times as many as one by one or in batches, by `python -m depth_estimation_ros.bench.cameras`).
+        Number of cameras that share the backend. Their calls run concurrently with at least two threads each: with four
+        cameras on four cores this gives 1.2 times the throughput of sequential calls or batches (measured by `python -m
+        depth_estimation_ros.bench.cameras`).
 
     Raises
     ------
@@ -44,9 +45,9 @@ class OpenVinoBackend:
         core = _core()
         options = {
             "PERFORMANCE_HINT": "LATENCY",
-            # Its own choice is bfloat16 or float16 where the CPU has it, whose depth is up to a percent another.
+            # By default it uses bfloat16 or float16 if the CPU supports it, which changes depth by up to one percent.
             "INFERENCE_PRECISION_HINT": "f32",
-            # A thread bound to a core would wait there for whatever else the robot computes on it.
+            # A thread pinned to a core would wait for other work on that core.
             "ENABLE_CPU_PINNING": False,
         }
         if threads:
@@ -65,7 +66,7 @@ class OpenVinoBackend:
         self._outputs = model.outputs
 
     def infer(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Run the network: uint8 [N, H, W, 3] RGB to every output, float32 [N, 1, h, w] each."""
+        """Run the model: uint8 [N, H, W, 3] RGB to its outputs, each float32 [N, 1, h, w]."""
         try:
             with self._request() as request:
                 found = request.infer({"image": images}, share_inputs=True)
@@ -75,10 +76,10 @@ class OpenVinoBackend:
 
     @contextmanager
     def _request(self):
-        """Lend a request that no other thread uses."""
+        """Lend an inference request that no other thread uses."""
         try:
             request = self._requests.pop()
-        except IndexError:  # all are in work
+        except IndexError:  # all are in use
             request = self._compiled.create_infer_request()
         try:
             yield request
@@ -91,11 +92,11 @@ def _core():
     """
     Return the one OpenVINO core of this process.
 
-    Its CPU plugin gives the thread that loads it another signal stack, and frees that with itself. With several cores
-    that do not end in the reverse order of their creation, or end in another thread, signal handlers then run in
-    memory that belongs to nobody, or to somebody else: a crash, whenever the next signal comes (OpenVINO 2026.4).
+    The CPU plugin sets an alternate signal stack for the thread that loads it, and frees it when the plugin is
+    unloaded. If several cores are destroyed in another order than the reverse of their creation, or in another thread,
+    signal handlers then run on freed memory: the process crashes at the next signal (OpenVINO 2026.4).
     """
-    # It would report its import to its makers with this package, which it can do without.
+    # Disable telemetry: OpenVINO uses this package to report its import, and works without it.
     sys.modules.setdefault("openvino_telemetry", None)
     try:
         import openvino
@@ -108,7 +109,7 @@ def _core():
 
 
 def _reason(error: Exception) -> str:
-    """Return what an error of OpenVINO says, without the places in its source that come first."""
+    """Return the text of an OpenVINO error without the source locations at its start."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
     return first_line((told or lines)[-1]) if lines else reason(error)

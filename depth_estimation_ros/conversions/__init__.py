@@ -1,4 +1,4 @@
-"""Between ``sensor_msgs`` and numpy: the only place that touches the bytes of a message."""
+"""Conversions between ``sensor_msgs`` and numpy; the only package that accesses the bytes of a message."""
 
 from depth_estimation_ros.conversions.cameras import camera_from_info, camera_to_info, lens_from_info, recorded_info
 from depth_estimation_ros.conversions.clouds import (

@@ -1,4 +1,4 @@
-"""Intrinsics: ``sensor_msgs/CameraInfo``."""
+"""Conversions between ``sensor_msgs/CameraInfo`` and intrinsics."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from depth_estimation_ros.geometry.rectify import Lens
 
 def camera_from_info(msg: CameraInfo, rectified: bool = False) -> PinholeCamera:
     """
-    Read the intrinsics of the image that a camera_info message accompanies, where that is rectified or needs not be.
+    Return the intrinsics of an undistorted image from its camera_info message.
 
-    They are taken from ``K``, or from ``P`` where the image is a rectified one, as it must be if the lens has
-    distortion, or where ``K`` is not filled; these describe the full sensor, and are cropped by ``roi`` and scaled by
-    ``binning`` as the message says.
+    They are read from ``P`` if `rectified` is True, if the lens has distortion (then the image must be a rectified one)
+    or if ``K`` is zero; otherwise from ``K``. Both describe the full sensor, so they are then cropped by ``roi`` and
+    scaled by ``binning``.
 
     Parameters
     ----------
@@ -43,12 +43,12 @@ def camera_from_info(msg: CameraInfo, rectified: bool = False) -> PinholeCamera:
 
 def lens_from_info(msg: CameraInfo) -> Lens:
     """
-    Read the intrinsics and the distortion of the image that a camera_info message accompanies, as it comes.
+    Return the intrinsics and distortion of a raw image from its camera_info message.
 
     Raises
     ------
     ValueError
-        As `camera_from_info`, and if the distortion model or its coefficients are not known.
+        As for `camera_from_info`, or if the distortion model is unknown or the coefficients do not fit it.
     """
     try:
         calibration = (msg.k, msg.d, msg.distortion_model, msg.r, msg.p)
@@ -58,7 +58,7 @@ def lens_from_info(msg: CameraInfo) -> Lens:
 
 
 def _windowed(whole: PinholeCamera | Lens, msg: CameraInfo):
-    """Return what ``roi`` and ``binning`` of a message leave of the full sensor's camera or lens."""
+    """Apply ``roi`` and ``binning`` of a message to the full sensor's camera or lens."""
     roi, bins = msg.roi, (max(msg.binning_x, 1), max(msg.binning_y, 1))
     width, height = int(msg.width), int(msg.height)
     if roi.width and roi.height:
@@ -72,19 +72,19 @@ def _windowed(whole: PinholeCamera | Lens, msg: CameraInfo):
 
 
 def recorded_info(recorded: Any, header: Header) -> CameraInfo:
-    """Make the camera_info message of one that was recorded by either ROS: as it is, but for the header."""
+    """Convert a recorded camera_info message (ROS 1 or 2) to a ROS 2 message with another header."""
     names = ("height", "width", "distortion_model", "binning_x", "binning_y")
     roi = {name: getattr(recorded.roi, name) for name in RegionOfInterest.get_fields_and_field_types()}
     msg = CameraInfo(header=header, roi=RegionOfInterest(**roi), **{name: getattr(recorded, name) for name in names})
     for name in "dkrp":
-        # ROS 1 wrote these in capitals.
+        # ROS 1 names these fields in capitals.
         values = getattr(recorded, name) if hasattr(recorded, name) else getattr(recorded, name.upper())
         setattr(msg, name, [float(value) for value in values])
     return msg
 
 
 def camera_to_info(camera: PinholeCamera, header: Header | None = None) -> CameraInfo:
-    """Make the camera_info message of an undistorted camera (``plumb_bob`` with zero coefficients)."""
+    """Return the camera_info message of an undistorted camera (``plumb_bob`` with zero coefficients)."""
     c = camera
     msg = CameraInfo(width=c.width, height=c.height, distortion_model="plumb_bob", d=[0.0] * 5)
     msg.header = Header() if header is None else header

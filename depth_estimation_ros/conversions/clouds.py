@@ -1,4 +1,4 @@
-"""Clouds: ``sensor_msgs/PointCloud2``."""
+"""Conversions between ``sensor_msgs/PointCloud2`` and numpy."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _TYPES |= {PointField.FLOAT32: "FLOAT32", PointField.FLOAT64: "FLOAT64"}
 
 def cloud_to_message(points: np.ndarray, header: Header | None = None) -> PointCloud2:
     """
-    Make the message of an organised coloured cloud, in the layout of PCL, RViz and ``sensor_msgs_py``.
+    Convert an organised coloured cloud to a message, in the layout of PCL, RViz and ``sensor_msgs_py``.
 
     Parameters
     ----------
     points : numpy.ndarray
-        float32 [height, width, 4] as `geometry.point_cloud` makes it: x, y, z in metres (NaN invalid),
-        and colour as the bits 0x00RRGGBB.
+        float32 [height, width, 4], as from `geometry.point_cloud`: x, y, z in metres (NaN invalid), and colour as the
+        bits 0x00RRGGBB.
     header : std_msgs.msg.Header, optional
         Stamp and frame id.
 
     Raises
     ------
     ValueError
-        If the array is not such a cloud.
+        If the array has another dtype or shape.
     """
     if points.dtype != np.float32 or points.ndim != 3 or points.shape[2] != 4 or points.size == 0:
         raise ValueError(f"a cloud is float32 [height, width, 4], got {points.dtype} {list(points.shape)}")
@@ -43,7 +43,7 @@ def cloud_to_message(points: np.ndarray, header: Header | None = None) -> PointC
 
 
 def new_cloud(width: int, height: int) -> PointCloud2:
-    """Make a cloud message with room for width x height points, to be written through `points_of`."""
+    """Return a cloud message with space for width x height points, to be filled through `points_of`."""
     msg = _empty_cloud(width, height)
     msg.data.frombytes(bytes(16 * width * height))
     return msg
@@ -51,19 +51,19 @@ def new_cloud(width: int, height: int) -> PointCloud2:
 
 def points_of(msg: PointCloud2) -> np.ndarray:
     """
-    View the points of a message of `new_cloud` or `cloud_to_message`.
+    Return a view of the points of a message from `new_cloud` or `cloud_to_message`.
 
     Returns
     -------
     numpy.ndarray
-        float32 [height, width, 4], writable: `geometry.point_cloud` can write straight into the message.
+        float32 [height, width, 4], writable: `geometry.point_cloud` can write directly into the message.
     """
     return np.frombuffer(msg.data, np.float32).reshape(msg.height, msg.width, 4)
 
 
 def message_to_cloud(msg: PointCloud2) -> tuple[np.ndarray, np.ndarray]:
     """
-    Read a cloud with ``x``, ``y``, ``z`` and a packed ``rgb`` (or ``rgba``) field.
+    Return points and colours of a cloud message with the fields ``x``, ``y``, ``z`` and packed ``rgb`` (or ``rgba``).
 
     Returns
     -------
@@ -75,7 +75,7 @@ def message_to_cloud(msg: PointCloud2) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     ValueError
-        If a field is missing, or sizes and data length do not agree.
+        If a field is missing, or the sizes do not match the data length.
     """
     names = {field.name for field in msg.fields}
     if not {"x", "y", "z"} <= names or not {"rgb", "rgba"} & names:
@@ -87,43 +87,43 @@ def message_to_cloud(msg: PointCloud2) -> tuple[np.ndarray, np.ndarray]:
 
 def message_to_points(msg: PointCloud2) -> np.ndarray:
     """
-    Read the places of any cloud's points.
+    Return the points of a cloud message, which may have any further fields.
 
     Returns
     -------
     numpy.ndarray
-        float32 [height, width, 3], metres; of a cloud without points, too.
+        float32 [height, width, 3], metres; empty if the cloud has no points.
 
     Raises
     ------
     ValueError
-        If ``x``, ``y`` or ``z`` is missing, there twice or no floating-point number, or sizes and data length do not
-        agree.
+        If ``x``, ``y`` or ``z`` is missing, occurs twice or is not floating-point, or the sizes do not match the data
+        length.
     """
     planes = [_plane(msg, name, _METRES) for name in "xyz"]
     points = np.empty((*planes[0].shape, 3), np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):  # a double that float32 cannot hold is infinite, and no point
+    with np.errstate(over="ignore", invalid="ignore"):  # doubles too large for float32 become infinite
         for axis, plane in enumerate(planes):
             points[..., axis] = plane
     return points
 
 
 def _listing(msg: PointCloud2) -> str:
-    """Return the fields with their types, for a sentence."""
+    """Return the fields with their types, for a message to the user."""
     return choices(f"{quoted(f.name)} ({_TYPES.get(f.datatype, 'no type')})" for f in msg.fields)
 
 
 def _plane(msg: PointCloud2, name: str, kinds: dict[int, str]) -> np.ndarray:
-    """View one field of a cloud, [height, width]."""
+    """Return a view of one field of a cloud, [height, width]."""
     fields = [field for field in msg.fields if field.name == name]
     if len(fields) != 1 or fields[0].datatype not in kinds or fields[0].count > 1:
         wanted = " or ".join(_TYPES[kind] for kind in kinds)
         raise ValueError(f"a cloud has the field {name} once, as {wanted}; got the fields {_listing(msg)}")
-    if not (msg.height and msg.width) and not len(msg.data):  # what a filter publishes where nothing is left
+    if not (msg.height and msg.width) and not len(msg.data):  # a filter that removed all points publishes this
         return np.empty((msg.height, msg.width), kinds[fields[0].datatype])
     kind, offset = kinds[fields[0].datatype], fields[0].offset
     row = msg.width * msg.point_step
-    # Who publishes one row often leaves its step out.
+    # Publishers of a single row often leave row_step at 0.
     step = row if msg.height == 1 or msg.row_step == 0 else msg.row_step
     size = len(msg.data)
     fits = step >= row and size in (msg.height * step, (msg.height - 1) * step + row)

@@ -1,4 +1,4 @@
-"""The image encodings of ``sensor_msgs/image_encodings.hpp`` that can be read, as one table."""
+"""Table of the supported image encodings of ``sensor_msgs/image_encodings.hpp``."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from depth_estimation_ros.support.sentences import choices
 
 
 class Layout(NamedTuple):
-    """How the bytes of an encoding lie, and the OpenCV conversion that makes RGB of them."""
+    """Memory layout of an encoding, and the OpenCV conversion to RGB."""
 
     dtype: str
     channels: int
     code: int | None
-    rows_per_two: int = 2  # stored rows for every two rows of the image: 3 where a half-height plane follows
-    even: tuple[int, int] = (1, 1)  # the width and height must be multiples of these
+    rows_per_two: int = 2  # stored rows per two image rows: 3 if a half-height chroma plane follows
+    even: tuple[int, int] = (1, 1)  # width and height must be multiples of these
 
 
-# Encodings of 8 and 16 bits: channels and conversion. OpenCV names a Bayer pattern by the second row's second
-# and third pixels, ROS by the corner's four: ROS's rggb is OpenCV's BG.
+# Encodings of 8 and 16 bits: channels and conversion. OpenCV names a Bayer pattern by the second and third pixel of the
+# second row, ROS by the four pixels of the corner: rggb in ROS is BG in OpenCV.
 _PLAIN = {
     "rgb": (3, None),
     "bgr": (3, cv2.COLOR_BGR2RGB),
@@ -57,12 +57,12 @@ DEPTH_LAYOUTS = {
 
 def find_layout(encoding: str, layouts: dict[str, Layout]) -> Layout:
     """
-    Look up an encoding.
+    Return the layout of an encoding.
 
     Raises
     ------
     ValueError
-        If it is not in the table; the message names it and lists those that are.
+        If the encoding is not supported; the message lists those that are.
     """
     try:
         return layouts[encoding]

@@ -1,4 +1,4 @@
-"""Images and depth images: ``sensor_msgs/Image``, ``CompressedImage``."""
+"""Conversions between ``sensor_msgs/Image`` and ``CompressedImage`` and numpy, for colour and depth."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _FROM_RGB = {
 
 def image_to_rgb(msg: Image) -> np.ndarray:
     """
-    Decode an image message to RGB.
+    Convert an image message to RGB.
 
-    The result is what ``cv_bridge`` gives for ``rgb8`` where it converts the encoding: 16 bits are
-    scaled to 8 by 255 / 65535 and rounded, Bayer mosaics are demosaiced bilinearly, YUV is BT.601 of
-    limited range. Beyond it: ``8UC1`` and ``16UC1`` are grey, ``8UC3`` and ``8UC4`` are in OpenCV's order
-    (BGR, BGRA), and ``nv12`` and ``nv21`` hold a half-height chroma plane after ``height`` rows of luma
+    For encodings that ``cv_bridge`` converts to ``rgb8``, the result is the same: 16 bits are scaled to 8 by 255 /
+    65535 and rounded, Bayer mosaics are demosaiced bilinearly, YUV is limited-range BT.601. In addition, ``8UC1`` and
+    ``16UC1`` are read as grey, ``8UC3`` and ``8UC4`` in OpenCV's order (BGR, BGRA), and ``nv12`` and ``nv21`` with a
+    half-height chroma plane after ``height`` rows of luma
     (``step * height * 3 / 2`` bytes of data, as in ``sensor_msgs/image_encodings.hpp``).
 
     Parameters
@@ -42,13 +42,13 @@ def image_to_rgb(msg: Image) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        uint8 [height, width, 3]. For ``rgb8`` a read-only view of the message's bytes, with their row
-        padding as stride; else a new contiguous array.
+        uint8 [height, width, 3]. For ``rgb8``, a read-only view of the message's data, with ``step`` as the row stride;
+        otherwise a new contiguous array.
 
     Raises
     ------
     ValueError
-        If the encoding is not known, or size, step and data length do not agree.
+        If the encoding is not supported, or size, step and data length do not match.
     """
     layout = find_layout(msg.encoding, COLOUR_LAYOUTS)
     return _to_rgb(_pixels(msg, layout), layout)
@@ -56,13 +56,13 @@ def image_to_rgb(msg: Image) -> np.ndarray:
 
 def compressed_to_rgb(msg: CompressedImage) -> np.ndarray:
     """
-    Decode a compressed image message to RGB.
+    Convert a compressed image message to RGB.
 
     Parameters
     ----------
     msg : sensor_msgs.msg.CompressedImage
-        JPEG, PNG, TIFF, WebP, BMP or PNM, as `pictures.decode` takes them. As in cv_bridge, the orientation of EXIF is
-        not followed. A Bayer mosaic that was compressed as it is (``bayer_rggb8; png compressed``) is demosaiced.
+        JPEG, PNG, TIFF, WebP, BMP or PNM, see `imaging.decode`. As in cv_bridge, the EXIF orientation is ignored. A
+        compressed Bayer mosaic (``bayer_rggb8; png compressed``) is demosaiced.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def compressed_to_rgb(msg: CompressedImage) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the data is cut off, is no picture or claims to be larger than it can be, or is compressed depth.
+        If the data is truncated, is not an image, has an impossible size in its header, or is compressed depth.
     """
     data = bytes(msg.data)
     what = f"the compressed image (format {msg.format[:60]!r}, {len(data)} bytes)"
@@ -93,22 +93,22 @@ def compressed_to_rgb(msg: CompressedImage) -> np.ndarray:
 
 def image_to_depth(msg: Image) -> np.ndarray:
     """
-    Decode a depth image (REP 118).
+    Convert a depth image message (REP 118) to metres.
 
     Parameters
     ----------
     msg : sensor_msgs.msg.Image
-        ``32FC1`` in metres, or ``16UC1`` (also named ``mono16``) in millimetres with 0 as invalid.
+        ``32FC1`` in metres, or ``16UC1`` (also as ``mono16``) in millimetres with 0 for invalid.
 
     Returns
     -------
     numpy.ndarray
-        float32 [height, width], metres; NaN where the message holds NaN, an infinity, zero or less.
+        float32 [height, width], metres; NaN where the message has NaN, an infinity, zero or a negative value.
 
     Raises
     ------
     ValueError
-        If the encoding is not known, or size, step and data length do not agree.
+        If the encoding is not supported, or size, step and data length do not match.
     """
     layout = find_layout(msg.encoding, DEPTH_LAYOUTS)
     pixels = _pixels(msg, layout)
@@ -118,7 +118,7 @@ def image_to_depth(msg: Image) -> np.ndarray:
 
 def rgb_to_image(rgb: np.ndarray, header: Header | None = None, encoding: str = "rgb8") -> Image:
     """
-    Make an image message of an RGB array.
+    Convert an RGB array to an image message.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def rgb_to_image(rgb: np.ndarray, header: Header | None = None, encoding: str = 
     Raises
     ------
     ValueError
-        If the array is not such an image or the encoding is another.
+        If the array has another dtype or shape, or the encoding is not supported.
     """
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
         raise ValueError(f"an RGB image is uint8 [height, width, 3], got {rgb.dtype} {list(rgb.shape)}")
@@ -146,7 +146,7 @@ def depth_to_image(
     depth: np.ndarray, header: Header | None = None, encoding: str = "32FC1", out: Image | None = None
 ) -> Image:
     """
-    Make a depth image message (REP 118).
+    Convert depth to a depth image message (REP 118).
 
     Parameters
     ----------
@@ -155,15 +155,14 @@ def depth_to_image(
     header : std_msgs.msg.Header, optional
         Stamp and frame id.
     encoding : str
-        ``32FC1``: the metres as they are. ``16UC1``: millimetres, rounded; invalid depths and those
-        beyond 65.535 m become 0.
+        ``32FC1``: metres, unchanged. ``16UC1``: millimetres, rounded; invalid depth and depth above 65.535 m become 0.
     out : sensor_msgs.msg.Image, optional
-        A message to fill and return; its memory is used again if the size is the same.
+        Message to fill and return; its memory is reused if the size is the same.
 
     Raises
     ------
     ValueError
-        If the array is not a depth image or the encoding is another.
+        If the array is not [height, width], or the encoding is not supported.
     """
     if depth.ndim != 2 or depth.size == 0:
         raise ValueError(f"a depth image is [height, width], got {list(depth.shape)}")
@@ -177,14 +176,14 @@ def depth_to_image(
 
 
 def _to_rgb(pixels: np.ndarray, layout: Layout) -> np.ndarray:
-    """Return stored pixels as RGB of 8 bits."""
+    """Convert stored pixels to 8-bit RGB."""
     if layout.code is not None:
         pixels = cv2.cvtColor(pixels, layout.code)
     return pixels if layout.dtype == "u1" else cv2.convertScaleAbs(pixels, alpha=255 / 65535)
 
 
 def _pixels(msg: Image, layout: Layout) -> np.ndarray:
-    """View the stored rows, [rows, width] or [rows, width, channels], once the message's numbers agree."""
+    """Check sizes and return a view of the stored rows, [rows, width] or [rows, width, channels]."""
     width, height, step, size = int(msg.width), int(msg.height), int(msg.step), len(msg.data)
     name = f"image message ({msg.encoding}, {width}x{height})"
     if width <= 0 or height <= 0:
@@ -205,7 +204,7 @@ def _pixels(msg: Image, layout: Layout) -> np.ndarray:
     pixels.flags.writeable = False
     if layout.channels == 1:
         pixels = pixels[..., 0]
-    # OpenCV takes rows of any step, but wants numbers in the host's order and aligned.
+    # OpenCV accepts rows of any step, but needs values aligned and in the host's byte order.
     return pixels if native.itemsize == 1 else np.require(pixels, native, ["C", "A"])
 
 

@@ -1,4 +1,4 @@
-"""The memory of messages."""
+"""Fast copies into the data of messages."""
 
 from __future__ import annotations
 

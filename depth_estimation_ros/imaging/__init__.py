@@ -1,4 +1,4 @@
-"""Pictures in files and messages (JPEG, PNG and others), checked before OpenCV takes memory and time for them."""
+"""Decoding of encoded images (JPEG, PNG and others), checked before OpenCV allocates memory for them."""
 
 from depth_estimation_ros.imaging.decode import decode, read_file
 from depth_estimation_ros.imaging.silence import quiet

@@ -1,4 +1,4 @@
-"""From the bytes of a picture to its pixels."""
+"""Decode an encoded image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from depth_estimation_ros.imaging.png import clean_png
 from depth_estimation_ros.imaging.silence import quiet
 
 MOST_PIXELS = 2**27
-"""A picture that claims more is refused: no camera takes 134 megapixels."""
+"""Maximum number of pixels in an image: no camera has 134 megapixels."""
 
 
 def decode(data: bytes, flags: int) -> np.ndarray:
@@ -25,17 +25,17 @@ def decode(data: bytes, flags: int) -> np.ndarray:
     data : bytes
         The picture.
     flags : int
-        Of ``cv2.imdecode``.
+        Flags of ``cv2.imdecode``.
 
     Returns
     -------
     numpy.ndarray
-        As ``cv2.imdecode`` gives it: BGR, or one channel.
+        Result of ``cv2.imdecode``: BGR, or one channel.
 
     Raises
     ------
     ValueError
-        What is wrong with it, as the end of a sentence that names the picture: "is cut off", for instance.
+        If it cannot be decoded. The message is the end of a sentence whose start names the image, e.g. "is cut off".
     """
     header = read_header(data)
     if header is None:
@@ -68,8 +68,8 @@ def decode(data: bytes, flags: int) -> np.ndarray:
 
 def read_file(path: Path, flags: int) -> np.ndarray:
     """
-    Read a picture's file; a name in any encoding.
+    Read an image file; its name may be in any encoding.
 
-    Parameters, returns and errors as of `decode`, and OSError if the file cannot be read.
+    Flags, return value and errors are those of `decode`; OSError if the file cannot be read.
     """
     return decode(Path(path).read_bytes(), flags)

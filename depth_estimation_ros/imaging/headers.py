@@ -1,4 +1,4 @@
-"""What the first bytes of a picture say: its kind and size."""
+"""Read the format and size of an encoded image from its first bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PNM = re.compile(rb"P([1-6])(?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9}
 
 class Header(NamedTuple):
     """
-    Kind and size of a picture.
+    Format and size of an encoded image.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class Header(NamedTuple):
     width, height : int
         Pixels.
     density : float
-        The most pixels that a byte of the picture can stand for.
+        Maximum number of pixels that one byte of the file can encode.
     """
 
     kind: str
@@ -33,7 +33,7 @@ class Header(NamedTuple):
 
 
 def read_header(data: bytes) -> Header | None:
-    """Return what a picture is; None if it is none of these kinds, or too damaged to tell."""
+    """Return the header of an encoded image; None if the format is unknown or the header is damaged."""
     kinds = {
         b"\xff\xd8": _jpeg,
         b"\x89PNG\r\n\x1a\n": _png,
@@ -52,14 +52,14 @@ def read_header(data: bytes) -> Header | None:
 
 def _jpeg(data: bytes) -> Header | None:
     header = read_jpeg_header(data)
-    # A block of 8x8 pixels takes two bits at least, one in a progressive picture.
+    # A block of 8x8 pixels takes at least two bits, or one in a progressive JPEG.
     return header and Header("JPEG", header.width, header.height, 512.0 if header.progressive else 256.0)
 
 
 def _png(data: bytes) -> Header | None:
     width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
     channels = _PNG_CHANNELS.get(colour)
-    # Deflate makes at most 1032 bytes of one.
+    # Deflate expands one byte to at most 1032.
     return Header("PNG", width, height, 8 * 1032 / (bits * channels)) if channels and bits else None
 
 

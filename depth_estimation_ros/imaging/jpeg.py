@@ -1,4 +1,4 @@
-"""JPEG as cameras send it: in buffers of fixed size, without an end, cut off (ITU-T T.81)."""
+"""Decode JPEG as cameras send it: with trailing bytes, without an end marker, or truncated (ITU-T T.81)."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _END = b"\xff\xd9"
 _STANDALONE = {0x01, *range(0xD0, 0xD8)}  # markers without a length
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 _SCAN = 0xDA
-_MISSING = 128  # what libjpeg decodes to where there are no data: all coefficients are 0
+_MISSING = 128  # libjpeg decodes missing data to this value: all coefficients are 0
 
 
 class JpegHeader(NamedTuple):
-    """What stands before the first scan."""
+    """Facts from the header of a JPEG, before its first scan."""
 
     width: int
     height: int
     progressive: bool
     single_scan: bool
-    scan: int  # where its data begin
+    scan: int  # offset of the first scan's data
 
 
 def read_jpeg_header(data: bytes) -> JpegHeader | None:
-    """Return the header; None if there is none."""
+    """Return the header, or None if there is none."""
     at, frame = 2, None
     while True:
         if data[at] != 0xFF:
@@ -53,22 +53,22 @@ def decode_jpeg(data: bytes, decode: Callable[[bytes], np.ndarray | None]) -> np
     """
     Decode a JPEG.
 
-    What lies behind the end marker is left out: zeros, or the rest of an older frame. A missing end marker is no harm.
+    Bytes after the end marker (zeros, or the rest of an older frame) are ignored. The end marker may be missing.
 
     Parameters
     ----------
     data : bytes
-        With a header that can be read.
+        JPEG with a readable header.
     decode : callable
-        Makes pixels of a clean JPEG.
+        Function that decodes a clean JPEG.
 
     Raises
     ------
     ValueError
-        If it is cut off.
+        If the data is truncated.
     """
     header = read_jpeg_header(data)
-    # Nothing is read behind the first one; it need not be looked for where there is one at the end.
+    # Decoding stops at the first end marker. If the data ends with one, no search is needed.
     end = len(data) - 2 if data.endswith(_END) else data.find(_END, header.scan)
     if not header.single_scan:
         if end < 0:
@@ -77,7 +77,7 @@ def decode_jpeg(data: bytes, decode: Callable[[bytes], np.ndarray | None]) -> np
     if end < 0:
         return _decode_to_the_end(data, header, decode)
     pixels = decode(data if end + 2 == len(data) else data[: end + 2])
-    # libjpeg fills what is missing with grey and tells nobody but the terminal.
+    # libjpeg fills missing blocks with grey and reports that only on stderr.
     if pixels is not None and (pixels[-1, -(1 + (pixels.shape[1] - 1) % 8) :] == _MISSING).all():  # the last block
         _decode_to_the_end(data[: data.find(_END, header.scan)], header, decode)
     return pixels
@@ -85,12 +85,13 @@ def decode_jpeg(data: bytes, decode: Callable[[bytes], np.ndarray | None]) -> np
 
 def _decode_to_the_end(data: bytes, header: JpegHeader, decode: Callable) -> np.ndarray:
     """
-    Decode a JPEG that has no end marker, if it has all its pixels.
+    Decode a JPEG without an end marker, if it has all its pixels.
 
-    Whatever is behind the data does not matter then: the picture is the same with one thing there and with another.
+    If all pixels are there, bytes after the data do not matter: the result must be the same with different bytes
+    appended.
     """
-    data = data.rstrip(b"\0") + b"\0\0"  # what was stripped may have been the last of the data
-    behind = 32 * header.width  # more than a row of blocks takes
+    data = data.rstrip(b"\0") + b"\0\0"  # the stripped zeros may have been the end of the data
+    behind = 32 * header.width  # more than one row of blocks takes
     pixels = decode(data + bytes(behind))
     tails = [_noise(behind)]
     if pixels is not None and np.array_equal(pixels[-1], pixels[-2:][0]):

@@ -1,22 +1,22 @@
-"""PNG: what libpng would complain of on the terminal is found, or left out, before."""
+"""Check and clean PNG data before libpng, which would print warnings, reads it."""
 
 from __future__ import annotations
 
 import struct
 import zlib
 
-# What the pixels and their orientation depend on; other chunks only make libpng warn of them.
+# Chunks that affect the pixels or their orientation; libpng may warn about others.
 _KEPT = {b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND"}
 
 
 def clean_png(data: bytes) -> bytes:
     """
-    Return a PNG without needless chunks, and without what lies behind its end.
+    Return a PNG without unneeded chunks, and without bytes after its end.
 
     Raises
     ------
     ValueError
-        If it is cut off or damaged.
+        If the data is truncated or damaged.
     """
     parts, at, clean = [data[:8]], 8, True
     while True:

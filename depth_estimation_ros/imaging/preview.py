@@ -1,4 +1,4 @@
-"""A picture of a depth image that a person reads at a glance: colours, and a bar that says what they mean."""
+"""Preview image of depth: colours with a scale bar."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ COLOUR_MAPS = (
     "hot",
     "gray",
 )
-"""Names of the colour maps, OpenCV's and ``gray``."""
+"""Names of the colour maps: those of OpenCV, and ``gray``."""
 
 INVALID_COLOUR = (48, 48, 48)
 """RGB of pixels without depth."""
 
 _BACKGROUND = (24, 24, 24)
 _INK = (240, 240, 240)
-_MIN_HEIGHT = 240  # pixels; below this labels are not readable
+_MIN_HEIGHT = 240  # pixels; labels are not readable in smaller previews
 
 
 def render_preview(
     rgb: np.ndarray | None, depth: np.ndarray, colour_map: str = "turbo", near: float = 0.0, far: float = 10.0
 ) -> np.ndarray:
     """
-    Render depth in colours with a scale bar in metres, beside the image if there is one.
+    Render depth in colours with a scale bar in metres, next to the image if given.
 
-    Near is the upper end of the colour map (warm or bright), far its lower end; depths outside the
-    range take the colour of its end, invalid ones `INVALID_COLOUR`.
+    `near` maps to the upper end of the colour map (warm or bright), `far` to its lower end. Depth outside the range is
+    clamped; invalid pixels get `INVALID_COLOUR`.
 
     Parameters
     ----------
     rgb : numpy.ndarray or None
-        uint8 [h', w', 3], shown at the left at the depth's size.
+        uint8 [h', w', 3], shown on the left, resized to the depth's size.
     depth : numpy.ndarray
         float32 [h, w], metres, NaN invalid.
     colour_map : str
         One of `COLOUR_MAPS`.
     near, far : float
-        Ends of the scale in metres, 0 <= near < far.
+        Range of the scale in metres, 0 <= near < far.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def render_preview(
 
 
 def colour_depth(depth: np.ndarray, colour_map: str, near: float, far: float) -> np.ndarray:
-    """Colour a depth image [h, w] of metres: uint8 [h, w, 3] RGB, invalid pixels `INVALID_COLOUR`."""
+    """Return a depth image [h, w] (metres) in colours: uint8 [h, w, 3] RGB, invalid pixels `INVALID_COLOUR`."""
     valid = np.isfinite(depth)
     nearness = (far - np.where(valid, depth, far)) * (255.0 / (far - near))
     levels = np.clip(np.rint(nearness), 0, 255).astype(np.uint8)
@@ -85,7 +85,7 @@ def colour_depth(depth: np.ndarray, colour_map: str, near: float, far: float) ->
 
 @lru_cache
 def _palette(colour_map: str) -> np.ndarray:
-    """RGB of the 256 levels, uint8 [256, 1, 3]."""
+    """Return the RGB colours of the 256 levels, uint8 [256, 1, 3]."""
     if colour_map not in COLOUR_MAPS:
         raise ValueError(f"unknown colour map '{colour_map}'; choose one of {', '.join(COLOUR_MAPS)}")
     levels = np.arange(256, dtype=np.uint8)[:, None]
@@ -97,7 +97,7 @@ def _palette(colour_map: str) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _scale_bar(height: int, colour_map: str, near: float, far: float) -> np.ndarray:
-    """Vertical bar with labels, near at the bottom as the floor is in most images: uint8 [height, w, 3]."""
+    """Return a vertical scale bar with labels, uint8 [height, w, 3]; near is at the bottom, as most floors are."""
     scale = height / 480.0 + 0.2
     thickness = max(1, round(1.5 * scale))
     ticks = _ticks(near, far)
@@ -121,7 +121,7 @@ def _scale_bar(height: int, colour_map: str, near: float, far: float) -> np.ndar
 
 
 def _ticks(near: float, far: float) -> list[float]:
-    """Between three and seven round numbers (1, 2 or 5 times a power of ten apart) from near to far."""
+    """Return three to seven round numbers from near to far, spaced by 1, 2 or 5 times a power of ten."""
     decade = 10.0 ** math.floor(math.log10(far - near))
     step = next(s for s in (0.2 * decade, 0.5 * decade, decade, 2.0 * decade) if (far - near) / s <= 6.0)
     first, last = math.ceil(near / step - 1e-6), math.floor(far / step + 1e-6)

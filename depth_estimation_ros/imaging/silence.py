@@ -1,4 +1,4 @@
-"""What libraries written in C print about damaged pictures and videos does not reach the log: errors say it better."""
+"""Suppress what C libraries print about damaged images and videos; our errors report the problem instead."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 from contextlib import suppress
 
 _STDERR = 2
-# libjpeg, libpng, libtiff, OpenCV itself, its reader of AVI, which quotes four bytes of any kind.
+# libjpeg, libpng, libtiff, OpenCV, and OpenCV's AVI reader, which prints four arbitrary bytes.
 _KNOWN = re.compile(
     rb"^(Corrupt JPEG data|Premature end of JPEG|Inconsistent progression|Invalid SOS parameters|Unknown Adobe color|"
     rb"Warning: unknown JFIF|Application transferred|Invalid restart interval|libpng (warning|error)|TIFF|"
@@ -20,9 +20,10 @@ _KNOWN = re.compile(
 
 class _Quiet:
     """
-    Keeps stderr aside while any thread is inside, and then passes on all of it but what those libraries print.
+    Context manager that buffers stderr while any thread is inside, then writes it without these libraries' lines.
 
-    They write to the file descriptor, which belongs to all threads; so do ROS's loggers, whose lines must not get lost.
+    The libraries write to the file descriptor, which all threads share. ROS loggers write to it too, and their lines
+    must not be lost.
     """
 
     def __init__(self):
@@ -42,7 +43,7 @@ class _Quiet:
 
     def _begin(self) -> None:
         self._aside = self._stderr = None
-        with suppress(OSError):  # a program without stderr, or out of handles, need not be kept quiet
+        with suppress(OSError):  # without stderr or free file descriptors, print as usual
             self._stderr = os.dup(_STDERR)
             self._aside = os.memfd_create("stderr")
             os.dup2(self._aside, _STDERR)
@@ -62,4 +63,4 @@ class _Quiet:
 
 
 quiet = _Quiet()
-"""To be used as ``with quiet:`` around calls of OpenCV that read what may be damaged."""
+"""Use as ``with quiet:`` around OpenCV calls that read possibly damaged data."""
