@@ -1,4 +1,4 @@
-"""Which colour image belongs to which depth image: files named or listed with the time they were taken."""
+"""Association of colour and depth images by their times, from file names or lists."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RawPair:
     depth, colour : pathlib.Path
         The files.
     time : float
-        When the depth was taken, seconds since the epoch.
+        Time of the depth image, seconds since the epoch.
     """
 
     depth: Path
@@ -31,22 +31,22 @@ class RawPair:
 
 def nearest_in_time(depth_times: np.ndarray, colour_times: np.ndarray, max_gap: float) -> np.ndarray:
     """
-    Give every depth image the colour image nearest in time.
+    Associate every depth image with the colour image nearest in time.
 
-    Depth images without one within the gap are left out, and so are all those that would share one, as in Laina et
-    al. 2016.
+    A depth image without a colour image within ``max_gap`` is left out. So are all depth images that would share a
+    colour image, as in Laina et al. 2016.
 
     Parameters
     ----------
     depth_times, colour_times : numpy.ndarray
-        Ascending, seconds, [n] and [m].
+        Times in seconds, ascending, [n] and [m].
     max_gap : float
         Largest distance in time, seconds.
 
     Returns
     -------
     numpy.ndarray
-        int [k, 2]: index of a depth and of its colour image, ascending.
+        int [k, 2]: index of a depth image and of its colour image, ascending.
     """
     if not (len(depth_times) and len(colour_times)):
         return np.empty((0, 2), int)
@@ -62,17 +62,17 @@ def nearest_in_time(depth_times: np.ndarray, colour_times: np.ndarray, max_gap: 
 
 def find_scenes(dump: Path) -> dict[str, Path]:
     """
-    Find the scenes of a raw NYU Depth v2 dump: the folders, at any depth, with an ``INDEX.txt`` or depth images.
+    Find the scenes of a raw NYU Depth v2 dump: folders at any level with an ``INDEX.txt`` or depth images.
 
     Returns
     -------
     dict
-        Folder of each scene by its name, in order.
+        Folder of each scene by name, sorted by name.
 
     Raises
     ------
     ValueError
-        If there is none, or two have the same name.
+        If there is no scene, or two scenes have the same name.
     """
     if not dump.is_dir():
         raise ValueError(f"dump {dump} is not a folder; name the one that holds the scenes' folders")
@@ -92,19 +92,19 @@ def find_scenes(dump: Path) -> dict[str, Path]:
 
 def scene_pairs(folder: Path, max_gap: float) -> list[RawPair]:
     """
-    Associate the images of a scene, as its ``INDEX.txt`` lists them, or its directory where it has none.
+    Associate the images of a scene, listed in its ``INDEX.txt`` or, without one, in its folder.
 
     Parameters
     ----------
     folder : pathlib.Path
-        The scene's folder.
+        Folder of the scene.
     max_gap : float
         See `nearest_in_time`.
 
     Returns
     -------
     list of RawPair
-        In the order of time. The files need not exist: an index may list what was lost.
+        Pairs in the order of time. Files listed in the index may not exist.
     """
     index = folder / "INDEX.txt"
     names = index.read_text(errors="replace").split() if index.is_file() else os.listdir(folder)
@@ -119,14 +119,14 @@ def scene_pairs(folder: Path, max_gap: float) -> list[RawPair]:
 
 
 def sample_evenly(items: Sequence, count: int) -> Sequence:
-    """Take ``count`` items evenly spread over a sequence, first and last included; all if it is 0 or too many."""
+    """Return ``count`` evenly spread items including the first and last; all if ``count`` is 0 or too large."""
     if not 0 < count < len(items):
         return items
     return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
 def _time(name: str, kind: str) -> float | None:
-    """Time in a raw file's name, if it is one of this kind: ``d`` depth, ``r`` colour."""
+    """Return the time in the name of a raw file, or None if the file is not of this kind: ``d`` depth, ``r`` colour."""
     suffix = {"d": "pgm", "r": "ppm"}[kind]
     match = re.fullmatch(rf"{kind}-(\d+\.\d+)-\d+\.{suffix}", name)
     return float(match.group(1)) if match else None

@@ -1,9 +1,9 @@
 """
 Joint augmentation of a colour image and its depth map.
 
-All geometric augmentation is one virtual camera: a rotation about the optical centre and a zoom, so that the new
-depth follows exactly from the old. Zooming by s divides depth by s, as in Eigen et al. (NIPS 2014): seen through
-the training camera's focal length, an object s times larger is s times nearer.
+All geometric augmentation is a virtual camera: a rotation about the optical centre and a zoom. The new depth therefore
+follows exactly from the old one. Zooming by s divides depth by s, as in Eigen et al. (NIPS 2014): with the focal length
+of the training camera, an object that appears s times larger is s times nearer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from depth_estimation_ros.camera import PinholeCamera
 @dataclass
 class Augmentation:
     """
-    Random augmentation; the defaults are those of Eigen et al. 2014 as Laina et al. 2016 use them.
+    Random augmentation. The defaults are those of Eigen et al. 2014, as used by Laina et al. 2016.
 
     Parameters
     ----------
@@ -37,11 +37,12 @@ class Augmentation:
     gamma : float
         Largest change of the logarithm of the gamma exponent.
     blur : float
-        Largest standard deviation of a Gaussian blur, pixels of an image of one to two times the network's size.
+        Largest standard deviation of a Gaussian blur, in pixels of an image of one to two times the network's input
+        size.
     noise : float
-        Largest standard deviation of additive noise, grey levels, in the same image.
+        Largest standard deviation of additive noise in the same image, grey levels.
     erase : float
-        Probability of covering a rectangle of the image, whose depth still has to be guessed.
+        Probability of covering a rectangle of the image. Its ground truth depth stays.
     """
 
     zoom: tuple[float, float] = (1.0, 1.5)
@@ -60,7 +61,7 @@ class Augmentation:
 
     def view(self, camera: PinholeCamera, rng: np.random.Generator) -> VirtualCamera:
         """
-        Draw where to look from.
+        Draw a random view.
 
         Parameters
         ----------
@@ -75,7 +76,7 @@ class Augmentation:
 
     def colours(self, height: int, width: int, rng: np.random.Generator) -> Colours:
         """
-        Draw how to change the colours of an image, and what to cover.
+        Draw a random change of colours and a rectangle to cover.
 
         Parameters
         ----------
@@ -97,7 +98,7 @@ class Augmentation:
 
     def recolour(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """
-        Change the colours of an image, and cover a part of it.
+        Change the colours of an image at random, and cover a part of it.
 
         Parameters
         ----------
@@ -117,22 +118,23 @@ class Augmentation:
 @dataclass(frozen=True)
 class Colours:
     """
-    What is done to the colours of one image, in this order.
+    Change of the colours of one image, applied in this order except where noted.
 
     Parameters
     ----------
     gain : numpy.ndarray
-        Factor of each channel.
+        Factor of each channel, [3].
     contrast, saturation : float
-        Factors of the distance from the mean of the image and from the mean of the pixel's channels.
+        Factors of the difference from the mean of the image, and of the difference from the mean of the pixel's
+        channels.
     exponent : float
-        Of the grey levels, as a share of 255.
+        Exponent of the grey levels divided by 255.
     blur, noise : float
-        Standard deviations of a Gaussian blur, pixels, which comes first, and of additive noise, grey levels.
+        Standard deviations of a Gaussian blur in pixels, which is applied first, and of additive noise in grey levels.
     covered : tuple of int
-        (y, x, height, width) of a rectangle that is covered at last; none where the height is 0.
+        (y, x, height, width) of the rectangle that is covered last; height 0 covers nothing.
     shade : numpy.ndarray
-        Its grey levels, red, green and blue.
+        Grey levels of the rectangle: red, green, blue.
     """
 
     gain: np.ndarray
@@ -145,7 +147,7 @@ class Colours:
     shade: np.ndarray
 
     def apply(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return the changed image, uint8 [h, w, 3]; the generator is for the noise of its pixels."""
+        """Return the changed image, uint8 [h, w, 3]; ``rng`` draws the noise."""
         if self.blur:
             side = 2 * blur_radius(self.blur) + 1
             image = cv2.GaussianBlur(image, (side, side), self.blur)
@@ -156,7 +158,7 @@ class Colours:
 
     def _recolour(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         if self.contrast == self.saturation == self.exponent == 1 and not self.noise:
-            # Vectorised in OpenCV: a sixth of the time of a table for each channel.
+            # cv2.transform is vectorised: a sixth of the time of a lookup table per channel.
             return cv2.transform(image, np.diag(self.gain))
         image = image.astype(np.float32) * self.gain.astype(np.float32)
         if self.contrast != 1:
@@ -173,7 +175,7 @@ class Colours:
 
 
 def blur_radius(deviation: float) -> int:
-    """Return how many pixels a blur reaches: three standard deviations."""
+    """Return the radius of a blur in pixels: three standard deviations."""
     return math.ceil(3 * deviation)
 
 
@@ -183,20 +185,20 @@ def _to_bytes(image: np.ndarray) -> np.ndarray:
 
 class VirtualCamera:
     """
-    A view of a pair of images as the same camera would have it after a rotation and a zoom, and in a mirror.
+    View of an image and its depth by the same camera after a rotation, a zoom and, optionally, a left-right flip.
 
-    Each image is sampled once, straight to the size that is asked for.
+    Each image is sampled once, directly at the requested size.
 
     Parameters
     ----------
     camera : PinholeCamera
-        Intrinsics of the pair, whatever the sizes at which it is stored.
+        Intrinsics of the pair. The images may be stored at other sizes of the same view.
     angles : numpy.ndarray
-        Rotation vector of the new camera in the old one's frame, radians.
+        Rotation vector of the new camera in the frame of the old one, radians.
     zoom : float
-        Zoom factor s; depths are divided by it.
+        Zoom factor s. Depths are divided by s.
     place : tuple of float
-        Where the zoomed window lies in the image, from 0 (left, top) to 1.
+        Position (x, y) of the zoomed window in the image, from 0 (left, top) to 1.
     mirrored : bool
         Flip left and right.
     """
@@ -215,35 +217,35 @@ class VirtualCamera:
         window = np.array([[1 / zoom, 0, corner[0]], [0, 1 / zoom, corner[1]], [0, 0, 1]])
         if mirrored:
             window = window @ np.array([[-1, 0, camera.width - 1], [0, 1, 0], [0, 0, 1]])
-        # Old pixel = K R K^-1 W new pixel, W taking the new image to its window in the old one.
+        # Old pixel = K R K^-1 W new pixel, where W maps the new image to its window in the old one.
         turned = rotation @ np.linalg.inv(camera.k) @ window
         self._to_old, self._to_z = camera.k @ turned, turned[2]
-        self._flat = not np.any(angles[:2])  # rolling leaves parallel lines parallel
+        self._flat = not np.any(angles[:2])  # a roll keeps parallel lines parallel
 
     def image(self, image: np.ndarray, width: int, height: int) -> np.ndarray:
-        """Return how it sees a uint8 [h, w, 3] image, interpolated, at a size up to twice smaller."""
-        # Four channels are vectorised in OpenCV, three are not: half the time, the same values.
+        """Return the view of a uint8 [h, w, 3] image by bilinear interpolation, reduced by a factor of at most two."""
+        # OpenCV vectorises four channels but not three: the same values in half the time.
         seen = self._warp(cv2.cvtColor(image, cv2.COLOR_RGB2RGBA), width, height, cv2.INTER_LINEAR, cv2.BORDER_REFLECT)
         return cv2.cvtColor(seen, cv2.COLOR_RGBA2RGB)
 
     def sample(self, depth: np.ndarray, width: int, height: int) -> np.ndarray:
-        """Return the nearest pixels of a [h, w] depth image as it is stored: 0 where it shows nothing."""
+        """Return the view of a [h, w] stored depth image by nearest neighbour, 0 outside of it."""
         return self._warp(depth, width, height, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
 
     def factor(self, width: int, height: int) -> np.ndarray | np.float32:
-        """Return what depths of `sample` are to be divided by, float32 [height, width] or one for all."""
+        """Return the divisor for the depths of `sample`, float32 [height, width], or a scalar."""
         if self._flat:
             return np.float32(self.zoom)
         a, b, c = self.factor_plane(width, height)
         return (a * np.arange(width) + (b * np.arange(height) + c)[:, None]).astype(np.float32)
 
     def factor_plane(self, width: int, height: int) -> np.ndarray:
-        """Return (a, b, c) of that factor at the pixel (x, y): a x + b y + c."""
-        # A point Z r of the old camera has the depth Z (R^T r)_z in the new; r = R r' / (R r')_z gives Z / (R r')_z.
+        """Return (a, b, c) of the factor a x + b y + c at pixel (x, y)."""
+        # A point Z r of the old camera has depth Z (R^T r)_z in the new one. With r = R r' / (R r')_z: Z / (R r')_z.
         return self.zoom * self._to_z @ _resizing((width, height), (self.camera.width, self.camera.height))
 
     def matrix(self, width: int, height: int, stored: tuple[int, int]) -> np.ndarray:
-        """Return the matrix [3, 3] from pixels of what it sees, at a size, to those of an image of another."""
+        """Return the matrix [3, 3] from pixels of the view of this size to pixels of the stored image."""
         own = self.camera.width, self.camera.height
         return _resizing(own, stored) @ self._to_old @ _resizing((width, height), own)
 
@@ -256,6 +258,6 @@ class VirtualCamera:
 
 
 def _resizing(source: tuple[int, int], target: tuple[int, int]) -> np.ndarray:
-    """Return the matrix [3, 3] from the pixels of one (width, height) to those of another, edges on edges."""
+    """Return the matrix [3, 3] from pixels of one (width, height) to those of another, with the edges aligned."""
     x, y = (t / s for s, t in zip(source, target, strict=True))
     return np.array([[x, 0, 0.5 * (x - 1)], [0, y, 0.5 * (y - 1)], [0, 0, 1]])

@@ -1,8 +1,8 @@
 """
-Batches in memory that a loader's processes share and use again.
+Batches in shared memory that the processes of a loader reuse.
 
-PyTorch makes new shared memory for every batch, and the system clears and maps it page by page: at 228x304 that takes
-a quarter of the time of decoding a pair of 320x240.
+PyTorch allocates new shared memory for every batch, which the system clears and maps page by page. At 228x304 this
+takes a quarter of the time of decoding a pair of 320x240.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate, get_worker_info
 
-SLOTS = 6  # of each worker: two that it works ahead, what the training holds, and room; untouched ones take no memory
+SLOTS = 6  # per worker: two prefetched, those that the training holds, and spare ones; unused ones take no memory
 
 _memories: weakref.WeakValueDictionary[int, SharedBatches] = weakref.WeakValueDictionary()
 _numbers = itertools.count()
@@ -35,18 +35,18 @@ def frame_loader(
     **options: Any,
 ) -> DataLoader:
     """
-    Make a loader of frames of one size.
+    Make a loader for frames of one size.
 
     Parameters
     ----------
     frames : Dataset
-        Items with ``image``, uint8 [*input_size, 3], and ``depth``, float32 [1, *output_size].
+        Dataset whose items have ``image``, uint8 [*input_size, 3], and ``depth``, float32 [1, *output_size].
     input_size, output_size : tuple of int
-        (height, width).
+        (height, width) of image and depth.
     batch_size, workers : int
-        Frames in a batch; processes that load them, 0 for none but this one.
+        Frames in a batch, and number of worker processes; 0 loads in this process.
     **options
-        Of ``torch.utils.data.DataLoader``.
+        Further options of ``torch.utils.data.DataLoader``.
     """
     if workers:
         if not isinstance(frames, IterableDataset):
@@ -57,25 +57,25 @@ def frame_loader(
 
 
 def one_thread(worker: int) -> None:
-    """Keep OpenCV in a loader's process to one thread: there are as many processes as cores to use."""
+    """Limit OpenCV in a worker process to one thread, because there are as many workers as cores."""
     cv2.setNumThreads(0)
 
 
 class SharedBatches:
     """
-    Puts items together, in a worker, as a batch that arrives as tensors without being copied again.
+    Collate function that builds a batch in shared memory, so that the tensors reach the training without another copy.
 
-    A slot of the memory is free again once no tensor of its batch is left. Where none is free, because many batches
-    are kept, the batch goes PyTorch's way.
+    A slot of the memory becomes free when no tensor of its batch exists any more. If none is free because many batches
+    are kept, the batch is sent the way PyTorch does.
 
     Parameters
     ----------
     image, depth : tuple of int
         Shapes of an item's ``image`` (uint8) and ``depth`` (float32).
     batch_size : int
-        Items in a batch, at most.
+        Maximum number of items in a batch.
     workers : int
-        Processes that are to be forked.
+        Number of worker processes to be forked.
     """
 
     def __init__(self, image: tuple[int, ...], depth: tuple[int, ...], batch_size: int, workers: int):
@@ -83,13 +83,13 @@ class SharedBatches:
         used = sum(math.prod(shape) * dtype.itemsize for dtype, shape in self._shapes.values())
         self._size = -(-used // mmap.PAGESIZE) * mmap.PAGESIZE
         self._memory = mmap.mmap(-1, self._size * SLOTS * workers)  # anonymous: no limit of /dev/shm
-        # A worker marks its slots as taken, the loader's process as free: neither waits for the other.
+        # A worker marks slots as taken and the main process marks them as free, so neither waits for the other.
         self._taken = mmap.mmap(-1, SLOTS * workers)
         self._number = next(_numbers)
         _memories[self._number] = self
 
     def __call__(self, items: Iterable[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor] | _Sent:
-        """Put a worker's items together."""
+        """Collate the items in a worker."""
         worker = get_worker_info().id
         slot = self._taken.find(b"\0", worker * SLOTS, (worker + 1) * SLOTS)
         if slot < 0:
@@ -102,11 +102,11 @@ class SharedBatches:
         return _Sent(self._number, slot, count)
 
     def received(self, slot: int, count: int) -> dict[str, torch.Tensor]:
-        """Return the batch of a slot, which is free again when its tensors are gone."""
+        """Return the batch of a slot. The slot becomes free when the tensors are deleted."""
         taken, process = self._taken, os.getpid()
 
         def release() -> None:
-            if os.getpid() == process:  # not in one that was forked meanwhile
+            if os.getpid() == process:  # not in a process forked meanwhile
                 taken[slot] = 0
 
         batch = self._tensors(slot, release)
@@ -115,7 +115,7 @@ class SharedBatches:
     def _tensors(self, slot: int, release: Callable[[], None] | None = None) -> dict[str, torch.Tensor]:
         owner = np.frombuffer(self._memory, np.uint8, self._size, slot * self._size)
         if release:
-            weakref.finalize(owner, release).atexit = False  # the storage of all views holds it
+            weakref.finalize(owner, release).atexit = False  # every view keeps the owner alive
         memory, start, tensors = torch.from_numpy(owner), 0, {}
         for name, (dtype, shape) in self._shapes.items():
             end = start + math.prod(shape) * dtype.itemsize
@@ -124,7 +124,7 @@ class SharedBatches:
 
 
 class _OneByOne(Dataset):
-    """The same items, made as they are put together: the memory of each serves for the next."""
+    """Dataset that makes the items of a batch during collation, so that each reuses the memory of the last."""
 
     def __init__(self, frames: Dataset):
         self._frames = frames
@@ -140,7 +140,7 @@ class _OneByOne(Dataset):
 
 
 class _Sent:
-    """A batch on its way: unpickled, it is the tensors."""
+    """Place of a batch in shared memory; unpickling it gives the tensors."""
 
     def __init__(self, *place: int):
         self._place = place

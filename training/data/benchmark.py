@@ -1,8 +1,8 @@
 """
-``python -m training.data.benchmark ROOT``: images a second of the training loader against decoding alone.
+``python -m training.data.benchmark ROOT``: images per second of the training loader, compared with decoding alone.
 
-ROOT is a prepared folder or a set of shards. Both are done by the same number of processes, in turns; the loader
-also converts, augments as Laina et al. 2016 (with --augment), resamples, makes batches and hands them over.
+ROOT is a prepared folder or a set of shards. Both run in turns, with the same number of processes. The loader also
+converts, augments as Laina et al. 2016 (with --augment), resamples, makes batches and transfers them.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from training.data.module import SHUFFLE_BUFFER
 from training.data.shards import read_shards, shards_of
 from training.data.streaming import ShardedFrames
 
-WARM_UP = 8  # batches: processes have started, and what was prefetched meanwhile is used up
+WARM_UP = 8  # batches: until all processes have started and the batches prefetched meanwhile are used up
 
 
 def decoding_rate(decoders: list[Callable[[], Iterator]], count: int) -> float:
     """
-    Decode in one process for each decoder, all at a time.
+    Measure the rate of decoding, with one process for each decoder, all at the same time.
 
     Parameters
     ----------
     decoders : list of callable
-        Each returns an endless iterator of decoded frames.
+        Functions that return an endless iterator of decoded frames.
     count : int
-        Frames that each decodes.
+        Frames that each process decodes.
 
     Returns
     -------
     float
-        Frames a second of all together.
+        Frames per second of all processes together.
     """
     fork = multiprocessing.get_context("fork")
     together, rates = fork.Barrier(len(decoders)), fork.SimpleQueue()
@@ -71,7 +71,7 @@ def decoding_rate(decoders: list[Callable[[], Iterator]], count: int) -> float:
 
 
 def loading_rate(loader: DataLoader) -> float:
-    """Return the frames a second that a loader gives once it is under way."""
+    """Return the frames per second of a loader after the warm-up."""
     batches = iter(loader)
     for _ in range(WARM_UP):
         next(batches)
@@ -82,7 +82,7 @@ def loading_rate(loader: DataLoader) -> float:
 
 
 def open_set(root: Path, arguments: argparse.Namespace) -> tuple[list[Callable[[], Iterator]], Callable]:
-    """Return a decoder for each worker, and a function that makes the loader."""
+    """Return one decoder per worker, and a function that makes the loader."""
     opened = _open_shards(root, arguments) if (root / "shards").is_dir() else _open_folder(root, arguments)
     decoder, loader = opened
     return [partial(decoder, worker) for worker in range(arguments.workers)], loader
@@ -132,18 +132,18 @@ def _loader(frames: Dataset, arguments: argparse.Namespace, **options: bool) -> 
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends with one sentence."""
+    """Run the command line; a mistake of the user ends with one sentence."""
     parser = argparse.ArgumentParser(prog="python -m training.data.benchmark", description=__doc__)
     parser.add_argument("root", type=Path, help="prepared folder or shards")
-    parser.add_argument("--split-file", default="split.txt", help="of a folder; default split.txt")
+    parser.add_argument("--split-file", default="split.txt", help="split file of a folder (default: %(default)s)")
     parser.add_argument("--depth-scale", type=float, default=0.001, help="metres per unit of a folder's depth images")
     parser.add_argument("--input", type=int, nargs=2, default=[228, 304], metavar=("H", "W"))
     parser.add_argument("--output", type=int, nargs=2, default=[128, 160], metavar=("H", "W"))
     parser.add_argument("--augment", action="store_true", help="augment as Laina et al.")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--frames", type=int, default=1600, help="loaded in each round")
-    parser.add_argument("--rounds", type=int, default=5, help="the median is reported")
+    parser.add_argument("--frames", type=int, default=1600, help="frames to load in each round")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds; the median is reported")
     arguments = parser.parse_args()
     try:
         if min(arguments.workers, arguments.batch, arguments.rounds) < 1:

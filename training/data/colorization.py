@@ -1,4 +1,4 @@
-"""Holes of a depth map filled along the colours of its image."""
+"""Filling of holes in a depth map, guided by the image."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _AROUND = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
 
 def fill_depth(grey: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """
-    Fill the holes of a depth map by colorization (Levin et al., SIGGRAPH 2004), as NYU's toolbox in-paints its set.
+    Fill the holes of a depth map by colorization (Levin et al., SIGGRAPH 2004), as the toolbox of NYU Depth v2 does.
 
-    Every unknown depth is the mean of its 3x3 neighbours' depths, weighted by
-    ``exp(-difference of grey^2 / sigma^2)``, sigma^2 the largest of 0.6 times the window's variance of grey, of
-    ``-smallest difference^2 / ln 0.01``, and of 2e-6. Measured depths are kept as they are.
+    Every unknown depth is the mean of the depths in its 3x3 neighbourhood, weighted by
+    ``exp(-difference of grey^2 / sigma^2)``. sigma^2 is the largest of 0.6 times the variance of grey in the window,
+    ``-smallest difference^2 / ln 0.01`` and 2e-6. Measured depths do not change.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def fill_depth(grey: np.ndarray, depth: np.ndarray) -> np.ndarray:
 
 
 def _weights(grey: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights of the eight neighbours of some pixels, [8, n], sum 1, 0 outside the image; and their flat indices."""
+    """Return weights [8, n] of the eight neighbours of pixels (sum 1, 0 outside the image), and their flat indices."""
     h, w = grey.shape
     ys = np.stack([rows + dy for dy, _ in _AROUND])
     xs = np.stack([columns + dx for _, dx in _AROUND])
@@ -68,6 +68,6 @@ def _weights(grey: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> tuple[n
     variance = (np.where(inside, (around - mean) ** 2, 0).sum(axis=0) + (centre - mean) ** 2) / count
     squared = np.where(inside, (around - centre) ** 2, np.inf)
     sigma2 = np.maximum(np.maximum(0.6 * variance, -squared.min(axis=0) / np.log(0.01)), 2e-6)
-    # The floor keeps an island of unlike pixels tied to its surroundings, where exp() alone underflows to nothing.
+    # The minimum connects a region of very different grey to its surroundings, where exp() would underflow to zero.
     weights = np.where(inside, np.maximum(np.exp(-squared / sigma2), 1e-9), 0)
     return weights / weights.sum(axis=0), neighbours

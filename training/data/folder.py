@@ -1,4 +1,4 @@
-"""Prepared folders: colour and depth images of the same names, a depth scale, a split file."""
+"""Prepared folders: colour and depth images with the same names, a depth scale and a split file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PreparedFolder(Dataset):
     Parameters
     ----------
     root : path
-        The folder.
+        Prepared folder.
     names : sequence of str
         File names without suffix, e.g. from `split_names`.
     depth_scale : float
@@ -33,12 +33,12 @@ class PreparedFolder(Dataset):
     depth_limit, camera, input_size, output_size, augmentation, seed, focal_length, aspect
         See `training.data.frames.FrameTransform`.
     cache : bool
-        Keep the decoded images in memory, if all of them take less than `CACHE_LIMIT`.
+        Keep the decoded images in memory if all of them together take at most `CACHE_LIMIT`.
 
     Raises
     ------
     FileNotFoundError
-        If an image of a pair is missing, naming it.
+        If an image of a pair is missing; the message names it.
     """
 
     def __init__(
@@ -74,11 +74,11 @@ class PreparedFolder(Dataset):
         return self.transform(*self.pair(index), self.depth_scale, index)
 
     def pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return a pair as `decode` reads it, from memory where it is kept."""
+        """Return a pair as `decode` does, from memory if it is cached."""
         return self._cached[index] if self._cached else self.decode(index)
 
     def decode(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read a pair: uint8 RGB [H, W, 3] (or half the size), and depth as stored; ValueError names a damaged file."""
+        """Read uint8 RGB [H, W, 3] (or half the size) and depth as stored; raise ValueError for a damaged file."""
         rgb, depth = self.pairs[index]
         found = []
         for path, flag in ((rgb, self.transform.colour_flag), (depth, cv2.IMREAD_UNCHANGED)):
@@ -93,7 +93,7 @@ class PreparedFolder(Dataset):
 
 def split_names(split_file: str | Path, split: str) -> list[str]:
     """
-    Read the names of one part of a dataset.
+    Read the frame names of one split of a dataset.
 
     Parameters
     ----------
@@ -101,12 +101,12 @@ def split_names(split_file: str | Path, split: str) -> list[str]:
         The official ``splits.mat`` of NYU Depth v2 (``trainNdxs``, ``testNdxs``), or a text file with lines
         ``<split> <name>``.
     split : {"train", "test"}
-        Which part.
+        Name of the split.
 
     Raises
     ------
     ValueError
-        If the file has no such part.
+        If the file does not exist or names no frame of this split.
     """
     split_file = Path(split_file)
     if not split_file.is_file():

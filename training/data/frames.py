@@ -1,4 +1,4 @@
-"""From a decoded pair of images to a network's input and target: the same for every kind of storage."""
+"""Conversion of a decoded pair of images to the input and target of a network, for every kind of storage."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ class FrameTransform:
     Parameters
     ----------
     depth_limit : float
-        Depths from here on are saturated and count as unknown, metres.
+        Depths of this value or more are saturated and count as unknown, metres.
     camera : PinholeCamera, optional
-        Intrinsics of the stored images; needed where an augmentation is given.
+        Intrinsics of the stored images; required for an augmentation.
     input_size, output_size : tuple of int, optional
-        (height, width) of the network's input and output; the stored size where left out.
+        (height, width) of the network's input and output; by default the stored size.
     augmentation : Augmentation, optional
-        Applied while resampling, so that each image is interpolated once; frames more than twice the input's size are
-        halved first, as Laina et al. halve NYU's 640x480.
+        Applied together with the resampling, so that each image is interpolated once. Frames of more than twice the
+        input size are halved first, as Laina et al. halve the 640x480 images of NYU Depth v2.
     seed : int
-        Seed of the augmentation; item i of epoch e is the same whatever the number of workers.
+        Seed of the augmentation. Item i of epoch e does not depend on the number of workers.
     epoch : int
         Number of the epoch.
     focal_length : float, optional
-        Pixels at the network's input, of the camera whose depths these are to become: seen through another focal
-        length, an image means other depths (Facil et al., CAM-Convs, CVPR 2019). The camera's own without it.
+        Focal length in pixels at the network's input to which depths are converted, because the same image taken with
+        another focal length shows other depths (Facil et al., CAM-Convs, CVPR 2019). By default that of ``camera``.
     aspect : float, optional
-        Width by height of what is left of the stored images, cropped around their centre; all without it.
+        Aspect ratio, width by height, to which the stored images are cropped around their centre; by default no crop.
     """
 
     depth_limit: float = 10.0
@@ -52,7 +52,7 @@ class FrameTransform:
     aspect: float | None = None
 
     def __post_init__(self):
-        """Derive the camera as it is augmented, ``viewed``, and (width, height) of its views and of its depth."""
+        """Derive the camera of the images to augment, ``viewed``, and (width, height) of the views and of the depth."""
         self.halves = False
         self._window, self._canonical = None, np.float32(1)
         if self.camera is None:
@@ -70,30 +70,30 @@ class FrameTransform:
             s > 2 * i and s % 2 == 0 for s, i in ((camera.height, height), (camera.width, width))
         )
         seen = camera.resized(camera.width // 2, camera.height // 2) if self.halves else camera
-        # As `shrink` does it: to the size times a power of two, by a factor below two, and then halved.
+        # As `shrink` does: first by a factor below two, to the size times a power of two, then by halving.
         power = max(0, math.floor(math.log2(min(seen.height / height, seen.width / width))))
         self.viewed, self.seen_size = seen, (width << power, height << power)
         self.stored_size = camera.width, camera.height
 
     @property
     def colour_flag(self) -> int:
-        """OpenCV's flag for decoding the colour image: a JPEG can be halved while it is decoded, in half the time."""
+        """OpenCV flag for decoding the colour image. Halving a JPEG while decoding takes half the time."""
         return cv2.IMREAD_REDUCED_COLOR_2 if self.halves else cv2.IMREAD_COLOR
 
     def __call__(self, image: np.ndarray, stored: np.ndarray, scale: float, index: int) -> dict[str, torch.Tensor]:
         """
-        Make an item of a dataset.
+        Make an item of a dataset from a pair.
 
         Parameters
         ----------
         image : numpy.ndarray
-            uint8 [H, W, 3], RGB; or half that size, if decoded with `colour_flag`.
+            uint8 [H, W, 3], RGB, or half that size if decoded with `colour_flag`.
         stored : numpy.ndarray
-            Depth as it is stored, [H, W], 0 or NaN where unknown.
+            Depth as stored, [H, W], 0 or NaN where unknown.
         scale : float
-            Metres per unit of it.
+            Metres per unit of ``stored``.
         index : int
-            Number of the frame, which with the epoch seeds its augmentation.
+            Number of the frame. It seeds the augmentation, together with the epoch.
 
         Returns
         -------
@@ -103,11 +103,11 @@ class FrameTransform:
         Raises
         ------
         ValueError
-            If the images are not of the camera's size.
+            If the images do not have the size of the camera.
         """
         if self.augmentation is None:
             image, stored = self.cropped(image, stored)
-            # Sampled before it is converted: the same values, for less work.
+            # Resampled before the conversion: the same values with less work.
             depth = self._metres(self._resampled(stored), scale)
         else:
             image, stored = self.prepared(image, stored)
@@ -121,19 +121,19 @@ class FrameTransform:
         return {"image": torch.from_numpy(np.ascontiguousarray(image)), "depth": torch.from_numpy(depth)[None]}
 
     def draw(self, index: int) -> tuple[VirtualCamera, Colours, np.random.Generator]:
-        """Draw the augmentation of a frame: where it is seen from, its colours, and a generator for their noise."""
+        """Draw the augmentation of a frame: its view, its colours, and a generator for their noise."""
         rng = np.random.default_rng((self.seed, self.epoch, index))
         view = self.augmentation.view(self.viewed, rng)
         return view, self.augmentation.colours(*self.seen_size[::-1], rng), rng
 
     def prepared(self, image: np.ndarray, stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return a pair as it is before its augmentation: cropped, the image halved if it is large."""
+        """Return a pair ready for augmentation: cropped, and the image halved if it is large."""
         self._check_size(stored)
         image, stored = self.cropped(image, stored)
         return (shrink(image, self.viewed.width, self.viewed.height) if self.halves else image), stored
 
     def cropped(self, image: np.ndarray, stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the part of a pair that is used; the image may have half the size of the depth."""
+        """Return a pair cropped to ``aspect``. The image may have half the size of the depth."""
         if self._window is None:
             return image, stored
         self._check_size(stored)
@@ -143,7 +143,7 @@ class FrameTransform:
         return part, stored[y : y + height, x : x + width]
 
     def metres(self, stored: np.ndarray, scale: float) -> np.ndarray:
-        """Return stored depth in metres, 0 where it is unknown, for the focal length that is asked for."""
+        """Return stored depth in metres for ``focal_length``, 0 where unknown."""
         return self._metres(stored, scale) * self._canonical
 
     def _check_size(self, stored: np.ndarray) -> None:
@@ -166,7 +166,7 @@ class FrameTransform:
 
 
 def _centred(camera: PinholeCamera, aspect: float) -> tuple[int, int, int, int]:
-    """Return (x, y, width, height) of the largest window of an aspect about the centre, all even."""
+    """Return (x, y, width, height) of the largest centred window of an aspect ratio, all even."""
     width = min(camera.width, 2 * round(camera.height * aspect / 2))
     height = min(camera.height, 2 * round(camera.width / aspect / 2))
     return (camera.width - width) // 4 * 2, (camera.height - height) // 4 * 2, width, height

@@ -1,7 +1,7 @@
 """
-The Kinect of NYU Depth v2: its file format, disparity, lenses, and depth seen from the colour camera.
+The Kinect of NYU Depth v2: file format, disparity, lenses, and projection of depth into the colour camera.
 
-The numbers are those of the dataset's toolbox (Silberman et al., ECCV 2012), whose pixels count from 1.
+The numbers are from the toolbox of the dataset (Silberman et al., ECCV 2012), which counts pixels from 1.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ COLOUR_CAMERA = PinholeCamera(
 DEPTH_CAMERA = PinholeCamera(
     640, 480, 582.62448167737955, 582.69103270988637, 313.04475870804731 - 1, 238.44389626620386 - 1
 )
-# k1, k2, p1, p2, k3: OpenCV's order.
+# k1, k2, p1, p2, k3, in OpenCV's order.
 COLOUR_DISTORTION = (
     0.20796615318809061,
     -0.58613825163911781,
@@ -36,7 +36,7 @@ DEPTH_DISTORTION = (
     -1.9422022475975055e-3,
     -0.51031725053400578,
 )
-# A point of the depth camera's frame is ROTATION @ point - OFFSET in the colour camera's, metres.
+# A point in the frame of the depth camera is ROTATION @ point - OFFSET in that of the colour camera, metres.
 ROTATION = np.array(
     [
         [9.9997798940829263e-01, 5.0518419386157446e-03, 4.3011152014118693e-03],
@@ -46,7 +46,7 @@ ROTATION = np.array(
 ).T
 OFFSET = np.array([2.5031875059141302e-02, -2.9342312935846411e-04, 6.6238747008330102e-04])
 
-NO_RETURN = 2047  # the 11-bit disparity of a pixel without an echo
+NO_RETURN = 2047  # 11-bit disparity of a pixel without a measurement
 SATURATION = 10.0  # metres
 
 
@@ -57,8 +57,8 @@ def read_pnm(path: Path) -> np.ndarray:
     Parameters
     ----------
     path : pathlib.Path
-        A binary PPM of 8 bits, or a binary PGM of 16, which the dataset stores little-endian although the format
-        is big-endian.
+        Binary PPM of 8 bits, or binary PGM of 16 bits. The dataset stores the PGM little-endian, although the format is
+        big-endian.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def read_pnm(path: Path) -> np.ndarray:
     Raises
     ------
     ValueError
-        If it is another kind of file or not whole, as some of the dataset are.
+        If the file is of another kind or truncated, as some files of the dataset are.
     """
     try:
         content = path.read_bytes()
@@ -102,7 +102,7 @@ def decode_disparity(disparity: np.ndarray) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        float32 metres, 0 where there was no return, at most 10.
+        float32 metres, at most 10, 0 where nothing was measured.
     """
     with np.errstate(divide="ignore"):
         depth = 351.3 / (1092.5 - disparity.astype(np.float64))
@@ -110,15 +110,15 @@ def decode_disparity(disparity: np.ndarray) -> np.ndarray:
 
 
 def undistort_colour(image: np.ndarray) -> np.ndarray:
-    """Show a colour image, uint8 [480, 640, 3], as `COLOUR_CAMERA` without a lens would, black where it saw nothing."""
+    """Undistort a colour image, uint8 [480, 640, 3], to the pinhole camera `COLOUR_CAMERA`; black outside of it."""
     return cv2.remap(image, *_lens(COLOUR_CAMERA, COLOUR_DISTORTION), cv2.INTER_LINEAR)
 
 
 def undistort_disparity(disparity: np.ndarray) -> np.ndarray:
     """
-    Show a disparity image, uint16 [480, 640], as `DEPTH_CAMERA` without a lens would.
+    Undistort a disparity image, uint16 [480, 640], to the pinhole camera `DEPTH_CAMERA`.
 
-    The nearest pixel is taken: interpolation would invent depths between an object and what is behind it.
+    It takes the nearest pixel, because interpolation would create depths between an object and its background.
     """
     maps = _lens(DEPTH_CAMERA, DEPTH_DISTORTION)
     return cv2.remap(disparity, *maps, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=NO_RETURN)
@@ -126,10 +126,10 @@ def undistort_disparity(disparity: np.ndarray) -> np.ndarray:
 
 def project_to_colour(depth: np.ndarray) -> np.ndarray:
     """
-    Show the depth camera's image from the colour camera; where several points meet, the nearest is seen.
+    Project the depth image into the colour camera; where several points fall on one pixel, the nearest counts.
 
-    As in the toolbox, and so in the labelled set, the depth written is that along the *depth* camera's axis; along
-    the colour camera's it differs by a few millimetres.
+    As in the toolbox and in the labelled set, depth is measured along the axis of the *depth* camera. Along the axis of
+    the colour camera it differs by a few millimetres.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def project_to_colour(depth: np.ndarray) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        float32 [480, 640], metres, 0 where nothing was seen.
+        float32 [480, 640], metres, 0 where no point projects.
     """
     rows, columns = np.nonzero(depth > 0)
     seen = depth[rows, columns]
@@ -156,12 +156,12 @@ def project_to_colour(depth: np.ndarray) -> np.ndarray:
     far_to_near = np.argsort(-seen[inside], kind="stable")
     pixels = (v[inside] * camera.width + u[inside])[far_to_near]
     projected = np.zeros(camera.height * camera.width, np.float32)
-    projected[pixels] = seen[inside][far_to_near]  # of equal indices the last is kept
+    projected[pixels] = seen[inside][far_to_near]  # for equal indices, NumPy keeps the last value
     return projected.reshape(camera.height, camera.width)
 
 
 def without_extremes(depth: np.ndarray) -> np.ndarray:
-    """Return a depth map, 0 where unknown, without its smallest and its largest value: windows, mirrors, the cap."""
+    """Return a depth map with its smallest and largest value set to 0 (unknown): windows, mirrors, saturation."""
     known = depth[depth > 0]
     if not known.size:
         return depth

@@ -1,4 +1,4 @@
-"""Several sets in one training: each by its share, each with cameras of its own."""
+"""Mixing of several sets in one training, each with its share and its own cameras."""
 
 from __future__ import annotations
 
@@ -20,28 +20,29 @@ _INTRINSICS = ("fx", "fy", "cx", "cy")
 
 def open_extra(extra: dict[str, Any], first: PinholeCamera, **options: Any) -> ConcatDataset:
     """
-    Open a set that is mixed with a first one, whose images and depths it is brought to.
+    Open a further set, converted to the aspect ratio and focal length of the first set.
 
     Parameters
     ----------
     extra : dict
-        ``root``, ``depth_scale``, ``share``; optionally ``split_file`` (all frames of ``index.csv`` without it),
-        ``depth_limit``, and ``camera`` (that of each frame in ``index.csv``, if it has columns fx, fy, cx and cy, in
-        pixels of the stored image; else the first set's).
+        ``root``, ``depth_scale``, ``share``; optionally ``split_file`` (default: all frames of ``index.csv``),
+        ``depth_limit`` and ``camera``. Without ``camera``, the columns fx, fy, cx and cy of ``index.csv`` give the
+        camera of each frame in pixels of the stored image; without these, the camera of the first set is used.
     first : PinholeCamera
-        The first set's. Images are cropped to its aspect, and depths multiplied by the ratio of the focal lengths.
+        Camera of the first set. Images are cropped to its aspect ratio, and depths are multiplied by the ratio of the
+        focal lengths.
     **options
-        Of `PreparedFolder`.
+        Further options of `PreparedFolder`.
 
     Returns
     -------
     torch.utils.data.ConcatDataset
-        A `PreparedFolder` for each camera.
+        One `PreparedFolder` per camera.
 
     Raises
     ------
     ValueError
-        If an option is missing or not known, or the set names no frames.
+        If an option is missing or unknown, or the set names no frames.
     """
     root = Path(str(extra.get("root")))
     if unknown := sorted(set(extra) - _OPTIONS):
@@ -78,7 +79,7 @@ def open_extra(extra: dict[str, Any], first: PinholeCamera, **options: Any) -> C
 
 
 def drawn(count: int, available: int, generator: torch.Generator) -> list[int]:
-    """Draw frames of a set: each as often as any other, or once more."""
+    """Draw indices of ``count`` frames at random. The numbers of times that frames occur differ by at most one."""
     rounds = [torch.randperm(available, generator=generator) for _ in range(-(-count // available))]
     return torch.cat(rounds)[:count].tolist() if rounds else []
 

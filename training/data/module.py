@@ -1,4 +1,4 @@
-"""The data of a training: a prepared set, its training frames, and a held-out part of them."""
+"""Data of a training: the training frames of a prepared set, and a held-out part of them for validation."""
 
 from __future__ import annotations
 
@@ -34,28 +34,29 @@ class DepthData(lightning.LightningDataModule):
         Folder with ``rgb/`` and ``depth/``, or with ``shards/`` and ``index.csv`` (`training.data.shards`), or
         ``nyu_depth_v2_labeled.mat``.
     split_file : str
-        See `training.data.folder.split_names`; relative to ``root``. Shards have their splits in their index.
+        See `training.data.folder.split_names`; relative to ``root``. The index of shards contains their splits.
     depth_scale, depth_limit : float
-        Metres per unit of the depth images (not used for shards and the ``.mat``, which define theirs); depth in
-        metres from which they are saturated.
+        Metres per unit of the depth images (not used for shards and the ``.mat``, which have a fixed unit); depth in
+        metres from which values are saturated.
     camera : dict
         ``width, height, fx, fy, cx, cy`` of the stored images, in pixels.
     input_size, output_size : tuple of int
         (height, width) of the network's input and output.
     augmentation : Augmentation, optional
-        For the training frames.
+        Augmentation of the training frames.
     batch_size, workers : int
-        Frames in a batch of each process of the training; processes that load them.
+        Frames in a batch of each training process; number of worker processes that load them.
     extra : dict or list of dict, optional
-        Further prepared folders: ``root``, ``depth_scale``, and ``share``, how many of its frames an epoch adds to each
-        frame of the first, e.g. 0.5; optionally ``split_file``, ``depth_limit`` and ``camera``, see
-        `training.data.mixing.open_extra`. They may be of other cameras.
+        Further prepared folders, which may be from other cameras: ``root``, ``depth_scale`` and ``share``, the number
+        of its frames in an epoch per frame of the first set, e.g. 0.5; optionally ``split_file``, ``depth_limit`` and
+        ``camera``, see `training.data.mixing.open_extra`.
     device : {"cpu", "gpu"}
-        Where frames are augmented: by the loader's processes, or where the network is trained, with all frames kept in
-        its memory and by the same numbers. The latter does not starve a GPU; it is not for shards.
+        Where frames are augmented. ``cpu``: in the processes of the loader. ``gpu``: on the device of the training,
+        with all frames kept in its memory and the same random numbers, so that a GPU does not wait for the loader; not
+        for shards.
     held_out : float
-        Share of the training frames kept for validation: whole runs of consecutive frames, so that a scene is
-        seldom on both sides. 0 trains on all and does not validate.
+        Fraction of the training frames kept for validation. They are runs of consecutive frames, so that few scenes are
+        on both sides. 0 trains on all frames and does not validate.
     seed : int
         Seed of the augmentation.
     """
@@ -93,7 +94,7 @@ class DepthData(lightning.LightningDataModule):
             raise ValueError(f"data folder {root} does not exist; give --data.root the folder with rgb/ and depth/")
         size = {k: int(p.camera[k]) for k in ("width", "height")}
         camera = PinholeCamera(**{**p.camera, **size})
-        # Validation is held against the stored depth, as the evaluation is.
+        # Validation compares with the stored depth, as the evaluation does.
         common = {"depth_limit": p.depth_limit, "camera": camera, "input_size": tuple(p.input_size)}
         training = {"output_size": tuple(p.output_size), "augmentation": self.augmentation, "seed": p.seed}
         extra = [p.extra] if isinstance(p.extra, dict) else list(p.extra or [])
@@ -134,12 +135,12 @@ class DepthData(lightning.LightningDataModule):
         self.held_frames = ShardedFrames(root, held, validation)
 
     def _process(self) -> tuple[int, int]:
-        """Return the number of this process and of all in a distributed training."""
+        """Return the rank of this process and the number of processes in a distributed training."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def train_dataloader(self) -> DataLoader:
         """Return shuffled batches of augmented training frames."""
-        # Made anew each epoch, whose number seeds order and augmentation: a resumed run sees the same frames.
+        # Made for each epoch, whose number seeds order and augmentation, so that a resumed run sees the same frames.
         epoch = self.trainer.current_epoch if self.trainer else 0
         generator = torch.Generator().manual_seed(self.hparams.seed + 1000 * epoch)
         common = (self.hparams.input_size, self.hparams.output_size, self.hparams.batch_size, self.hparams.workers)
@@ -147,7 +148,7 @@ class DepthData(lightning.LightningDataModule):
         sets = self._sets()
         for frames in sets:
             frames.transform.epoch = epoch
-        if isinstance(self.train_frames, ShardedFrames):  # it shuffles and deals out by itself
+        if isinstance(self.train_frames, ShardedFrames):  # it shuffles and distributes by itself
             return frame_loader(self.train_frames, *common, **options)
         kept = self.hparams.device == "gpu"
         first, *others = (Draws(frames, i) for i, frames in enumerate(sets)) if kept else sets
@@ -156,9 +157,10 @@ class DepthData(lightning.LightningDataModule):
             of_extra = ConcatDataset([others.pop(0) for _ in extra.datasets])
             parts.append(Subset(of_extra, drawn(round(share * len(first)), len(of_extra), generator)))
         frames = ConcatDataset(parts) if len(parts) > 1 else first
-        # Drawn once: left to the loader, it would depend on how many iterators were made, one more when resuming.
+        # Drawn here: in the loader, the order would depend on the number of iterators made, which is higher after
+        # resuming.
         frames = Subset(frames, torch.randperm(len(frames), generator=generator).tolist())
-        # Dealt out in turn: a batch of each process makes the batch that one alone would have of them all.
+        # Distributed in turn: the batches of all processes form the batch that a single process would have.
         rank, world = self._process()
         if len(frames) < world * self.hparams.batch_size:
             needed = self.hparams.batch_size
@@ -170,7 +172,7 @@ class DepthData(lightning.LightningDataModule):
         return frame_loader(frames, *common, sampler=dealt, **options)
 
     def on_after_batch_transfer(self, batch: dict[str, torch.Tensor], dataloader_idx: int) -> dict[str, torch.Tensor]:
-        """Make a batch of frames of what was drawn for them, where they are kept on the training's device."""
+        """Make a batch of augmented frames on the device of the training, if the frames are kept there."""
         if "place" not in batch:
             return batch
         if self._on_device is None:
@@ -178,29 +180,29 @@ class DepthData(lightning.LightningDataModule):
         return self._on_device(batch)
 
     def _sets(self) -> list[Dataset]:
-        """Return every set of one camera: the first, and those of the extra ones."""
+        """Return the sets of one camera each: the first set, and those of the extra sets."""
         return [self.train_frames, *(part for extra in self.extra_frames for part in extra.datasets)]
 
     def val_dataloader(self) -> DataLoader | list:
-        """Return the held-out frames, or nothing where none are held out."""
+        """Return the loader of the held-out frames, or an empty list if none are held out."""
         return DataLoader(self.held_frames, self.hparams.batch_size) if len(self.held_frames) else []
 
 
 def hold_out(names: list[str], share: float) -> tuple[list[str], list[str]]:
     """
-    Split names into those to train on and evenly spread runs of consecutive ones to hold out.
+    Split names into training names and evenly spread runs of consecutive held-out names.
 
     Parameters
     ----------
     names : list of str
-        In the dataset's order, in which neighbours show the same scene.
+        Names in the order of the dataset, in which neighbours show the same scene.
     share : float
-        Share to hold out, 0 to 0.5.
+        Fraction to hold out, 0 to 0.5.
 
     Returns
     -------
     train, held : list of str
-        Disjoint; together all names, in order.
+        Disjoint lists that together contain all names, in order.
     """
     if not 0 <= share <= 0.5:
         raise ValueError(f"held_out must lie between 0 and 0.5, got {share}")

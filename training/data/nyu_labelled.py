@@ -1,8 +1,8 @@
 """
-The labelled set of NYU Depth v2, read from ``nyu_depth_v2_labeled.mat`` frame by frame.
+Labelled set of NYU Depth v2, read from ``nyu_depth_v2_labeled.mat`` frame by frame.
 
-``python -m training.data.nyu_labelled MAT --split-file splits.mat`` prints the scenes of its training frames, one a
-line: the scenes of the raw dataset that may be trained on.
+``python -m training.data.nyu_labelled MAT --split-file splits.mat`` prints the scenes of the training frames, one per
+line. These are the scenes of the raw dataset that may be used for training.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ class NyuLabelled(Dataset):
     """
     RGB-D pairs of the labelled set, as network input and target.
 
-    Only the frames asked for are read. The file is opened anew in each process, since HDF5 handles do not survive a
-    fork.
+    Only requested frames are read. Each process opens the file again, because HDF5 handles do not survive a fork.
 
     Parameters
     ----------
@@ -36,16 +35,16 @@ class NyuLabelled(Dataset):
         ``nyu_depth_v2_labeled.mat``, or a file of its layout (HDF5, MATLAB 7.3): ``images`` uint8 [H, W, 3, N],
         ``depths`` and ``rawDepths`` single [H, W, N], ``scenes`` cell [N, 1], in MATLAB's order of axes.
     names : list of str, optional
-        1-based frame numbers, e.g. from `training.data.folder.split_names`; all frames where left out.
+        Frame numbers from 1, e.g. from `training.data.folder.split_names`; by default all frames.
     depth : {"depths", "rawDepths"}
-        In-painted depth, or as measured with 0 in the holes.
+        Depth with filled holes, or depth as measured with 0 in the holes.
     depth_limit, camera, input_size, output_size, augmentation, seed
         See `training.data.frames.FrameTransform`.
 
     Raises
     ------
     ValueError
-        If it is not such a file, or has no frame of one of these numbers.
+        If the file has another layout, or no frame with one of these numbers.
     """
 
     depth_scale = 1.0
@@ -71,7 +70,7 @@ class NyuLabelled(Dataset):
                 raise ValueError(
                     f"{path} has no {' and no '.join(missing)}; is it nyu_depth_v2_labeled.mat, fully downloaded?"
                 )
-            # HDF5 lists a MATLAB array's axes in reverse: [N, 3, W, H] and [N, W, H].
+            # HDF5 lists the axes of a MATLAB array in reverse: [N, 3, W, H] and [N, W, H].
             images, depths = file["images"].shape, file[depth].shape
             if len(images) != 4 or images[1] != 3 or depths != (images[0], *images[2:]):
                 raise ValueError(f"{path} holds images {list(images)} and {depth} {list(depths)}, not NYU's layout")
@@ -125,7 +124,7 @@ def _open(path: Path) -> h5py.File:
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends with one sentence."""
+    """Run the command line; a mistake of the user ends with one sentence."""
     parser = argparse.ArgumentParser(prog="python -m training.data.nyu_labelled", description=__doc__)
     parser.add_argument("mat", type=Path, help="nyu_depth_v2_labeled.mat")
     parser.add_argument("--split-file", type=Path, required=True, help="the official splits.mat")

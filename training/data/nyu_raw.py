@@ -1,9 +1,9 @@
 """
-``python -m training.data.nyu_raw DUMP --output DIR``: the raw NYU Depth v2 recordings made ready for training.
+``python -m training.data.nyu_raw DUMP --output DIR``: prepare the raw NYU Depth v2 recordings for training.
 
-Every depth image takes the colour image nearest in time, is projected into its camera, and loses its invalid, its
-smallest and its largest depths. A run that was stopped goes on where it was; files that cannot be read are listed in
-bad_files.csv and skipped.
+Every depth image is associated with the colour image nearest in time and projected into the colour camera. Its invalid,
+smallest and largest depths are removed. A stopped run resumes where it was. Files that cannot be read are skipped and
+listed in bad_files.csv.
 """
 
 from __future__ import annotations
@@ -38,26 +38,26 @@ from training.data.association import RawPair, find_scenes, sample_evenly, scene
 from training.data.shards import INDEX_FIELDS, webdataset, write_shard
 from training.files import write_csv
 
-FRAMES_IN_PART = 64  # of one scene: about 20 MB in a shard; what a stopped run does again
+FRAMES_IN_PART = 64  # of one scene, about 20 MB in a shard; a resumed run repeats at most one unfinished part per job
 
 
 @dataclass(frozen=True)
 class Settings:
     """
-    What decides how the prepared set looks; a second run must have the same.
+    Settings that determine the prepared set. A resumed run must have the same.
 
     Parameters
     ----------
     format : {"shards", "folder"}
         Tar shards (`training.data.shards`), or images in ``rgb/`` and ``depth/`` with a ``split.txt``.
     max_gap : float
-        Largest distance in time of a depth and its colour image, seconds.
+        Largest time difference between a depth image and its colour image, seconds.
     per_scene : int
-        Frames taken from each scene, evenly; 0 takes all.
+        Number of evenly spread frames taken from each scene; 0 takes all.
     fill : bool
         Fill holes by colorization.
     halve : bool
-        Store 320x240: colours averaged, every second depth.
+        Store 320x240: colours are averaged, of depth every second pixel is kept.
     """
 
     format: str = "shards"
@@ -69,7 +69,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Part:
-    """Some consecutive pairs of a scene, prepared by one process at a time."""
+    """Consecutive pairs of a scene, prepared together by one process."""
 
     name: str
     scene: str
@@ -79,21 +79,21 @@ class Part:
 
     @property
     def digest(self) -> str:
-        """Digest of the files that the part is made of and of its split."""
+        """Digest of the file names of the part and of its split."""
         files = [f"{pair.depth.name} {pair.colour.name}" for pair in self.pairs]
         return hashlib.sha256("\n".join([self.split, *files]).encode()).hexdigest()
 
 
 def prepare_frame(pair: RawPair, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
     """
-    Make an undistorted colour image and its depth out of a raw pair.
+    Make an undistorted colour image and its depth from a raw pair.
 
     Returns
     -------
     image : numpy.ndarray
         uint8 [480, 640, 3] RGB, or half the size.
     depth : numpy.ndarray
-        float32 [480, 640], metres along the depth camera's axis, 0 unknown, or half the size.
+        float32 [480, 640], metres along the axis of the depth camera, 0 where unknown, or half the size.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def prepare_frame(pair: RawPair, settings: Settings) -> tuple[np.ndarray, np.nda
 
 
 def prepare_part(part: Part, output: Path, settings: Settings) -> Path:
-    """Prepare the frames of a part; its record, written last, says that it is done, and what was bad."""
+    """Prepare the frames of a part. Its record, written last, marks it as done and lists bad files."""
     cv2.setNumThreads(1)
     rows, bad = [], []
     shard = f"{part.name}.tar" if settings.format == "shards" else ""
@@ -155,12 +155,12 @@ def plan(dump: Path, settings: Settings, train_scenes: set[str] | None) -> list[
     Parameters
     ----------
     dump : pathlib.Path
-        The folder that holds the scenes' folders.
+        Folder that contains the folders of the scenes.
     settings : Settings
-        Gap and sampling.
+        Maximum gap and sampling.
     train_scenes : set of str, optional
-        The scenes of the split ``train``, all others are ``test``; without, all are ``train``. A recording of
-        several parts (``study_0004a``, ``study_0004b``) may be named without its letter.
+        Scenes of the split ``train``; all others are ``test``. By default all are ``train``. A recording of several
+        parts (``study_0004a``, ``study_0004b``) may be named without its letter.
 
     Raises
     ------
@@ -184,14 +184,14 @@ def plan(dump: Path, settings: Settings, train_scenes: set[str] | None) -> list[
 
 def prepare(parts: list[Part], output: Path, settings: Settings, jobs: int) -> tuple[int, list[list[str]]]:
     """
-    Prepare what is not yet done, and write the index of all.
+    Prepare the parts that are not done yet, and write the index of all parts.
 
     Returns
     -------
     count : int
         Frames in the set.
     bad : list of [file, reason]
-        What was skipped.
+        Skipped files.
     """
     _claim(output, settings)
     open_parts = [part for part in parts if _record(output, part) is None]
@@ -222,7 +222,7 @@ def _in_parallel(parts: list[Part], output: Path, settings: Settings, jobs: int)
 
 
 def _claim(output: Path, settings: Settings) -> None:
-    """Make the output's folders, or see that an earlier run made them with the same settings."""
+    """Create the output folders, or check that an earlier run created them with the same settings."""
     file = output / "settings.json"
     if file.is_file():
         before = json.loads(file.read_text())
@@ -241,22 +241,26 @@ def _record_path(output: Path, part: Part) -> Path:
 
 
 def _record(output: Path, part: Part) -> dict | None:
-    """Return what is recorded of a part, or None if it is not done, or was when the dump held other files."""
+    """Return the record of a part, or None if it is not done or was done from other files."""
     path = _record_path(output, part)
     record = json.loads(path.read_text()) if path.is_file() else {}
     return record if record.get("digest") == part.digest else None
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends with one sentence."""
+    """Run the command line; a mistake of the user ends with one sentence."""
     parser = argparse.ArgumentParser(prog="prepare_nyu_raw", description=__doc__.split("\n\n")[1])
-    parser.add_argument("dump", type=Path, help="folder of the scenes' folders, as the archives unpack")
+    parser.add_argument("dump", type=Path, help="folder that contains the folders of the scenes, as in the archives")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
     parser.add_argument("--format", choices=("shards", "folder"), default="shards")
-    parser.add_argument("--train-scenes", type=Path, metavar="FILE", help="names of the training scenes, one a line")
-    parser.add_argument("--per-scene", type=int, default=0, metavar="N", help="frames of each scene, evenly; 0: all")
-    parser.add_argument("--max-gap", type=float, default=0.05, metavar="S", help="between depth and colour, seconds")
-    parser.add_argument("--fill", action="store_true", help="fill holes along colours (Levin); slower")
+    parser.add_argument(
+        "--train-scenes", type=Path, metavar="FILE", help="file with the names of the training scenes, one per line"
+    )
+    parser.add_argument("--per-scene", type=int, default=0, metavar="N", help="evenly spread frames per scene; 0: all")
+    parser.add_argument(
+        "--max-gap", type=float, default=0.05, metavar="S", help="most seconds between depth and colour"
+    )
+    parser.add_argument("--fill", action="store_true", help="fill holes by colorization (Levin); slower")
     parser.add_argument("--halve", action="store_true", help="store 320x240 instead of 640x480")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
