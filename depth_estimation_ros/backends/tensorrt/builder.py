@@ -1,4 +1,4 @@
-"""From an ONNX model to a TensorRT plan."""
+"""Build a TensorRT plan from an ONNX model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from depth_estimation_ros.backends.tensorrt.library import Library, is_out_of_me
 from depth_estimation_ros.backends.tensorrt.prepare import is_quantized, is_symmetric, prepare
 
 Progress = Callable[[str, float], None]
-"""Takes what is being done, and the fraction of it that is done, 0 to 1; called from the building thread."""
+"""Function called with the current phase and the fraction of it that is done (0 to 1), in the building thread."""
 
 _MEBIBYTE = 1 << 20
 _MAYBE_OUT_OF_MEMORY = "Could not find any implementation for node"
@@ -22,16 +22,16 @@ _MAYBE_OUT_OF_MEMORY = "Could not find any implementation for node"
 @dataclass(frozen=True)
 class BuildOptions:
     """
-    What a user can choose of an engine.
+    Options of an engine that a user can choose.
 
     Parameters
     ----------
     precision : {"fp32", "fp16", "int8", "best"}
-        int8 takes a model that was quantized before (Q/DQ nodes); best is the fastest that computes the model's depth.
+        int8 needs a quantized model (Q/DQ nodes). best selects the fastest precision that passes the parity check.
     max_batch : int
-        Largest number of images in one run of the engine.
+        Maximum number of images per run of the engine.
     workspace : int
-        MiB of GPU memory that the builder's tactics may use; 0 takes half of what is free.
+        GPU memory in MiB that the builder's tactics may use; 0 uses half of the free memory.
 
     Raises
     ------
@@ -44,7 +44,7 @@ class BuildOptions:
     workspace: int = 0
 
     def __post_init__(self):
-        """Refuse values that are not allowed."""
+        """Check the values."""
         if self.precision not in PRECISIONS:
             raise BackendError(f"precision {self.precision!r} is unknown; choose one of: {', '.join(PRECISIONS)}")
         if self.max_batch < 1:
@@ -58,14 +58,14 @@ class BuildOptions:
 @dataclass(frozen=True)
 class Build:
     """
-    What a build gives.
+    Result of a build.
 
     Parameters
     ----------
     plan : bytes
         The serialized engine.
     timing_cache : bytes
-        What the builder learned about this GPU, which makes the next build faster; empty where it kept nothing.
+        Kernel timings of the builder on this GPU, which speed up the next build; empty if there are none.
     """
 
     plan: bytes
@@ -83,29 +83,29 @@ def build(
     cancelled: threading.Event | None = None,
 ) -> Build:
     """
-    Build an engine; it takes seconds to many minutes.
+    Build an engine. This takes from seconds to many minutes.
 
     Parameters
     ----------
     library : Library
-        The TensorRT to build with.
+        TensorRT to build with.
     content : bytes
-        An ONNX file that keeps the model contract.
+        ONNX file that satisfies the model contract.
     options : BuildOptions
-        With a precision other than ``"best"``.
+        Options with a precision other than ``"best"``.
     free_memory : int
-        Free bytes of the GPU's memory, the measure of the workspace.
+        Free GPU memory in bytes; limits the workspace.
     timing_cache : bytes
-        Of an earlier build with this TensorRT on this GPU; one that does not fit is passed over by TensorRT.
+        Timing cache of an earlier build with this TensorRT on this GPU. TensorRT ignores one that does not fit.
     progress : callable
-        See `Progress`. TensorRT 8 cannot say how far it is; there the phase alone is reported.
+        See `Progress`. TensorRT 8 does not report the fraction, only the phase.
     cancelled : threading.Event, optional
-        Breaks the build off once it is set. TensorRT 8 ends the build first.
+        Event that cancels the build. TensorRT 8 finishes the build first.
 
     Raises
     ------
     BackendError
-        If TensorRT refuses the model or cannot build it; the text says why.
+        If TensorRT does not accept the model or cannot build it; the message says why.
     CancelledError
         If `cancelled` was set.
     """
@@ -132,7 +132,7 @@ def build(
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
     _set_precision(library, config, options.precision)
     _add_profile(builder, config, network, options.max_batch)
-    # Of a damaged one there may come none; one of another GPU is not taken.
+    # A damaged cache may give None. TensorRT ignores a cache of another GPU.
     timings = config.create_timing_cache(timing_cache) or config.create_timing_cache(b"")
     config.set_timing_cache(timings, False)
     if hasattr(trt, "IProgressMonitor"):
@@ -150,7 +150,7 @@ def build(
 
 
 def _model_for(library: Library, content: bytes, precision: str) -> bytes:
-    """Return the ONNX file that the parser is given."""
+    """Return the ONNX file to pass to the parser."""
     if precision == "best":
         raise ValueError("'best' is a choice between builds, not one")
     quantized = is_quantized(content)
@@ -160,24 +160,24 @@ def _model_for(library: Library, content: bytes, precision: str) -> bytes:
         raise BackendError("int8 takes a quantized model (Q/DQ nodes): make one with `quantize_model --symmetric`")
     if quantized and not is_symmetric(content):
         raise BackendError("TensorRT takes no zero points but 0: quantize the model with `quantize_model --symmetric`")
-    # Where types are the ONNX file's, half precision is written into it.
+    # In a strongly typed network, types come from the ONNX file, so half precision is written into it.
     return prepare(content, half=precision != "fp32" and library.strongly_typed)
 
 
 def _set_precision(library: Library, config: Any, precision: str) -> None:
-    """Set the flags that a precision takes in this version."""
+    """Set the builder flags for a precision in this TensorRT version."""
     tf32 = library.member("BuilderFlag", "TF32")
     if precision == "fp32" and tf32 is not None:
-        config.clear_flag(tf32)  # on by default, with ten bits of mantissa
+        config.clear_flag(tf32)  # on by default, with a mantissa of only ten bits
     if library.strongly_typed:
         return
-    # Quantized models leave the other layers a choice between float32 and float16.
+    # In quantized models, the other layers may use float32 or float16.
     for name in {"fp16": ("FP16",), "int8": ("INT8", "FP16")}.get(precision, ()):
         config.set_flag(library.member("BuilderFlag", name))
 
 
 def _add_profile(builder: Any, config: Any, network: Any, max_batch: int) -> None:
-    """Say how large the free dimension of the inputs, the batch, gets."""
+    """Set the range of the free dimension of the inputs, the batch."""
     profile = builder.create_optimization_profile()
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
@@ -197,7 +197,7 @@ def _monitor(trt: Any, progress: Progress, cancelled: threading.Event) -> Any:
     base = trt.IProgressMonitor
 
     class Monitor(base):
-        """Reports the outermost phase and how much of it is done; TensorRT calls it from threads of its own."""
+        """Progress monitor that reports the outermost phase; TensorRT calls it from its own threads."""
 
         def __init__(self):
             base.__init__(self)
@@ -221,13 +221,13 @@ def _monitor(trt: Any, progress: Progress, cancelled: threading.Event) -> Any:
 
 
 def _parser_error(error: Any) -> str:
-    """Return what a parser says of a node, and which node, where this version knows."""
+    """Return a parser error as text, with the node if this version reports it."""
     node = f"{error.node_operator()} {error.node_name()}: " if hasattr(error, "node_operator") else ""
     return f"{node}{error.desc()}"
 
 
 def _why(library: Library, errors: list[str], workspace: int) -> str:
-    """Say in one sentence why a build gave nothing."""
+    """Return one sentence why a build failed."""
     text = _one_line(errors)
     limit = f"the builder's workspace was {workspace // _MEBIBYTE} MiB"
     if is_out_of_memory(errors):
@@ -241,6 +241,6 @@ def _why(library: Library, errors: list[str], workspace: int) -> str:
 
 
 def _one_line(messages: list[str]) -> str:
-    """Return the first message that says something, in one line of bearable length."""
+    """Return the first non-empty message as one line, shortened."""
     first = next((" ".join(message.split()) for message in messages if message.strip()), "it gave no reason")
     return first if len(first) <= 300 else f"{first[:297]}..."

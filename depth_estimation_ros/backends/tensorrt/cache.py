@@ -1,8 +1,8 @@
 """
-The engine cache: plans in a private folder, each beside a readable JSON file that says what it was built from.
+Engine cache: a private folder of plans, each with a JSON sidecar file that describes what it was built from.
 
-A plan holds machine code for one GPU and one version of TensorRT. It is used only if every field of its key is the
-wanted one and its bytes are those that were stored.
+A plan contains machine code for one GPU and one version of TensorRT. It is used only if every field of its key matches
+and its content is unchanged since it was stored.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from depth_estimation_ros.backends.tensorrt.files import check_trusted, locked, 
 from depth_estimation_ros.support.sentences import quoted, reason
 
 DEFAULT_LIMIT = 4096
-"""MiB that the plans of a cache may take together."""
+"""Default limit of the total size of the plans in a cache, MiB."""
 
 _ANOTHER = "choose another folder with the parameter engine_cache or the option --cache"
 _MEBIBYTE = 1 << 20
 _FORMAT = 1
 _ABANDONED = 3600.0  # seconds
-# Files of a cache, and drafts of them. Whatever else lies in the folder is the user's.
+# Files of a cache, and temporary files of unfinished writes. All other files in the folder belong to the user.
 _OURS = re.compile(r"\.?[\w-]+-[0-9a-f]{16}\.(plan|json|cache)(\.\d+-\d+)?")
 
 Key = Mapping[str, str]
@@ -45,22 +45,22 @@ def default_folder() -> str:
 @dataclass(frozen=True)
 class Entry:
     """
-    A stored engine.
+    Stored engine.
 
     Parameters
     ----------
     plan : pathlib.Path
         The serialized engine; its sidecar has the suffix ``.json``.
     key : dict
-        What it was built from and for, field by field.
+        Fields that identify what it was built from and for.
     facts : dict
-        What is known of it besides, such as its parity with ONNX Runtime.
+        Further facts, such as its parity with ONNX Runtime.
     size : int
-        Bytes of the plan.
+        Size of the plan in bytes.
     sha256 : str
         Of the plan.
     used : float
-        When it was last used, seconds since the epoch.
+        Time of the last use, seconds since the epoch.
     """
 
     plan: Path
@@ -73,22 +73,22 @@ class Entry:
 
 class EngineCache:
     """
-    Engines by what they were built from.
+    Cache of engines, keyed by what they were built from and for.
 
     Parameters
     ----------
     folder : path, optional
-        Where they are; made if it is missing, for the user alone.
+        Folder of the cache; created if missing, accessible to this user only.
     limit : int
-        MiB that they may take, 0 or more; the ones not used for longest go first.
+        Maximum total size in MiB, 0 or more; the least recently used engines are deleted first.
     log : callable
-        Takes a sentence.
+        Function that logs one sentence (str).
 
     Raises
     ------
     BackendError
-        If others could write into the folder, and so put in code that runs on this machine; if this user cannot read
-        it; or if the limit is negative.
+        If other users can write to the folder, and so add code that runs on this machine; if this user cannot read it;
+        or if the limit is negative.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class EngineCache:
         try:
             self.folder = Path(folder).expanduser()
             there = self.folder.is_dir()
-        except (OSError, RuntimeError, ValueError) as error:  # too long; of no user; with a NUL
+        except (OSError, RuntimeError, ValueError) as error:  # path too long, of an unknown user, or with a NUL
             raise BackendError(
                 f"the engine cache {quoted(folder)} cannot be a folder: {reason(error)}; {_ANOTHER}"
             ) from None
@@ -110,12 +110,12 @@ class EngineCache:
 
     def load(self, key: Key) -> tuple[bytes, dict[str, object]] | None:
         """
-        Return the plan of a key and the facts known of it, None if there is none that can be used; the log says why.
+        Return the plan of a key and its facts, or None and log the reason.
 
         Parameters
         ----------
         key : mapping of str to str
-            Every field that binds an engine.
+            Fields that identify an engine.
         """
         path = self._path(key)
         entry = self._read(path.with_suffix(".json"))
@@ -126,12 +126,12 @@ class EngineCache:
         if (len(plan), hashlib.sha256(plan).hexdigest()) != (entry.size, entry.sha256):
             self._log(f"engine {path.name} is damaged: {len(plan)} of {entry.size} bytes, or others than were stored")
             return None
-        with suppress(OSError):  # a cache baked into a read-only image
+        with suppress(OSError):  # the cache may be on a read-only file system
             os.utime(path)
         return plan, entry.facts
 
     def stamp(self, key: Key) -> int:
-        """Return a number that changes when the engine of a key is stored; 0 without one."""
+        """Return a number that changes whenever an engine is stored for the key; 0 without an engine."""
         try:
             return self._path(key).with_suffix(".json").stat().st_mtime_ns
         except OSError:
@@ -139,7 +139,7 @@ class EngineCache:
 
     def store(self, key: Key, plan: bytes, facts: Mapping[str, object]) -> Path:
         """
-        Keep a plan, and drop what that makes too much.
+        Store a plan, and delete other engines if the cache exceeds its limit.
 
         Parameters
         ----------
@@ -148,17 +148,17 @@ class EngineCache:
         plan : bytes
             The serialized engine.
         facts : mapping
-            Goes into the sidecar; anything that JSON can say.
+            Facts for the sidecar file; must be serialisable as JSON.
 
         Returns
         -------
         pathlib.Path
-            Where the plan is.
+            Path of the plan.
 
         Raises
         ------
         BackendError
-            If it cannot be written; nothing of it is left then.
+            If it cannot be written; no partial files remain.
         """
         path = self._path(key)
         sidecar = {
@@ -168,7 +168,7 @@ class EngineCache:
             "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "facts": dict(facts),
         }
-        # The sidecar last: it is what makes a plan count.
+        # Write the sidecar last: a plan without one is ignored.
         with suppress(FileNotFoundError):
             path.with_suffix(".json").unlink()
         write_privately(path, plan)
@@ -178,25 +178,25 @@ class EngineCache:
         return path
 
     def entries(self) -> list[Entry]:
-        """Return the stored engines, the latest used first."""
+        """Return the stored engines, most recently used first."""
         found = (self._read(path) for path in self.folder.glob("*.json"))
         return sorted((entry for entry in found if entry), key=lambda entry: -entry.used)
 
     def prune(self, keep: Path | None = None) -> list[Entry]:
         """
-        Drop the engines not used for longest, until the rest fits.
+        Delete the least recently used engines until the rest fits the limit.
 
-        With them goes what nothing uses any more: timings without an engine, and what broken-off writes have left.
+        Also deletes timing caches without an engine, and temporary files of unfinished writes.
 
         Parameters
         ----------
         keep : pathlib.Path, optional
-            A plan that stays in any case.
+            Plan that is never deleted.
 
         Returns
         -------
         list of Entry
-            What was dropped.
+            Deleted engines.
         """
         room = self._limit * _MEBIBYTE
         dropped, used = [], set()
@@ -211,8 +211,8 @@ class EngineCache:
         for path in self.folder.glob("*"):
             if path in used or not _OURS.fullmatch(path.name):
                 continue
-            with suppress(FileNotFoundError):  # another process was faster
-                # What stands alone may be what it is about to finish.
+            with suppress(FileNotFoundError):  # another process has deleted it
+                # A recent file without its counterpart may belong to a write in progress.
                 if time.time() - path.stat().st_mtime > _ABANDONED:
                     path.unlink()
         return dropped
@@ -220,28 +220,28 @@ class EngineCache:
     @contextmanager
     def lock(self, cancelled: threading.Event, room: int = 0) -> Iterator[None]:
         """
-        Let one process at a time build and store; the lock ends with its process, however that ends.
+        Hold the lock that lets one process at a time build and store; it is released when the process ends.
 
-        One lock for all engines: a builder measures, and two at once would measure each other.
+        One lock serves all engines: a builder times kernels, and two builders would disturb each other's timings.
 
         Parameters
         ----------
         cancelled : threading.Event
-            Ends the wait.
+            Event that ends the wait.
         room : int
-            Bytes that the engine will take, about.
+            Approximate size of the engine in bytes.
 
         Raises
         ------
         BackendError
-            If the folder cannot be written or the disk is full: found out here, and not after a long build.
+            If the folder cannot be written or the disk is full; checked before the long build.
         CancelledError
             If `cancelled` is set while another process builds.
         """
         self._make_folder()
         try:
             handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            with tempfile.TemporaryFile(dir=self.folder):  # the lock may be there since the folder could be written
+            with tempfile.TemporaryFile(dir=self.folder):  # an old lock file does not prove that it is writable
                 pass
         except OSError as error:
             raise self._cannot_write(error) from None
@@ -254,11 +254,11 @@ class EngineCache:
             yield
 
     def timing_cache(self, key: Key) -> Path:
-        """Return where the builder's timing cache of a TensorRT on a GPU is."""
+        """Return the path of the builder's timing cache for a TensorRT version and a GPU."""
         return self.folder / f"timing-{_digest({name: key.get(name, '') for name in TIMING_FIELDS})}.cache"
 
     def name(self, key: Key) -> str:
-        """Return the name of the engine of a key, which its files have: model, precision, digest of the key."""
+        """Return the base name of an engine's files: model, precision and digest of the key."""
         name = "".join(c if (c.isascii() and c.isalnum()) or c in "-_" else "_" for c in key.get("model", "engine"))
         return f"{name}-{key.get('precision', '')}-{_digest(key)}"
 
@@ -266,7 +266,7 @@ class EngineCache:
         return self.folder / f"{self.name(key)}.plan"
 
     def _read(self, path: Path) -> Entry | None:
-        """Read a sidecar; None if there is none, or it is not one of these."""
+        """Read a sidecar; return None if it is missing or not valid."""
         try:
             sidecar = json.loads(path.read_text())
             plan = path.with_suffix(".plan")
@@ -279,7 +279,7 @@ class EngineCache:
             return None
 
     def _difference(self, key: Key) -> str:
-        """Say what of the wanted key is new, compared with the engine that is nearest to it."""
+        """Return a text with the fields in which the key differs from the most similar stored engine."""
         same_model = [e for e in self.entries() if e.key.get("model") == key.get("model")]
         if not same_model:
             return f"no engine of {key.get('model', 'this model')} is in {self.folder}"
@@ -307,7 +307,7 @@ class EngineCache:
 
 
 TIMING_FIELDS = ("tensorrt", "tensorrt_version", "gpu", "compute_capability", "cuda", "l4t")
-"""The fields of a key on which the builder's timings depend."""
+"""Fields of a key on which the builder's timings depend."""
 
 
 def _digest(key: Key) -> str:

@@ -1,4 +1,4 @@
-"""What running an engine takes of CUDA: memory, a stream, a recorded graph; every error a `CudaError`."""
+"""CUDA functions needed to run an engine: memory, streams and graphs. Every error is raised as `CudaError`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from depth_estimation_ros.backends.tensorrt.cuda_calls import (
 
 _OUT_OF_MEMORY = 2
 _STREAM_NON_BLOCKING = 1
-# After these the process's CUDA context is gone for good: every later call fails as well.
+# After these errors the CUDA context of the process is lost: every later call fails too.
 _STICKY = {
     46: "cudaErrorDevicesUnavailable",
     214: "cudaErrorECCUncorrectable",
@@ -39,12 +39,12 @@ _STICKY = {
 
 class CudaError(BackendError):
     """
-    A CUDA call that failed.
+    Error of a CUDA call.
 
     Attributes
     ----------
     code : int
-        Its cudaError_t.
+        cudaError_t of the call.
     """
 
     def __init__(self, code: int, message: str):
@@ -53,19 +53,19 @@ class CudaError(BackendError):
 
     @property
     def out_of_memory(self) -> bool:
-        """Whether the GPU's memory was exhausted."""
+        """Whether the GPU is out of memory."""
         return self.code == _OUT_OF_MEMORY
 
     @property
     def device_lost(self) -> bool:
-        """Whether no later call in this process can succeed."""
+        """Whether all later calls in this process will fail."""
         return self.code in _STICKY
 
 
 @dataclass(frozen=True)
 class Device:
     """
-    The GPU that engines are built for and run on.
+    GPU for which engines are built and on which they run.
 
     Parameters
     ----------
@@ -84,12 +84,12 @@ class Device:
 
 class Cuda:
     """
-    CUDA on the current thread's device; memory and handles are plain integers.
+    CUDA on the current thread's device. Memory addresses and handles are plain integers.
 
     Parameters
     ----------
     calls : object
-        Whose ``call(name, *args)`` returns ``(error, *results)``: `Bindings` or `Libcudart`.
+        `Bindings` or `Libcudart`: ``call(name, *args)`` returns ``(error, *results)``.
     """
 
     def __init__(self, calls: Bindings | Libcudart):
@@ -108,7 +108,7 @@ class Cuda:
         Raises
         ------
         BackendError
-            If there is none, or its driver does not work.
+            If there is no device, or its driver does not work.
         """
         try:
             count = self._call("cudaGetDeviceCount")
@@ -127,35 +127,35 @@ class Cuda:
         return name
 
     def memory_info(self) -> tuple[int, int]:
-        """Return the bytes of the device's memory that nobody uses, and of all of it."""
+        """Return the free and total device memory in bytes."""
         return self._call("cudaMemGetInfo")
 
     def malloc(self, size: int) -> int:
-        """Allocate device memory, bytes."""
+        """Allocate device memory of `size` bytes."""
         return self._call("cudaMalloc", size)
 
     def free(self, address: int) -> None:
-        """Give back device memory."""
+        """Free device memory."""
         self._call("cudaFree", address)
 
     def host_alloc(self, size: int) -> int:
-        """Allocate pinned memory of the host, bytes: the device copies from and to it by itself."""
+        """Allocate pinned host memory of `size` bytes, which the device can access directly."""
         return self._call("cudaHostAlloc", size, 0)
 
     def free_host(self, address: int) -> None:
-        """Give back pinned memory."""
+        """Free pinned memory."""
         self._call("cudaFreeHost", address)
 
     def to_device(self, device: int, host: int, size: int, stream: int) -> None:
-        """Enqueue a copy from pinned memory."""
+        """Enqueue a copy from pinned memory to the device."""
         self._call("cudaMemcpyAsync", device, host, size, cudaMemcpyKind.TO_DEVICE, stream)
 
     def to_host(self, host: int, device: int, size: int, stream: int) -> None:
-        """Enqueue a copy to pinned memory."""
+        """Enqueue a copy from the device to pinned memory."""
         self._call("cudaMemcpyAsync", host, device, size, cudaMemcpyKind.TO_HOST, stream)
 
     def stream(self) -> int:
-        """Make a stream that does not wait for the default stream."""
+        """Create a stream that does not synchronise with the default stream."""
         return self._call("cudaStreamCreateWithFlags", _STREAM_NON_BLOCKING)
 
     def destroy_stream(self, stream: int) -> None:
@@ -163,16 +163,16 @@ class Cuda:
         self._call("cudaStreamDestroy", stream)
 
     def synchronize(self, stream: int) -> None:
-        """Wait until everything in a stream is done."""
+        """Wait until all work in a stream is done."""
         self._call("cudaStreamSynchronize", stream)
 
     def begin_capture(self, stream: int) -> None:
-        """Record what is enqueued from now on, instead of running it."""
+        """Start capturing a graph: work enqueued in the stream is recorded and not run."""
         mode = cudaStreamCaptureMode.THREAD_LOCAL
         self._call("cudaStreamBeginCapture", stream, mode)
 
     def end_capture(self, stream: int) -> int:
-        """End the recording and return it, ready to be launched."""
+        """End the capture and return the graph, ready to launch."""
         graph = self._call("cudaStreamEndCapture", stream)
         try:
             return self._call("cudaGraphInstantiateWithFlags", graph, 0)
@@ -180,24 +180,24 @@ class Cuda:
             self._call("cudaGraphDestroy", graph)
 
     def abandon_capture(self, stream: int) -> None:
-        """Leave a recording that failed, and forget its error."""
+        """End a failed capture and clear its error."""
         error, *graph = self._calls.call("cudaStreamEndCapture", stream)
         if not error and graph[0]:
             self._calls.call("cudaGraphDestroy", graph[0])
         self._calls.call("cudaGetLastError")
 
     def launch(self, graph: int, stream: int) -> None:
-        """Enqueue a recording."""
+        """Enqueue a graph."""
         self._call("cudaGraphLaunch", graph, stream)
 
     def destroy_graph(self, graph: int) -> None:
-        """Destroy a recording."""
+        """Destroy a graph."""
         self._call("cudaGraphExecDestroy", graph)
 
 
 def open_cuda() -> Cuda:
     """
-    Find the CUDA runtime: the first that can talk to the driver, cuda-bindings before libcudart.
+    Return the first CUDA runtime that works with the driver; cuda-bindings is tried before libcudart.
 
     Raises
     ------
@@ -208,7 +208,7 @@ def open_cuda() -> Cuda:
     for open_calls in (Bindings, *(partial(Libcudart, path) for path in libcudart_candidates())):
         try:
             calls = open_calls()
-        except (ImportError, OSError, AttributeError):  # not there, or too old
+        except (ImportError, OSError, AttributeError):  # missing, or too old
             continue
         error, _ = calls.call("cudaGetDeviceCount")
         if not error:

@@ -1,7 +1,7 @@
 """
-The CUDA runtime's functions, through cuda-bindings where its wheel is installed, else through ctypes to libcudart.
+Functions of the CUDA runtime, through cuda-bindings if installed, else through ctypes from libcudart.
 
-Names and values are the CUDA Runtime API's own (https://docs.nvidia.com/cuda/cuda-runtime-api), and the same from CUDA
+Names and values are those of the CUDA Runtime API (https://docs.nvidia.com/cuda/cuda-runtime-api), unchanged from CUDA
 11.4 to 13.
 """
 
@@ -21,13 +21,13 @@ class cudaMemcpyKind(IntEnum):  # noqa: N801, the name in the CUDA runtime
 
 
 class cudaStreamCaptureMode(IntEnum):  # noqa: N801
-    """What else may happen while a graph is captured; thread-local leaves other threads alone."""
+    """Restriction of other CUDA calls during graph capture; thread-local does not affect other threads."""
 
     THREAD_LOCAL = 1
 
 
 class cudaDeviceAttr(IntEnum):  # noqa: N801
-    """Facts about a device."""
+    """Attributes of a device."""
 
     COMPUTE_CAPABILITY_MAJOR = 75
     COMPUTE_CAPABILITY_MINOR = 76
@@ -35,7 +35,7 @@ class cudaDeviceAttr(IntEnum):  # noqa: N801
 
 class Bindings:
     """
-    The calls through NVIDIA's cuda-bindings.
+    Calls through NVIDIA's cuda-bindings.
 
     Raises
     ------
@@ -51,18 +51,18 @@ class Bindings:
         self._runtime = runtime
 
     def call(self, name: str, *args: int) -> tuple[int, ...]:
-        """Call a function of the runtime; returns ``(error, *results)``."""
+        """Call a function of the runtime, and return ``(error, *results)``."""
         typed = (getattr(self._runtime, type(a).__name__)(int(a)) if isinstance(a, IntEnum) else a for a in args)
         error, *results = getattr(self._runtime, name)(*typed)
         return int(error), *(int(result) if result is not None else 0 for result in results)
 
     def describe(self, error: int) -> str:
-        """Return the runtime's words for an error."""
+        """Return the runtime's description of an error."""
         error = self._runtime.cudaError_t(error)
         return f"{error.name}, {self._runtime.cudaGetErrorString(error)[1].decode()}"
 
     def device_name(self, index: int) -> tuple[int, str]:
-        """Ask for a device's name; returns ``(error, name)``."""
+        """Query a device's name, and return ``(error, name)``."""
         error, properties = self._runtime.cudaGetDeviceProperties(index)
         return int(error), "" if int(error) else properties.name.decode().rstrip("\0")
 
@@ -94,12 +94,12 @@ _SIGNATURES = {
 
 class Libcudart:
     """
-    The calls through ctypes, as C declares them.
+    Calls through ctypes, with the C signatures.
 
     Parameters
     ----------
     path : str
-        The shared library.
+        Path or name of the shared library.
     """
 
     def __init__(self, path: str):
@@ -110,7 +110,7 @@ class Libcudart:
             getattr(self._library, name).argtypes = signature
 
     def call(self, name: str, *args: int) -> tuple[int, ...]:
-        """Call a function of the runtime; returns ``(error, *results)``."""
+        """Call a function of the runtime, and return ``(error, *results)``."""
         given, results, complete = iter(args), [], []
         for kind in _SIGNATURES[name]:
             if kind in (_OUT_INT, _OUT_HANDLE, _OUT_SIZE):
@@ -122,20 +122,20 @@ class Libcudart:
         return error, *(result.value or 0 for result in results)
 
     def describe(self, error: int) -> str:
-        """Return the runtime's words for an error."""
+        """Return the runtime's description of an error."""
         name, text = self._library.cudaGetErrorName(error), self._library.cudaGetErrorString(error)
         return f"{name.decode()}, {text.decode()}"
 
     def device_name(self, index: int) -> tuple[int, str]:
-        """Ask for a device's name; returns ``(error, name)``."""
-        # The name is the first member of cudaDeviceProp in every version; the rest differs, and is less than this.
+        """Query a device's name, and return ``(error, name)``."""
+        # The name is the first member of cudaDeviceProp in every version. The rest differs, but is smaller than this.
         properties = ctypes.create_string_buffer(1 << 14)
         error = self._library.cudaGetDeviceProperties(properties, index)
         return error, properties.raw[:256].partition(b"\0")[0].decode()
 
 
 def libcudart_candidates() -> list[str]:
-    """Return the names and paths under which libcudart is looked for."""
+    """Return the names and paths at which to look for libcudart."""
     homes = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
     paths = [path for home in homes if home for path in sorted(glob.glob(f"{home}/lib*/libcudart.so*"))]
     return ["libcudart.so", "libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0", *paths]

@@ -1,4 +1,4 @@
-"""From a model to a running engine: out of the cache, or built, compared with the model, and kept."""
+"""Create a running engine for a model: load it from the cache, or build it, compare it with the model and store it."""
 
 from __future__ import annotations
 
@@ -26,36 +26,36 @@ from depth_estimation_ros.model import Model
 from depth_estimation_ros.support.sentences import quoted, reason
 
 RECIPE = "1"
-"""Of `prepare` and `builder`: to be raised when what they make of the same model changes."""
+"""Version of `prepare` and `builder`; increase it when their result for the same model changes."""
 
 Comparison = Callable[[TensorRTBackend, str], parity.Parity]
 Checked = tuple[bytes, dict[str, object], TensorRTBackend]
-"""A plan, what is known of it, and the plan running."""
+"""Plan, its facts, and the backend that runs it."""
 
-_REPEATS = 50  # runs that a choice between precisions is timed on
+_REPEATS = 50  # runs to time a precision
 
 
 @dataclass
 class Workshop:
     """
-    Makes running engines, on the first GPU.
+    Factory of running engines on the first GPU.
 
     Parameters
     ----------
     library : Library
-        The TensorRT to use.
+        TensorRT to use.
     cuda : Cuda
-        The CUDA runtime.
+        CUDA runtime to use.
     cache : EngineCache
-        Where engines are kept.
+        Cache of engines.
     frames : str
-        Where images to compare on come from (`parity.calibration_frames`).
+        Source of images for the comparison (`parity.calibration_frames`).
     progress : callable
         See `builder.Progress`.
     cancelled : threading.Event
-        Breaks a build off.
+        Event that cancels a build.
     log : callable
-        Takes a sentence.
+        Function that logs one sentence (str).
     """
 
     library: Library
@@ -68,13 +68,13 @@ class Workshop:
 
     def open(self, model: Model, options: BuildOptions) -> TensorRTBackend:
         """
-        Get a model's engine running: from the cache, or else built and put there.
+        Return a model's running engine, from the cache or newly built and stored there.
 
         Raises
         ------
         BackendError
-            If there is no GPU, the model cannot be built, there is nothing to compare it on, its engine is refused, or
-            it cannot be kept.
+            If there is no GPU, the model cannot be built, there are no images to compare on, the engine fails the
+            parity check, or it cannot be stored.
         CancelledError
             If `cancelled` was set.
         """
@@ -82,21 +82,21 @@ class Workshop:
         seen = self.cache.stamp(key)
         if backend := self._from_cache(model, options, key):
             return backend
-        # The model's weights may be in half precision, and the engine's in single.
+        # The weights may be in half precision in the model and in single precision in the engine.
         with self.cache.lock(self.cancelled, room=2 * len(model.content)):
-            # Another process may have built it while this one waited.
+            # Another process may have built it while this one waited for the lock.
             if self.cache.stamp(key) != seen and (backend := self._from_cache(model, options, key)):
                 return backend
             return self._built(model, options, key)
 
     def open_plan(self, model: Model, plan: Path, max_batch: int) -> TensorRTBackend:
         """
-        Run a plan that the user names, once it has been compared with the model.
+        Return the running engine of a plan that the user chose, after comparing it with the model.
 
         Raises
         ------
         BackendError
-            If it cannot be read, does not load, or does not compute the model.
+            If it cannot be read, does not load, or fails the parity check.
         """
         self.cuda.device()
         try:
@@ -107,7 +107,7 @@ class Workshop:
             ) from None
         compare = self._comparison(model)
         backend = self._run(model, content, max_batch, plan.name, str(plan))
-        compare(backend, "int8")  # the widest tolerance: nobody knows what the plan was built as
+        compare(backend, "int8")  # the widest tolerance, because the precision of the plan is unknown
         return backend
 
     def _from_cache(self, model: Model, options: BuildOptions, key: dict[str, str]) -> TensorRTBackend | None:
@@ -141,7 +141,7 @@ class Workshop:
         return plan, {"precision": options.precision, "parity": figures.facts()}, backend
 
     def _best(self, model: Model, options: BuildOptions, key: dict[str, str], compare: Comparison) -> Checked:
-        """Build what the model can be built as, and choose the fastest that computes the model."""
+        """Build all candidate precisions, and choose the fastest that passes the parity check."""
         times, refused, fastest = {}, {}, None
         for precision in candidate_precisions(model.content):
             try:
@@ -161,12 +161,12 @@ class Workshop:
 
     def build(self, model: Model, options: BuildOptions, key: dict[str, str] | None = None) -> Build:
         """
-        Build an engine, with what earlier builds learned if a key says on which GPU.
+        Build an engine. With a key, use the timing cache of earlier builds on the same GPU.
 
         Raises
         ------
         BackendError
-            If TensorRT refuses the model or cannot build it.
+            If TensorRT does not accept the model or cannot build it.
         CancelledError
             If `cancelled` was set.
         """
@@ -194,7 +194,7 @@ class Workshop:
         self.progress(doing, 0.0)
 
     def _comparison(self, model: Model) -> Comparison:
-        """Get the images to compare on and the model's depth of them: before the build, which takes much longer."""
+        """Compute the model's depth of the comparison images, before the build, so that missing images fail early."""
         self._begin("computing the model on the CPU")
         try:
             frames = parity.calibration_frames(model.info, self.frames)
@@ -216,21 +216,21 @@ class Workshop:
 
 def open_engine(model: Model, library: str, options: EngineOptions) -> TensorRTBackend:
     """
-    Get a model's engine.
+    Return a model's running engine.
 
     Parameters
     ----------
     model : Model
-        A checked model.
+        Checked model, from `load_model`.
     library : {"tensorrt", "tensorrt_rtx"}
-        Which TensorRT.
+        TensorRT variant.
     options : EngineOptions
-        What the user chose.
+        Options that the user chose.
 
     Raises
     ------
     BackendError, CancelledError
-        As `Workshop.open` and `Workshop.open_plan`.
+        As for `Workshop.open` and `Workshop.open_plan`.
     """
     cache = EngineCache(options.cache or None, log=options.log)
     workshop = Workshop(
@@ -248,7 +248,7 @@ def open_engine(model: Model, library: str, options: EngineOptions) -> TensorRTB
 
 
 def engine_key(model: Model, options: BuildOptions, library: Library, device: Device) -> dict[str, str]:
-    """Return everything that binds an engine, field by field."""
+    """Return the fields that identify an engine."""
     return {
         "model": model.info.name,
         "model_sha256": model.sha256,
@@ -266,7 +266,7 @@ def engine_key(model: Model, options: BuildOptions, library: Library, device: De
 
 
 def l4t_release(path: Path = Path("/etc/nv_tegra_release")) -> str:
-    """Return the release of Jetson Linux, e.g. ``36.4.3``; empty where this is no Jetson."""
+    """Return the release of Jetson Linux, e.g. ``36.4.3``; empty on other machines."""
     try:
         text = path.read_text()
     except OSError:
@@ -277,12 +277,12 @@ def l4t_release(path: Path = Path("/etc/nv_tegra_release")) -> str:
 
 
 def candidate_precisions(content: bytes) -> tuple[str, ...]:
-    """Return what an ONNX file can be built as: a quantized one is int8, any other float."""
+    """Return the precisions an ONNX file can be built with: int8 if it is quantized, otherwise the float ones."""
     return ("int8",) if is_quantized(content) else ("fp16", "fp32")
 
 
 def _time(backend: TensorRTBackend, model: Model) -> float:
-    """Return the median milliseconds of one image."""
+    """Return the median inference time of one image in milliseconds."""
     image = np.zeros((1, model.info.input_height, model.info.input_width, 3), np.uint8)
     times = []
     for _ in range(_REPEATS):

@@ -1,4 +1,4 @@
-"""A folder that only its user writes, files in it that are whole or not there, and a lock between processes."""
+"""Private folders, atomic file writes, and a lock between processes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from depth_estimation_ros.backends import BackendError
 
 def check_trusted(folder: Path) -> None:
     """
-    Refuse a folder of engines into which others could put code that runs on this machine.
+    Check that other users cannot put code into a folder of engines.
 
     Raises
     ------
     BackendError
-        If it is another user's (root's is trusted), others may write into it, or this user cannot read it.
+        If the folder belongs to another user than this one or root, others may write to it, or this user cannot read
+        it.
     """
     status = folder.stat()
     if status.st_uid not in (os.getuid(), 0) or stat.S_IMODE(status.st_mode) & 0o022:
@@ -38,21 +39,21 @@ def check_trusted(folder: Path) -> None:
 @contextmanager
 def locked(handle: int, cancelled: threading.Event, waiting: Callable[[], None]) -> Iterator[None]:
     """
-    Hold a file's lock, which ends with its process, however that ends; the file is closed behind it.
+    Hold the lock of a file, then close the file. The lock is also released when the process ends.
 
     Parameters
     ----------
     handle : int
-        An open file's descriptor.
+        Descriptor of an open file.
     cancelled : threading.Event
-        Ends the wait for another process.
+        Event that ends the wait for another process.
     waiting : callable
-        Called once if there is one to wait for.
+        Function called once if another process holds the lock.
 
     Raises
     ------
     CancelledError
-        If `cancelled` is set before the other process is done.
+        If `cancelled` is set before the other process releases the lock.
     """
     try:
         if not _lock(handle):
@@ -75,12 +76,12 @@ def _lock(handle: int) -> bool:
 
 def write_privately(path: Path, content: bytes) -> None:
     """
-    Write a file, for its owner alone, so that it is there as a whole or not at all.
+    Write a file atomically, readable by its owner only.
 
     Raises
     ------
     BackendError
-        If that fails; the file is as it was before.
+        If writing fails; the file is then unchanged.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     try:

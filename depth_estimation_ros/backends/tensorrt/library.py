@@ -1,4 +1,4 @@
-"""Find TensorRT, and ask it what it can do: features are asked of its classes and enumerations, not of its version."""
+"""Find TensorRT and its features. Features are detected from its classes and enumerations, not from its version."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from depth_estimation_ros.backends import BackendError
 
 NAMES = ("tensorrt", "tensorrt_rtx")
-"""TensorRT, and TensorRT for RTX: the same interface, so that either module can be injected."""
+"""TensorRT and TensorRT for RTX. Both modules have the same interface, so either can be used."""
 
 NEEDED = {
     "ILogger": ("log",),
@@ -54,20 +54,20 @@ NEEDED = {
     "TensorIOMode": ("INPUT",),
     "DataType": ("FLOAT", "UINT8"),
 }
-"""What is called of TensorRT in every version, by class: there from 8.5 to 11."""
+"""Members of TensorRT that are used in every version, by class; they exist from 8.5 to 11."""
 
 _OUT_OF_MEMORY = ("out of memory", "OutOfMemory", "MEM_ALLOC", "cudaError 2:")
 
 
 def is_out_of_memory(errors: Iterable[str]) -> bool:
-    """Return whether any of TensorRT's messages says that the GPU's memory is exhausted."""
+    """Return whether any of TensorRT's messages says that the GPU is out of memory."""
     return any(sign in error for error in errors for sign in _OUT_OF_MEMORY)
 
 
 @dataclass(frozen=True)
 class Library:
     """
-    A TensorRT that can be used.
+    Usable TensorRT module.
 
     Parameters
     ----------
@@ -77,13 +77,13 @@ class Library:
     Raises
     ------
     BackendError
-        If it lacks anything of `NEEDED`.
+        If it lacks a member in `NEEDED`.
     """
 
     module: ModuleType
 
     def __post_init__(self):
-        """Refuse a version that is too old, or newer than what is known."""
+        """Refuse a version that lacks a needed member: too old, or newer than the known ones."""
         for name, members in NEEDED.items():
             owner = getattr(self.module, name, None)
             if missing := [f"{name}.{member}" for member in members if not hasattr(owner, member)]:
@@ -99,46 +99,46 @@ class Library:
 
     @property
     def version(self) -> str:
-        """The full version, as the module gives it."""
+        """Full version, as reported by the module."""
         return self.module.__version__
 
     def member(self, enumeration: str, name: str) -> Any:
-        """Return a member of an enumeration, None where this version does not have it."""
+        """Return a member of an enumeration, or None if this version does not have it."""
         return getattr(getattr(self.module, enumeration, None), name, None)
 
     @property
     def strongly_typed(self) -> bool:
-        """Whether a network's types can be those of its ONNX file, which precision flags are then not asked for."""
+        """Whether networks can be strongly typed: types come from the ONNX file, and no precision flags are set."""
         return self.member("NetworkDefinitionCreationFlag", "STRONGLY_TYPED") is not None
 
     def creation_flags(self) -> int:
-        """Return the flags of a new network: an explicit batch where it has to be asked for, the types of the ONNX."""
+        """Return the creation flags of a network: explicit batch if needed, and strongly typed if supported."""
         flags = (self.member("NetworkDefinitionCreationFlag", n) for n in ("EXPLICIT_BATCH", "STRONGLY_TYPED"))
         return sum(1 << int(flag) for flag in flags if flag is not None)
 
     def start(self, name: str, logger: Any) -> Any:
         """
-        Make a ``Builder`` or a ``Runtime``.
+        Create a ``Builder`` or a ``Runtime``.
 
         Raises
         ------
         BackendError
-            If TensorRT gives none, as without a working GPU driver.
+            If TensorRT returns none, for instance without a working GPU driver.
         """
         try:
             return getattr(self.module, name)(logger)
-        except TypeError:  # what the bindings make of a null pointer
+        except TypeError:  # the bindings raise it for a null pointer
             reason = " ".join(logger.errors[-1].split())[:300] if logger.errors else "is there a GPU, and its driver?"
             raise BackendError(f"{self.name} {self.version} does not start: {reason}") from None
 
     def logger(self) -> Any:
         """
-        Make a logger for TensorRT's classes.
+        Return a logger for TensorRT's classes.
 
         Returns
         -------
         tensorrt.ILogger
-            With ``errors``, the latest error messages, newest last.
+            Logger with an attribute ``errors``: the latest error messages, newest last.
         """
         base = self.module.ILogger
 
@@ -161,7 +161,7 @@ def find_library(name: str = "tensorrt") -> Library:
     Parameters
     ----------
     name : {"tensorrt", "tensorrt_rtx"}
-        Which one.
+        TensorRT variant.
 
     Raises
     ------

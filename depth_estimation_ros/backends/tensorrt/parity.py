@@ -1,4 +1,4 @@
-"""Hold an engine's depth against ONNX Runtime's, which computes the same model in float32 on the CPU."""
+"""Compare an engine's depth with that of ONNX Runtime, which runs the same model in float32 on the CPU."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ FRAMES = 8
 
 
 class ParityError(BackendError):
-    """An engine that does not compute its model."""
+    """Error for an engine whose depth differs too much from its model's."""
 
 
 @dataclass(frozen=True)
 class Tolerance:
     """
-    How far an engine may be from its model, in depth relative to the model's.
+    Tolerance of an engine: allowed depth difference from its model, relative to the model's depth.
 
     Parameters
     ----------
     mean : float
         Mean of the relative difference over all pixels of all frames.
     percentile99 : float
-        Its 99th percentile.
+        99th percentile of the relative difference.
     """
 
     mean: float
@@ -37,14 +37,14 @@ class Tolerance:
 
 
 TOLERANCES = {
-    # Another order of summation.
+    # Sums are computed in another order.
     "fp32": Tolerance(1e-4, 1e-3),
-    # Half precision has 11 bits: 5e-4 for every rounding; a broken engine is off by tens of percent, or not finite.
+    # Half precision has 11 bits: 5e-4 per rounding. A broken engine differs by tens of percent, or is not finite.
     "fp16": Tolerance(5e-3, 3e-2),
-    # The same int8 graph, but every engine rounds and fuses in its own way.
+    # The int8 graph is the same, but engines round and fuse differently.
     "int8": Tolerance(2e-2, 1e-1),
 }
-"""By precision."""
+"""Tolerances by precision."""
 
 
 # A model may have no depth in the sky, say. The edges of such a mask move with rounding.
@@ -60,12 +60,12 @@ _REMEDIES = {
 @dataclass(frozen=True)
 class Parity:
     """
-    What a comparison gave.
+    Result of a comparison.
 
     Parameters
     ----------
     frames : int
-        Frames compared.
+        Number of frames compared.
     mean, percentile99 : float
         Relative difference of the depths, as in `Tolerance`.
     """
@@ -75,29 +75,29 @@ class Parity:
     percentile99: float
 
     def __str__(self) -> str:
-        """Return the figures in words."""
+        """Return the figures as text."""
         return (
             f"depth differs from ONNX Runtime's by {self.mean:.3%} in the mean and {self.percentile99:.3%} at the 99th "
             f"percentile, over {self.frames} frames"
         )
 
     def facts(self) -> dict[str, float]:
-        """Return the figures for a file."""
+        """Return the figures for the JSON sidecar."""
         return asdict(self)
 
 
 def calibration_frames(info: ModelInfo, source: str = "", count: int = FRAMES) -> np.ndarray:
     """
-    Get images to compare on.
+    Return images for the comparison.
 
     Parameters
     ----------
     info : ModelInfo
         Of the model.
     source : str
-        A folder of images, a video or a bag (`sources.open_source`); empty renders synthetic rooms.
+        Folder of images, video or bag (`sources.open_source`); empty renders synthetic rooms.
     count : int
-        Number of images; from a source they are its first.
+        Number of images; of a source, the first ones are used.
 
     Returns
     -------
@@ -107,7 +107,7 @@ def calibration_frames(info: ModelInfo, source: str = "", count: int = FRAMES) -
     Raises
     ------
     ValueError
-        If the source is none, or holds no image.
+        If the source cannot be opened, or contains no images.
     """
     width, height = info.input_width, info.input_height
     if not source:
@@ -115,7 +115,7 @@ def calibration_frames(info: ModelInfo, source: str = "", count: int = FRAMES) -
 
         camera = PinholeCamera(width, height, *info.focal_lengths, 0.5 * (width - 1), 0.5 * (height - 1))
         rooms = (Room(0), Room(1))
-        walk = np.linspace(0.0, 40.0, count, endpoint=False)  # seconds until it comes back to its start
+        walk = np.linspace(0.0, 40.0, count, endpoint=False)  # seconds along the trajectory, which repeats after 40 s
         views = zip(itertools.cycle(rooms), walk, strict=False)
         return np.stack([room.render(camera, room.trajectory(t))[0] for room, t in views])
     from depth_estimation_ros.sources import open_source
@@ -127,7 +127,7 @@ def calibration_frames(info: ModelInfo, source: str = "", count: int = FRAMES) -
 
 
 def reference(model: Model, frames: np.ndarray) -> np.ndarray:
-    """Return ONNX Runtime's depth of the frames, float32 [n, 1, h, w], computed on the CPU one by one."""
+    """Return ONNX Runtime's depth of the frames, float32 [n, 1, h, w], computed one by one on the CPU."""
     from depth_estimation_ros.backends.onnxruntime import OnnxRuntimeBackend
 
     backend = OnnxRuntimeBackend(model, "cpu")
@@ -135,14 +135,14 @@ def reference(model: Model, frames: np.ndarray) -> np.ndarray:
 
 
 def relative_difference(depth: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Return how far depths are from those wanted, relative to these; to a typical one where a ReLU left zeros."""
+    """Return depth differences relative to the wanted depth, or to a typical depth where a ReLU has made it 0."""
     scale = np.maximum(np.abs(wanted), 0.05 * np.median(np.abs(wanted)) + np.finfo(np.float32).tiny)
     return np.abs(depth - wanted) / scale
 
 
 def check(backend: Backend, frames: np.ndarray, wanted: np.ndarray, precision: str) -> Parity:
     """
-    Compare an engine with what its model computes.
+    Compare an engine with its model.
 
     Parameters
     ----------
@@ -151,14 +151,14 @@ def check(backend: Backend, frames: np.ndarray, wanted: np.ndarray, precision: s
     frames : numpy.ndarray
         uint8 [n, height, width, 3].
     wanted : numpy.ndarray
-        The model's depth of them, from `reference`.
+        The model's depth of the frames, from `reference`.
     precision : {"fp32", "fp16", "int8"}
-        Chooses the tolerance.
+        Precision that selects the tolerance.
 
     Raises
     ------
     ParityError
-        If it is over the tolerance; the text says by how much and what to do.
+        If the difference exceeds the tolerance; the message says by how much and what to do.
     """
     depth = np.concatenate([backend.infer(frame[None])["depth"] for frame in frames])
     remedy = _REMEDIES[precision]

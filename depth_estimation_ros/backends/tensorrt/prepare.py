@@ -1,4 +1,4 @@
-"""Give TensorRT the ONNX in the form that every version of it takes; what the graph computes stays the same."""
+"""Rewrite an ONNX model into a form that every TensorRT version accepts; the graph computes the same."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def prepare(content: bytes, half: bool = False) -> bytes:
     """
     Rewrite an ONNX model for TensorRT.
 
-    TensorRT takes uint8 at the inputs of a network for nothing but a cast, so that a change of layout before the cast
-    is put behind it; and weights that are stored in half precision and cast back become plain weights, which
-    TensorRT 8 asks for in transposed convolutions.
+    TensorRT accepts a uint8 input only if it goes directly into a cast, so a change of layout before the cast is moved
+    behind it. Weights that are stored in half precision and cast to float32 become float32 weights, as TensorRT 8
+    requires for transposed convolutions.
 
     Parameters
     ----------
     content : bytes
         An ONNX file.
     half : bool
-        Compute in float16. Inputs and outputs keep their types, and so does what comes after the last convolution:
-        softmax, exponential and sum turn features into metres there, cost nothing, and would lose digits. Of a
-        quantized model it is what has no Q/DQ nodes, the up-projection, that becomes float16.
+        Compute in float16. Inputs, outputs and all nodes after the last convolution keep their types: there, softmax,
+        exponential and sum convert features to metres; they are cheap and would lose precision. In a quantized model,
+        only the part without Q/DQ nodes (the up-projection) becomes float16.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def prepare(content: bytes, half: bool = False) -> bytes:
     onnx = _import_onnx()
     try:
         model = onnx.load_model_from_string(content)
-    except Exception as error:  # protobuf's errors share only Exception
+    except Exception as error:  # protobuf's error classes have only Exception in common
         raise BackendError(f"the model is not a complete ONNX file ({error}); copy or export it again") from None
     _fold_weight_casts(model.graph)
     _cast_before_transpose(model.graph)
@@ -54,13 +54,13 @@ def prepare(content: bytes, half: bool = False) -> bytes:
 
 
 def is_quantized(content: bytes) -> bool:
-    """Return whether an ONNX file holds quantization (Q/DQ) nodes."""
+    """Return whether an ONNX file has quantization (Q/DQ) nodes."""
     model = _import_onnx().load_model_from_string(content)
     return any(node.op_type in _QUANTIZED for node in model.graph.node)
 
 
 def is_symmetric(content: bytes) -> bool:
-    """Return whether all zero points of a quantized ONNX file are 0, in signed integers: TensorRT takes no others."""
+    """Return whether all zero points of a quantized ONNX file are signed and 0, as TensorRT requires."""
     onnx = _import_onnx()
     graph = onnx.load_model_from_string(content).graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
@@ -81,7 +81,7 @@ def _import_onnx():
 
 
 def _fold_weight_casts(graph: onnx.GraphProto) -> None:
-    """Replace casts of stored weights by weights of the cast's type."""
+    """Replace casts of stored weights by weights of the target type."""
     onnx = _import_onnx()
     weights = {tensor.name: tensor for tensor in graph.initializer}
     for node in [n for n in graph.node if n.op_type == "Cast" and n.input[0] in weights]:
@@ -93,7 +93,7 @@ def _fold_weight_casts(graph: onnx.GraphProto) -> None:
 
 
 def _cast_before_transpose(graph: onnx.GraphProto) -> None:
-    """Let an input's cast come before its transpose, where it came after."""
+    """Move the cast of an input before its transpose."""
     inputs = {value.name for value in graph.input}
     for transpose in [n for n in graph.node if n.op_type == "Transpose" and n.input[0] in inputs]:
         readers = [n for n in graph.node if transpose.output[0] in n.input]
@@ -101,7 +101,7 @@ def _cast_before_transpose(graph: onnx.GraphProto) -> None:
             continue
         cast, between, image = readers[0], transpose.output[0], transpose.input[0]
         result = cast.output[0]
-        # The cast takes the transpose's place in the order of the nodes, and the other way round.
+        # The two nodes also swap their places in the order of the nodes.
         position, later = list(graph.node).index(transpose), list(graph.node).index(cast)
         cast.input[0], cast.output[0] = image, between
         transpose.input[0], transpose.output[0] = between, result
@@ -120,10 +120,10 @@ def _copy(message):
 
 def _halve(model: onnx.ModelProto) -> onnx.ModelProto:
     """
-    Compute in float16 up to the last convolutions, with casts where float16 and float32 meet.
+    Convert the graph up to the last convolutions to float16, with casts between float16 and float32.
 
-    The converters of onnxconverter-common and onnxruntime.transformers do more and this less well: the first leaves the
-    cast of a uint8 input at float32, both round between nodes that are to stay in float32.
+    The converters of onnxconverter-common and onnxruntime.transformers are not suitable: the first keeps the cast of a
+    uint8 input at float32, and both round between nodes that must stay in float32.
     """
     onnx = _import_onnx()
     single, half = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
@@ -151,7 +151,7 @@ def _halve(model: onnx.ModelProto) -> onnx.ModelProto:
         for i, name in enumerate(node.input):
             if name in halved and not in_half:
                 node.input[i] = cast(name, single)
-            # The scales of a Resize are float32 in every precision.
+            # The scales of a Resize are always float32.
             elif in_half and name in floats - halved and (i == 0 or node.op_type != "Resize"):
                 node.input[i] = cast(name, half)
         nodes.append(node)
@@ -171,7 +171,7 @@ def _halve(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _halve_attributes(node: onnx.NodeProto) -> None:
-    """Let casts and constants give float16 where they gave float32."""
+    """Change the output type of casts and constants from float32 to float16."""
     onnx = _import_onnx()
     for attribute in node.attribute:
         if node.op_type == "Cast" and attribute.name == "to" and attribute.i == onnx.TensorProto.FLOAT:
@@ -182,7 +182,7 @@ def _halve_attributes(node: onnx.NodeProto) -> None:
 
 
 def _after_last_convolution(graph: onnx.GraphProto) -> set[str]:
-    """Return the first outputs of the nodes between the last convolutions and the model's outputs."""
+    """Return the first output of each node between the last convolutions and the model's outputs."""
     producers = {output: node for node in graph.node for output in node.output}
     waiting, tail = [output.name for output in graph.output], set()
     while waiting:
@@ -194,7 +194,7 @@ def _after_last_convolution(graph: onnx.GraphProto) -> set[str]:
 
 
 def _quantized_part(graph: onnx.GraphProto) -> set[str]:
-    """Return the first outputs of Q/DQ nodes, of all that leads to a Q node, and of what has quantized weights."""
+    """Return the first output of each Q/DQ node, node that leads to a Q node, and node with quantized weights."""
     producers = {output: node for node in graph.node for output in node.output}
     part = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
     part |= {node.output[0] for node in graph.node if part & set(node.input[1:2]) and node.op_type in _HEAVY}

@@ -1,4 +1,4 @@
-"""Run a TensorRT engine: bytes in, bytes out, one stream, and nothing allocated while frames come."""
+"""Run a TensorRT engine on one stream, without GPU allocations per frame."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from depth_estimation_ros.backends.tensorrt.library import Library, is_out_of_me
 
 
 class PlanError(BackendError):
-    """A plan that this TensorRT on this GPU does not load."""
+    """Error for a plan that this TensorRT does not load on this GPU."""
 
 
 class TensorRTBackend:
     """
-    Runs a plan; for one thread, the one that made it.
+    Backend that runs a plan. Only the thread that created it may use it.
 
-    Images are copied to pinned memory, from there to the GPU, and the outputs the same way back. The copies and the
-    engine are recorded as one CUDA graph, which starts them all at once; where the engine cannot be recorded they are
-    enqueued one by one. A recording holds for one size of batch. It is made when a size comes twice running: cameras
-    that share the engine change it often, and a recording takes longer than the launches that it saves.
+    Images are copied to pinned memory and from there to the GPU; outputs take the same way back. The copies and the
+    engine are captured as one CUDA graph, so one launch starts them all. If the engine cannot be captured, they are
+    enqueued one by one. A graph is valid for one batch size, and is captured when a size occurs twice in a row: cameras
+    that share the engine change the size often, and a capture takes longer than the launches that it saves.
 
     Parameters
     ----------
     library : Library
-        The TensorRT to run on.
+        TensorRT to run on.
     plan : bytes
-        A serialized engine. It holds machine code: only from the cache, or from whom the user trusts.
+        Serialized engine. It contains machine code, so it must come from the cache or from a trusted source.
     max_batch : int
-        Images that the engine takes at once; larger batches are run in parts.
+        Maximum number of images per run; larger batches are split.
     cuda : Cuda
-        The CUDA runtime.
+        CUDA runtime to use.
     outputs : tuple of str
-        The outputs to return, by name.
+        Names of the outputs to return.
     name : str
         For logs and diagnostics.
     log : callable
-        Takes a sentence.
+        Function that logs one sentence (str).
     engine : str
         Name or path of the engine, for diagnostics.
 
@@ -52,14 +52,14 @@ class TensorRTBackend:
     max_batch : int
         As given.
     lost : str
-        Why the GPU cannot be used any more by this program; empty while it can.
+        Reason why this process can no longer use the GPU; empty while it can.
 
     Raises
     ------
     PlanError
         If the plan does not load.
     BackendError
-        If the engine does not keep the model contract, or the GPU's memory does not suffice.
+        If the engine does not satisfy the model contract, or the GPU is out of memory.
     """
 
     concurrent = False
@@ -80,7 +80,7 @@ class TensorRTBackend:
         self._logger = library.logger()
         self._runtime = library.start("Runtime", self._logger)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
-        if self._engine is None and is_out_of_memory(self._logger.errors):  # which another plan would not help
+        if self._engine is None and is_out_of_memory(self._logger.errors):  # another plan would not help
             raise BackendError(f"{name}: the GPU's memory does not suffice to load the engine: {self._last_error()}")
         if self._engine is None:
             raise PlanError(f"the engine does not load: {self._last_error()}")
@@ -90,7 +90,7 @@ class TensorRTBackend:
         self._check_contract()
         self.lost = ""
         self._batch, self._recordable = 0, True
-        self._graphs: list[int] = []  # the recording for the batch, if there is one
+        self._graphs: list[int] = []  # the graph for the current batch size, if any
         with ExitStack() as resources:
             self._stream = cuda.stream()
             resources.callback(_quietly(cuda.destroy_stream), self._stream)
@@ -101,21 +101,22 @@ class TensorRTBackend:
                 shape = tuple(self._context.get_tensor_shape(tensor))
                 self._allocate(resources, tensor, shape, np.dtype(dtype))
             given_back = resources.pop_all()
-        # Given back with the last reference, in the thread that drops it: a session does that in the engine's own.
+        # Resources are freed with the last reference, in the thread that drops it: a session does that in the engine's
+        # thread.
         weakref.finalize(self, given_back.close).atexit = False
-        for _ in range(2):  # as it comes, and recorded
+        for _ in range(2):  # without a graph, then captured
             self.infer(np.zeros(self._host["image"].shape, np.uint8))
 
     def facts(self) -> dict[str, str]:
-        """Return the engine's name and the device's memory, as far as it tells; any thread may ask."""
+        """Return the engine's name and, if available, the device's memory; any thread may call this."""
         found = {"engine": self._engine_name}
-        with suppress(CudaError):  # a lost device tells nothing any more
+        with suppress(CudaError):  # a lost device does not answer
             free, total = (size >> 20 for size in self._cuda.memory_info())
             found["gpu_memory_mib"] = f"{total - free} of {total} in use"
         return found
 
     def infer(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Run the network: uint8 [N, H, W, 3] RGB to every output, float32 [N, 1, h, w] each."""
+        """Run the model: uint8 [N, H, W, 3] RGB to its outputs, each float32 [N, 1, h, w]."""
         size = self._host["image"].shape[1:]
         if images.dtype != np.uint8 or images.shape[1:] != size or not len(images):
             raise BackendError(
@@ -142,11 +143,11 @@ class TensorRTBackend:
             self._batch = count
         except CudaError as error:
             raise self._explained(error) from error
-        # Copies: the next frame is written over the pinned memory.
+        # Copy, because the next frame overwrites the pinned memory.
         return {name: self._host[name][:count].copy() for name in self._outputs}
 
     def _change_batch(self, count: int) -> None:
-        """Make ready for another size of batch, whose first run allocates and cannot be recorded."""
+        """Prepare for another batch size. Its first run allocates and cannot be captured."""
         _drop(self._graphs, self._cuda)
         self._batch = 0
         self._set_shape(count)
@@ -162,7 +163,7 @@ class TensorRTBackend:
             self._log(f"{self.name}: the engine cannot be recorded as a CUDA graph, and runs without one: {error}")
 
     def _enqueue(self, count: int) -> None:
-        """Copy in, run, copy out, all in the stream."""
+        """Enqueue copying in, running and copying out."""
         image = self._host["image"][:count]
         self._cuda.to_device(self._device["image"], image.ctypes.data, image.nbytes, self._stream)
         if not self._context.execute_async_v3(self._stream):
@@ -177,7 +178,7 @@ class TensorRTBackend:
             raise BackendError(f"{self.name} does not take batches of {count}: {self._last_error()}")
 
     def _check_contract(self) -> None:
-        """Hold inputs, outputs and their types against the model contract."""
+        """Check inputs, outputs and their types against the model contract."""
         trt, engine = self._trt, self._engine
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
         inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
@@ -188,7 +189,7 @@ class TensorRTBackend:
             raise PlanError(f"the engine is not one of this model: its tensors are {tensors}")
 
     def _allocate(self, resources: ExitStack, name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        """Get memory for a tensor at its largest, on the GPU and pinned on the host."""
+        """Allocate memory for a tensor at its largest size, on the GPU and pinned on the host."""
         size, cuda = int(np.prod(shape)) * dtype.itemsize, self._cuda
         try:
             self._device[name] = cuda.malloc(size)
@@ -221,7 +222,7 @@ def _drop(graphs: list[int], cuda: Cuda) -> None:
 
 
 def _quietly(give_back: Callable[[int], None]) -> Callable[[int], None]:
-    """Give back what can be given back: after a lost device every call fails."""
+    """Return a function that frees a resource and ignores errors: with a lost device every call fails."""
 
     def call(handle: int) -> None:
         with suppress(CudaError):
