@@ -1,1 +1,1 @@
-"""The demo: a camera and the node as separate processes, what they publish recorded, measured and drawn."""
+"""Demo: runs a camera and the node as separate processes, and records, measures and draws their output."""

@@ -1,8 +1,8 @@
-"""``python -m depth_estimation_ros.demo``: camera and node over real ROS 2, then a table, a summary and a picture."""
+"""``python -m depth_estimation_ros.demo``: run camera and node in ROS 2, and show results as a table and a picture."""
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before the imports, as a package may be missing
+if __name__ == "__main__":  # before the imports, because a package may be missing
     from depth_estimation_ros import entry
 
     entry.demo()
@@ -36,11 +36,11 @@ OURS = ("bag", "summary.json", "preview.png", *LOGS)
 
 
 class DemoError(RuntimeError):
-    """The demo cannot go on; the message says why."""
+    """Error that ends the demo; the message says why."""
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends with one sentence."""
+    """Run the demo from the command line; a user's mistake ends with a message of one sentence."""
     parser = argparse.ArgumentParser(prog="python -m depth_estimation_ros.demo", description=__doc__)
     parser.add_argument("--duration", type=float, default=20.0, help="seconds of recording (default 20)")
     parser.add_argument("--source", help="folder of images, video file, bag or camera index; a synthetic room without")
@@ -96,7 +96,7 @@ def main() -> None:
 
 
 def _source(arguments: argparse.Namespace, console: Console) -> DemoSource:
-    """Look at the user's source, and say what there is to be known of it."""
+    """Inspect the user's source, and print what is known about it."""
     ours = [(arguments.output / name).resolve() for name in OURS]
     path = Path(arguments.source).expanduser().resolve()
     if any(path == own or own in path.parents for own in ours):
@@ -124,7 +124,7 @@ def run(arguments: argparse.Namespace, source: DemoSource | None, console: Conso
     from depth_estimation_ros.demo.recorder import Recorder
 
     output = _clean(arguments.output)
-    # rclpy's own handler would take the context away at Ctrl-C, before the processes are stopped.
+    # rclpy's own handler would shut down the context at Ctrl-C, before the processes are stopped.
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     recorder = Recorder(output / "bag", scan=arguments.camera_height > 0)
     try:
@@ -134,7 +134,7 @@ def run(arguments: argparse.Namespace, source: DemoSource | None, console: Conso
             open(output / "node.log", "wb") as node_log,
             open(output / "camera.log", "wb") as camera_log,
         ):
-            # Reliable, so that on a busy machine every frame is accounted for.
+            # Reliable, so that no frame is lost on a busy machine.
             parameters = {"model": arguments.model, "image_reliability": "reliable", "anchor": arguments.anchor}
             parameters |= _mount(arguments)
             names = {"anchor/points": "ground_truth/points"}
@@ -166,7 +166,7 @@ def run(arguments: argparse.Namespace, source: DemoSource | None, console: Conso
 
 @contextmanager
 def _processes() -> Iterator[dict[str, subprocess.Popen]]:
-    """Give a place for processes, by name, that end with the ``with`` block."""
+    """Yield a dict for processes by name; the processes are stopped at the end of the ``with`` block."""
     processes: dict[str, subprocess.Popen] = {}
     try:
         yield processes
@@ -176,7 +176,7 @@ def _processes() -> Iterator[dict[str, subprocess.Popen]]:
 
 
 def _clean(output: Path) -> Path:
-    """Make the output folder, without what an earlier demo left in it."""
+    """Create the output folder, or delete an earlier demo's files in it."""
     try:
         output.mkdir(parents=True, exist_ok=True)
         there = [name for name in OURS if (output / name).exists()]
@@ -198,7 +198,7 @@ def _clean(output: Path) -> Path:
 
 
 def _mount(arguments: argparse.Namespace) -> dict[str, float]:
-    """Return how the camera is mounted, as both nodes call it."""
+    """Return the parameters of the camera's mounting pose, which both nodes have."""
     return {"camera_height": arguments.camera_height, "camera_pitch": math.radians(arguments.camera_pitch)}
 
 
@@ -214,7 +214,7 @@ def _start_camera(arguments: argparse.Namespace, source: DemoSource | None, log)
 
 
 def _record(recorder, processes: dict, duration: float, console: Console) -> None:
-    """Let camera and node run, until the time is over or the source at its end."""
+    """Spin until the duration is over or the source has ended."""
     import rclpy
 
     begin = time.monotonic()
@@ -232,7 +232,7 @@ def _record(recorder, processes: dict, duration: float, console: Console) -> Non
 
 
 def _spin(recorder, processes: dict, output: Path, until, limit: float, what: str) -> None:
-    """Spin until something holds; a process that fails, or too long a wait, ends the demo."""
+    """Spin until a condition holds; end the demo if a process fails or the wait exceeds `limit` seconds."""
     import rclpy
 
     deadline = time.monotonic() + limit
@@ -246,13 +246,13 @@ def _spin(recorder, processes: dict, output: Path, until, limit: float, what: st
 
 
 def _settled(recorder):
-    """Return a test for the node having accounted for every frame it received."""
+    """Return a function that checks whether the node has accounted for every frame that it received."""
     stopped = time.monotonic()
 
     def settled() -> bool:
         counts = recorder.frame_counts()
         accounted = counts["published"] + counts["superseded"] + counts["failed"]
-        # Two of the node's reports, sent each second, have come since the camera stopped.
+        # Wait for two of the node's diagnostics, sent every second, after the camera has stopped.
         return counts["received"] == accounted and time.monotonic() - stopped > 2.5
 
     return settled

@@ -1,4 +1,4 @@
-"""The demo's picture: image, depth, truth, cloud, and the scan on the plan of the room."""
+"""Picture of the demo: image, depth, ground truth, cloud, and the scan on the floor plan of the room."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ BACKGROUND = (24, 24, 24)
 
 def draw_picture(frame: Frame, room: Room | None = None, near: float = 0.5, far: float = 8.0) -> np.ndarray:
     """
-    Draw a frame: image, depth, truth where there is some, the cloud from above the camera, and the scan from the top.
+    Draw a frame: image, depth, ground truth (if any), the cloud seen from above the camera, and the scan from the top.
 
     Parameters
     ----------
     frame : Frame
-        With an image, depth and cloud.
+        Frame with an image, depth and cloud.
     room : Room, optional
         Where the camera is, if its pose is in the frame.
     near, far : float
-        Range of the colours, metres.
+        Range of the colour scale, metres.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def draw_picture(frame: Frame, room: Room | None = None, near: float = 0.5, far:
         truth = image_to_depth(deserialize_message(frame.messages["ground_truth/depth"], Image))
         tiles.append(("true depth", render_preview(None, truth, "turbo", near, far)))
     upper = np.hstack([_titled(title, tile, height) for title, tile in tiles])
-    # The lower row is as wide as the upper one.
+    # Make the lower row as wide as the upper one.
     parts = 2 if "depth/scan" in frame.messages else 1
     size = (upper.shape[1] // parts, height)
     lower = [_titled("point cloud", draw_cloud(*message_to_cloud(cloud), size), height)]
@@ -55,16 +55,17 @@ def draw_picture(frame: Frame, room: Room | None = None, near: float = 0.5, far:
 
 def draw_scan(frame: Frame, size: tuple[int, int], room: Room | None = None) -> np.ndarray:
     """
-    Draw a scan from the top, the camera looking up, on the plan of the room where that is known.
+    Draw a scan from the top, with the camera's view direction up, on the floor plan of the room if given.
 
     Parameters
     ----------
     frame : Frame
-        With a scan.
+        Frame with a scan.
     size : tuple of int
         (width, height) of the picture.
     room : Room, optional
-        Where the camera is, if its pose is in the frame. What lies within the scan's band of heights is drawn.
+        Room that the camera is in, if the frame has the camera's pose. Furniture within the scan's band of heights is
+        drawn.
 
     Returns
     -------
@@ -74,10 +75,10 @@ def draw_scan(frame: Frame, size: tuple[int, int], room: Room | None = None) -> 
     width, height = size
     picture = np.full((height, width, 3), BACKGROUND, np.uint8)
     scan = deserialize_message(frame.messages["depth/scan"], LaserScan)
-    scale, at = height / 8.0, np.array([width / 2, 0.85 * height])  # pixels a metre; where the camera is
+    scale, at = height / 8.0, np.array([width / 2, 0.85 * height])  # pixels per metre; pixel of the camera
 
     def pixels(xy: np.ndarray) -> np.ndarray:
-        """Of points ahead (x) and to the left (y) of the camera, [..., 2] metres."""
+        """Return pixels of points ahead (x) and to the left (y) of the camera, [..., 2] metres."""
         return np.rint(at - scale * xy[..., ::-1]).astype(np.int32)
 
     if room and "ground_truth/pose" in frame.messages:
@@ -99,7 +100,7 @@ def draw_scan(frame: Frame, size: tuple[int, int], room: Room | None = None) -> 
 
 
 def _plan(room: Room) -> list[np.ndarray]:
-    """Corners in the plan, float64 [4, 2], of the furniture within the scan's band of heights."""
+    """Return the corners in the floor plan, float64 [4, 2] each, of furniture in the scan's band of heights."""
     found = []
     for box in room.boxes:
         bottom, top = box.centre[2] - box.size[2] / 2, box.centre[2] + box.size[2] / 2
@@ -111,7 +112,7 @@ def _plan(room: Room) -> list[np.ndarray]:
 
 def draw_cloud(xyz: np.ndarray, rgb: np.ndarray, size: tuple[int, int], tilt: float = 20.0) -> np.ndarray:
     """
-    Draw a cloud as a camera would see it from above and behind the one that took it.
+    Draw a cloud as seen from above and behind the camera.
 
     Parameters
     ----------
@@ -120,7 +121,7 @@ def draw_cloud(xyz: np.ndarray, rgb: np.ndarray, size: tuple[int, int], tilt: fl
     size : tuple of int
         (width, height) of the picture.
     tilt : float
-        Degrees that the view looks down.
+        Downward angle of the view, degrees.
 
     Returns
     -------
@@ -137,7 +138,7 @@ def draw_cloud(xyz: np.ndarray, rgb: np.ndarray, size: tuple[int, int], tilt: fl
     pixels = 0.8 * min(width, 4 * height / 3) * seen[..., :2] / seen[..., 2:] + [0.5 * width, 0.5 * height]
     radius = np.ceil(0.5 * _spacing(pixels)).clip(1, 12)
     visible = np.isfinite(pixels).all(axis=2) & (seen[..., 2] > 0.3)
-    order = np.argsort(-seen[..., 2][visible])  # far points first: near ones cover them
+    order = np.argsort(-seen[..., 2][visible])  # draw far points first, so that near ones cover them
     columns = (pixels[visible].astype(int)[order], radius[visible].astype(int)[order], rgb[visible][order])
     for (u, v), r, colour in zip(*columns, strict=True):
         picture[max(v - r, 0) : max(v + r + 1, 0), max(u - r, 0) : max(u + r + 1, 0)] = colour
@@ -145,18 +146,18 @@ def draw_cloud(xyz: np.ndarray, rgb: np.ndarray, size: tuple[int, int], tilt: fl
 
 
 def _spacing(pixels: np.ndarray) -> np.ndarray:
-    """Return each pixel's larger distance to the next in its row and column, [h, w]: what it must cover."""
+    """Return the larger distance of each pixel to its neighbours in row and column, [h, w]: the size it must cover."""
     spacing = np.zeros(pixels.shape[:2])
     for axis in (0, 1):
         step = np.abs(np.diff(pixels, axis=axis)).max(axis=2)
-        # Across an edge of the scene there is nothing to cover.
+        # Do not cover gaps across depth edges.
         step = np.where(step < 4 * np.nanmedian(step), step, 0.0)
         spacing = np.fmax(spacing, np.pad(step, [(0, int(axis == i)) for i in (0, 1)]))
     return spacing
 
 
 def _titled(title: str, tile: np.ndarray, height: int) -> np.ndarray:
-    """Return a tile at a height, with its title in the top left corner."""
+    """Return a tile resized to a height, with its title in the top left corner."""
     width = round(tile.shape[1] * height / tile.shape[0])
     tile = cv2.resize(tile, (width, height), interpolation=cv2.INTER_AREA)
     font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.7

@@ -1,4 +1,4 @@
-"""Listens to camera and node: records what they publish, measures rates, latency and accuracy."""
+"""Recorder of camera and node: records their messages, and measures rates, latency and accuracy."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CAMERA_TOPICS = {
     "ground_truth/pose": PoseStamped,
     "ground_truth/points": PointCloud2,
 }
-# Measured, and not recorded: it would double the bag, which has the true points.
+# Measured but not recorded: it would double the size of the bag, which has the ground truth points.
 MEASURED_TOPICS = {"ground_truth/depth": Image}
 NODE_TOPICS = {
     "depth/image": Image,
@@ -39,21 +39,21 @@ NODE_TOPICS = {
     "depth/points": PointCloud2,
     "depth/preview": Image,
 }
-SCAN_TOPICS = {"depth/scan": LaserScan}  # where the node knows how its camera is mounted
-# What a frame of the picture consists of; truth is added where there is some.
+SCAN_TOPICS = {"depth/scan": LaserScan}  # if the node knows how its camera is mounted
+# Topics of the picture's frame; ground truth is added if there is any.
 PICTURED = ("image", "depth/image", "depth/points")
-# What the comparison of the scan with the room consists of.
+# Topics of the comparison of the scan with the room.
 SCANNED = ("depth/scan", "ground_truth/pose", "camera_info")
 STAMPED = (*PICTURED, *SCANNED, "ground_truth/depth")
-# Every fourth pixel of every fourth row is enough for a mean, for a sixteenth of the work.
+# Every fourth pixel of every fourth row is enough for a mean, at a sixteenth of the cost.
 STRIDE = 4
-# Casting the rays of a scan through the room takes 0.05 s.
+# Maximum number of compared scans: ray casting of one scan takes 0.05 s.
 MOST_SCANS = 32
 
 
 @dataclass
 class TopicStatistics:
-    """How often a topic came, and when first and last (seconds)."""
+    """Message count of a topic, and times of its first and last message (seconds)."""
 
     type: str
     count: int = 0
@@ -62,23 +62,23 @@ class TopicStatistics:
 
     @property
     def rate_hz(self) -> float:
-        """Mean rate between the first and the last message."""
+        """Mean rate between the first and the last message, Hz."""
         return (self.count - 1) / (self.last - self.first) if self.count > 1 else 0.0
 
 
 @dataclass
 class Frame:
-    """Messages of one stamp, serialized, by topic."""
+    """Serialized messages with the same stamp, by topic."""
 
     messages: dict[str, bytes] = field(default_factory=dict)
     measured: bool = False
 
     def has(self, *topics: str) -> bool:
-        """Tell whether all these topics have come."""
+        """Return whether all these topics have been received."""
         return all(topic in self.messages for topic in topics)
 
     def room_scan(self) -> RoomScan:
-        """Return the scan, its pose and its camera."""
+        """Return the scan with the camera's pose and intrinsics."""
         return RoomScan(
             deserialize_message(self.messages["depth/scan"], LaserScan),
             pose_of(deserialize_message(self.messages["ground_truth/pose"], PoseStamped)),
@@ -88,25 +88,25 @@ class Frame:
 
 class Recorder(Node):
     """
-    Subscribes to camera and node, and writes what they publish into a bag, which can be replayed and evaluated.
+    Node that subscribes to camera and node and records their messages to a bag, which can be replayed and evaluated.
 
-    Callbacks only take the time and queue the bytes; a thread writes and measures.
+    Callbacks only take the time and queue the serialized message; a thread writes and measures.
 
     Parameters
     ----------
     bag : pathlib.Path
         Folder of the mcap bag; must not exist.
     scan : bool
-        Listen to the scan as well, which a node that does not know the camera's pose cannot make.
+        Also subscribe to the scan. A node that does not know the camera's pose publishes none.
 
     Attributes
     ----------
     topics : dict of str to TopicStatistics
-        What came.
+        Statistics of the received topics.
     pictured : Frame or None
-        The frame of the picture.
+        Frame for the picture.
     scans : list of RoomScan
-        Of those whose pose in the room is known, at most `MOST_SCANS`, evenly spread.
+        Scans with a known camera pose in the room, at most `MOST_SCANS`, evenly spread over time.
     """
 
     def __init__(self, bag: Path, scan: bool = False):
@@ -131,7 +131,7 @@ class Recorder(Node):
             topic: self._writer.add_connection(self.resolve_topic_name(topic), _type_name(kind), typestore=typestore)
             for topic, kind in recorded.items()
         }
-        # Best effort listens to reliable and best-effort publishers alike.
+        # A best-effort subscription matches both reliable and best-effort publishers.
         qos = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._kinds = {**recorded, **MEASURED_TOPICS}
         for topic, kind in self._kinds.items():
@@ -142,12 +142,12 @@ class Recorder(Node):
         self._thread.start()
 
     def frame_counts(self) -> dict[str, int]:
-        """Return the node's own counts of frames; empty before its first diagnostics."""
+        """Return the frame counts from the node's diagnostics; empty before the first diagnostics."""
         names = ("received", "published", "superseded", "failed")
         return {name: int(self.diagnostics[name]) for name in names if name in self.diagnostics}
 
     def close(self) -> None:
-        """Write out what is queued and complete the bag."""
+        """Write the queued messages and close the bag."""
         self._queue.put(None)
         self._thread.join()
         self._writer.close()

@@ -1,4 +1,4 @@
-"""What the demo ends with: a summary, as JSON and as a table."""
+"""Summary of the demo, as JSON and as a table."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from depth_estimation_ros.synthetic import Room
 
 def summarise(recorder: Recorder, room: Room | None = None, source: dict | None = None) -> dict:
     """
-    Return the demo's figures.
+    Return the results of the demo.
 
-    Frames are counted by the node, latency from the image's stamp to the moment depth was received here; accuracy is
-    the mean over frames, against the camera's true depth, and None where it has none. ``scan`` compares the scan with
-    the walls of the room that the camera is in (`scan_accuracy`), and is None where that is not known. ``source`` is
-    what is known of the user's own (`DemoSource.facts`), None in the room.
+    Frame counts are the node's own. Latency is the time from the image's stamp until depth is received here. Accuracy
+    is the mean over frames against the camera's ground truth depth, or None without ground truth. ``scan`` compares the
+    scan with the walls of the synthetic room (`scan_accuracy`), or is None without a room. ``source`` describes the
+    user's source (`DemoSource.facts`), or is None in the room.
     """
     values, counts = recorder.diagnostics, recorder.frame_counts()
     means = recorder.metrics.mean()
@@ -43,7 +43,7 @@ def summarise(recorder: Recorder, room: Room | None = None, source: dict | None 
 
 
 def print_table(summary: dict, console: Console) -> None:
-    """Print a summary for a person."""
+    """Print a summary as a table."""
     table = Table(title="depth_estimation_ros demo", show_header=False, title_justify="left")
     table.add_column(style="bold", no_wrap=True)
     table.add_column()

@@ -1,4 +1,4 @@
-"""How far the node's laser scan is from the true walls of the synthetic room."""
+"""Accuracy of the node's laser scan against the walls of the synthetic room."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from depth_estimation_ros.synthetic.plan import seen_ranges
 @dataclass(frozen=True)
 class RoomScan:
     """
-    A scan and the camera that it was made by.
+    Scan, with the camera that it was made from.
 
     Parameters
     ----------
     scan : sensor_msgs.msg.LaserScan
-        In a frame below the camera, x as the camera looks.
+        Scan in a frame below the camera, with x in the camera's view direction.
     pose : numpy.ndarray
-        Camera-to-room, float64 [4, 4].
+        Transform from the camera to the room, float64 [4, 4].
     camera : PinholeCamera
         Intrinsics.
     """
@@ -44,11 +44,11 @@ class RoomScan:
 
     @property
     def ranges(self) -> np.ndarray:
-        """Of the beams, float64 [n], metres (REP 117)."""
+        """Ranges of the beams, float64 [n], metres (REP 117)."""
         return np.array(self.scan.ranges, np.float64)
 
     def true_ranges(self, room: Room) -> np.ndarray:
-        """Cast rays from the camera's place through the room; float64 [n], metres, NaN where it sees no obstacle."""
+        """Return ranges by ray casting from the camera, float64 [n], metres; NaN where it sees no obstacle."""
         low, high = Settings.scan_min_height, Settings.scan_max_height
         return seen_ranges(room, self.camera, self.pose, self.angles, low, high)
 
@@ -68,15 +68,15 @@ def scan_accuracy(room: Room, scans: list[RoomScan]) -> dict | None:
     room : Room
         The truth.
     scans : list of RoomScan
-        One after the other.
+        Scans to compare.
 
     Returns
     -------
     dict or None
-        ``beams`` in which the camera sees an obstacle, and the shares of them that the scan has ``found`` one in, and
-        ``called_free`` (+Inf); of the former, ``median_m`` and ``median_relative`` of the absolute error, ``bias``
-        (median of the signed relative error; negative is too near), and the shares ``within_10_percent`` and
-        ``within_25_percent``. None where there is nothing to compare.
+        ``beams``: number of beams in which the camera sees an obstacle. Shares of these beams: ``found`` (the scan has
+        an obstacle) and ``called_free`` (+Inf). For the found ones: ``median_m`` and ``median_relative`` of the
+        absolute error, ``bias`` (median of the signed relative error; negative is too near), and the shares
+        ``within_10_percent`` and ``within_25_percent``. None if there is nothing to compare.
     """
     if not scans:
         return None

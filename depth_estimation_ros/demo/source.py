@@ -1,4 +1,4 @@
-"""What the demo knows of a user's source before it starts: that it can be read, and what is not known of its camera."""
+"""Check of a user's image source before the demo starts: it must be readable, and may lack camera intrinsics."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 COMMON_FOV = 60.0
-"""Degrees: of a common webcam, horizontally."""
+"""Horizontal field of view of a common webcam, degrees."""
 
 LEAST_FOV, MOST_FOV = 1.0, 177.0
 
@@ -15,18 +15,18 @@ LEAST_FOV, MOST_FOV = 1.0, 177.0
 @dataclass(frozen=True)
 class DemoSource:
     """
-    A source of images.
+    Source of images.
 
     Parameters
     ----------
     name : str
         As of `open_source`.
     description : str
-        What it is.
+        Description for the user.
     notes : list of str
-        What the user should know of it.
+        Notes for the user.
     assumed_horizontal_fov : float or None
-        Degrees; None where the source knows its camera.
+        Horizontal field of view that is assumed, degrees; None if the source has intrinsics.
     """
 
     name: str
@@ -36,16 +36,16 @@ class DemoSource:
 
     @property
     def fov_radians(self) -> float:
-        """Field of view for the node `image_source`; 0 where the source knows better."""
+        """Field of view in radians for the node `image_source`; 0 if the source has intrinsics."""
         return math.radians(self.assumed_horizontal_fov or 0.0)
 
     def facts(self) -> dict[str, Any]:
-        """Return the same for the summary."""
+        """Return the attributes for the summary."""
         return asdict(self)
 
 
 def assumption(horizontal_fov: float) -> str:
-    """Say what field of view, degrees, is assumed for a source that does not know its camera."""
+    """Return a sentence about the field of view (degrees) that is assumed for a source without intrinsics."""
     return (
         f"field of view not known: {horizontal_fov:g} degrees are assumed horizontally (--horizontal-fov), and the "
         "metres are only as right as that"
@@ -54,24 +54,24 @@ def assumption(horizontal_fov: float) -> str:
 
 def look_at(name: str, horizontal_fov: float | None) -> DemoSource:
     """
-    Open a source, and look whether it knows its camera.
+    Open a source, and check whether it has camera intrinsics.
 
     Parameters
     ----------
     name : str
         As of `open_source`.
     horizontal_fov : float or None
-        Degrees, as the user says; `COMMON_FOV` is assumed without.
+        Horizontal field of view from the user, degrees; `COMMON_FOV` is assumed if None.
 
     Raises
     ------
     ValueError
-        If it cannot be read, or knows its camera and the user says something about that.
+        If the source cannot be read, or has intrinsics although the user gives a field of view.
     """
     from depth_estimation_ros.sources import open_source
 
     source = open_source(name)
-    # A webcam would have to be opened a second time, and knows nothing.
+    # Skip webcams: they have no intrinsics, and would have to be opened twice.
     first = None if source.live else next(iter(source), None)
     if first is None and not source.live:
         raise ValueError(f"{source.description} gives no image that can be read")

@@ -1,4 +1,4 @@
-"""Procedural rooms rendered with exact depth: the camera of the demo, and scenes to train and test on."""
+"""Procedural rooms rendered with exact depth, for the demo camera, training and tests."""
 
 from depth_estimation_ros.synthetic.room import Room
 

@@ -1,4 +1,4 @@
-"""Furniture for one wall or the middle of a room, as boxes. Every function takes its place and its chance."""
+"""Furniture for a wall or the middle of a room, made of boxes. Every function takes a place and a random generator."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def table(place: Corner, rng, width: float, depth: float, height: float) -> None
         for sy in (-1, 1):
             x, y = sx * (width / 2 - 0.06), sy * (depth / 2 - 0.06)
             place.add((x - 0.03, x + 0.03), (y - 0.03, y + 0.03), (0, height - 0.035), wood, top=None)
-    for _ in range(2):  # a book and a box lie on it
+    for _ in range(2):  # add a book and a box
         x, y = rng.uniform(-0.3, 0.3) * width, rng.uniform(-0.2, 0.2) * depth
         thing = place.at(x, y, rng.uniform(-0.6, 0.6))
         thing.add((-0.12, 0.12), (-0.08, 0.08), (height, height + rng.uniform(0.02, 0.10)), _cloth(rng), bottom=None)

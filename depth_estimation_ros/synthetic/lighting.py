@@ -1,9 +1,8 @@
 """
-Light that is computed once: every surface's texture is its reflectance under the room's lamps and window.
+Static lighting: each surface's texture is its reflectance, lit by the room's lamps and window.
 
 Direct light comes from points spread over each lamp (Lambert's cosine law at both ends, inverse square,
-shadows by ray casting); the rest is an even ambient light, dimmed where other surfaces are near (ambient
-occlusion).
+shadows by ray casting). In addition there is uniform ambient light, dimmed near other surfaces (ambient occlusion).
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from depth_estimation_ros.synthetic.solids import Box, Face
 
 _TEXELS_PER_METRE = 9.0
 _AMBIENT = np.array((0.32, 0.315, 0.31), np.float32)
-_OCCLUSION_RANGE = 0.55  # metres over which a near surface dims the ambient light by 1/e
+_OCCLUSION_RANGE = 0.55  # metres; distance scale (1/e) over which a near surface dims the ambient light
 _AMBIENT_RAYS = 16
 
 
 @dataclass(frozen=True)
 class Lamp:
-    """A glowing rectangle: centre and half edges in metres, its normal, and its power as linear RGB."""
+    """Rectangular lamp: centre and half edges in metres, normal, and power as linear RGB."""
 
     centre: np.ndarray
     half_u: np.ndarray
@@ -34,27 +33,27 @@ class Lamp:
     samples: int = 3  # per direction
 
     def points(self) -> np.ndarray:
-        """Points spread evenly over the lamp, float64 [samples * samples, 3]."""
+        """Return points spread evenly over the lamp, float64 [samples * samples, 3]."""
         grid = (np.arange(self.samples) + 0.5) / self.samples * 2 - 1
         return np.array([self.centre + a * self.half_u + b * self.half_v for a in grid for b in grid])
 
 
 def paint_faces(faces: list[Face], boxes: list[Box], lamps: list[Lamp], room: np.ndarray, rng) -> list[Quad]:
     """
-    Give each face its lit texture.
+    Return the faces with lit textures.
 
     Parameters
     ----------
     faces : list of Face
         Surfaces to paint.
     boxes : list of Box
-        What throws shadows.
+        Objects that cast shadows.
     lamps : list of Lamp
-        Where light comes from.
+        Light sources.
     room : numpy.ndarray
-        float64 [3], the room spans from 0 to it.
+        float64 [3], size of the room in metres; the room spans from 0 to it.
     rng : numpy.random.Generator
-        Source of the materials' chance.
+        Random generator for the materials.
     """
     grids = [_grid(face) for face in faces]
     points = np.concatenate([grid[0].reshape(-1, 3) for grid in grids])
@@ -71,7 +70,7 @@ def paint_faces(faces: list[Face], boxes: list[Box], lamps: list[Lamp], room: np
 
 
 def _grid(face: Face) -> tuple[np.ndarray, np.ndarray]:
-    """Sample points of a face [rows, columns, 3], 4 mm in front of it, and its normal."""
+    """Return sample points of a face [rows, columns, 3], 4 mm in front of it, and its normal."""
     normal = np.cross(face.v, face.u)
     normal /= np.linalg.norm(normal)
     columns, rows = (max(2, round(np.linalg.norm(edge) * _TEXELS_PER_METRE)) for edge in (face.u, face.v))
@@ -81,7 +80,7 @@ def _grid(face: Face) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _light(points, normals, boxes, lamps, room, rng) -> np.ndarray:
-    """Irradiance at points [n, 3] with normals [n, 3]: linear RGB float32 [n, 3]."""
+    """Return the irradiance at points [n, 3] with normals [n, 3]: linear RGB, float32 [n, 3]."""
     total = _ambient(points, normals, boxes, room, rng)[:, None] * _AMBIENT
     for lamp in lamps:
         sources = lamp.points().astype(np.float32)
@@ -92,7 +91,7 @@ def _light(points, normals, boxes, lamps, room, rng) -> np.ndarray:
         share = np.clip(towards, 0, None) * np.clip(leaving, 0, None) / (square * square)
         lit = np.flatnonzero(share.max(axis=0) > 1e-4)
         for box in boxes:
-            # Only what has a part of the box above its own surface can lie in its shadow.
+            # A box can shade only points that have a part of it above their surface.
             reach = (box.centre.astype(np.float32) - points[lit]) * normals[lit]
             near = lit[reach.sum(axis=1) > -0.5 * np.linalg.norm(box.size)]
             share[:, near] *= box.hit(points[near], ray[:, near]) > 1.0
@@ -101,7 +100,7 @@ def _light(points, normals, boxes, lamps, room, rng) -> np.ndarray:
 
 
 def _ambient(points, normals, boxes, room, rng) -> np.ndarray:
-    """Share of ambient light that arrives, float32 [n]."""
+    """Return the share of ambient light that reaches each point, float32 [n]."""
     side = np.where(np.abs(normals[:, 2:]) > 0.9, np.float32((1, 0, 0)), np.float32((0, 0, 1)))
     tangent = np.cross(normals, side)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""What a perfect laser scanner in the camera's place would measure in a room: rays cast one by one, no image."""
+"""Ground truth ranges in a room, as a perfect laser scanner at the camera would measure them, by ray casting."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.synthetic.room import Room
 
 _ELEVATIONS = 96
-"""Rays from the bottom to the top of the view, for each direction."""
+"""Number of rays per direction, from the bottom to the top of the view."""
 
 
 def seen_ranges(
     room: Room, camera: PinholeCamera, pose: np.ndarray, angles: np.ndarray, min_height: float, max_height: float
 ) -> np.ndarray:
     """
-    Distance, in the plan, to the nearest thing within a band of heights that a camera can see in each direction.
+    Return the horizontal distance to the nearest object in a band of heights that a camera sees in each direction.
 
     Parameters
     ----------
     room : Room
-        Its floor is at height 0.
+        Room; its floor is at height 0.
     camera : PinholeCamera
-        What is above or below its view is not seen.
+        Camera; points above or below its view are not seen.
     pose : numpy.ndarray
-        Camera-to-world, float [4, 4], optical frame.
+        Transform from the optical frame to the room, float [4, 4].
     angles : numpy.ndarray
         float [n], directions about z in the room, radians; 0 looks along x.
     min_height, max_height : float
-        Metres over the floor.
+        Band of heights above the floor, metres.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def seen_ranges(
     angles = np.asarray(angles, np.float64)[:, None]
     direction = np.stack(
         np.broadcast_arrays(np.cos(angles), np.sin(angles), np.tan(elevations)), axis=-1
-    )  # of length 1 in the plan
+    )  # horizontal length 1
     distance = room.cast(pose[:3, 3], direction)
     height = pose[2, 3] + distance * direction[..., 2]
     x, y, z = np.moveaxis(direction @ pose[:3, :3], -1, 0)

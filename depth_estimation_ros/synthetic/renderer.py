@@ -19,20 +19,20 @@ import numpy as np
 from depth_estimation_ros.camera import PinholeCamera
 
 _NEAR = 0.02  # metres; nearer surface points are not drawn
-_EDGE = 1e-4  # pixels by which a surface reaches over its edge, so that rounding leaves no crack to the next one
+_EDGE = 1e-4  # pixels by which a surface is extended, so that rounding leaves no gap to the next one
 
 
 @dataclass(frozen=True)
 class Quad:
     """
-    One textured parallelogram, seen from the side where u runs right and v runs down.
+    Textured parallelogram, visible from the side where u points right and v points down.
 
     Parameters
     ----------
     origin, u, v : numpy.ndarray
-        Corner and the two edges that leave it, float64 [3], metres in the world frame.
+        Corner and the two edges that start at it, float64 [3], metres in the world frame.
     texture : numpy.ndarray
-        uint8 [h, w, 3] RGB; columns run along u, rows along v.
+        uint8 [h, w, 3] RGB; columns are along u, rows along v.
     """
 
     origin: np.ndarray
@@ -49,12 +49,12 @@ class Quad:
 
 class QuadRenderer:
     """
-    Z-buffer over a fixed set of quads.
+    Z-buffer renderer of a fixed set of quads.
 
     Parameters
     ----------
     quads : list of Quad
-        The scene; together they should close it, as a room does.
+        Quads of the scene; together they should enclose the camera, as a room does.
     """
 
     def __init__(self, quads: list[Quad]):
@@ -66,7 +66,7 @@ class QuadRenderer:
 
     def render(self, camera: PinholeCamera, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """
-        Draw the scene.
+        Render the scene.
 
         Parameters
         ----------
@@ -98,8 +98,8 @@ class QuadRenderer:
         rgb = np.zeros((camera.height, camera.width, 3), np.uint8)
         for i in drawn:
             quad = facing[i]
-            # Texels under a pixel, the geometric mean of both directions (slant stretches one of them):
-            # density z / (f sqrt(cos)), where cos ~ distance / z.
+            # Texels per pixel, the geometric mean of both directions (slant stretches one of them): density z / (f
+            # sqrt(cos)), where cos ~ distance / z.
             footprint = self._texels_per_metre[quad] / (camera.focal_length * np.sqrt(distance[quad]))
             _draw_texture(rgb, inverse_depth, owner, i, G[i], self._pyramids[quad], footprint, first[i], last[i])
         _soften_edges(rgb, owner)
@@ -119,7 +119,7 @@ def _pyramid(texture: np.ndarray) -> list[np.ndarray]:
 
 
 def _row_spans(G: np.ndarray, camera: PinholeCamera) -> tuple[np.ndarray, np.ndarray]:
-    """First and last column of each quad in each image row, int32 [n, height]; first > last: none."""
+    """Return the first and last column of each quad in each image row, int32 [n, height]; first > last if empty."""
     a, b, w = G[:, 0], G[:, 1], G[:, 2]
     inequalities = np.stack([a, b, w - a, w - b, w], axis=1)  # each A x + B y + C >= 0; [n, 5, 3]
     A, B, C = (inequalities[..., k, None] for k in range(3))
@@ -135,7 +135,7 @@ def _row_spans(G: np.ndarray, camera: PinholeCamera) -> tuple[np.ndarray, np.nda
 
 
 def _box(first: np.ndarray, last: np.ndarray) -> tuple[int, int, int, int]:
-    """Rows and columns (top, bottom, left, right; half open) that the spans cover."""
+    """Return the bounding box of the spans (top, bottom, left, right; half open)."""
     rows = np.flatnonzero(first <= last)
     top, bottom = rows[0], rows[-1] + 1
     return top, bottom, first[rows].min(), last[rows].max() + 1
@@ -164,7 +164,8 @@ def _draw_texture(rgb, inverse_depth, owner, index, G, pyramid, footprint, first
     left, top, mask = left + x, top + y, mask[y : y + height, x : x + width]
     window = inverse_depth[top : top + height, left : left + width]
     nearest, farthest = cv2.minMaxLoc(window, mask)[1::-1]
-    # Level l serves 0.75 to 1.5 times 2^l texels a pixel. That grows as z^1.5, so levels are bands of depth.
+    # Level l is for 0.75 to 1.5 times 2^l texels per pixel. Texels per pixel grow as z^1.5, so a level is a band of
+    # depth.
     levels = [_level(footprint, z, len(pyramid)) for z in (nearest, farthest)]
     for level in range(levels[0], levels[1] + 1):
         part, window_part, px, py = mask, rgb[top : top + height, left : left + width], left, top
@@ -195,12 +196,12 @@ def _level(footprint: float, inverse_depth: float, count: int) -> int:
 
 
 def _inverse_depth_of(footprint: float, level: int) -> np.float32:
-    """Inverse depth below which ``level`` (1 or more) begins."""
+    """Return the inverse depth below which ``level`` (1 or more) is used."""
     return np.float32((0.75 * 2.0**level / footprint) ** (-2.0 / 3.0))
 
 
 def _soften_edges(rgb: np.ndarray, owner: np.ndarray) -> None:
-    """Blend pixels beside a border between surfaces with their neighbours, against stair steps."""
+    """Blend pixels at a border between surfaces with their neighbours, against aliasing."""
     edge = np.zeros(owner.shape, np.uint8)
     across, down = owner[:, 1:] != owner[:, :-1], owner[1:] != owner[:-1]
     edge[:, 1:] |= across

@@ -1,4 +1,4 @@
-"""A furnished room, different for every seed, and a camera's walk through it."""
+"""Furnished room, different for every seed, and a camera trajectory in it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WALK_SECONDS = 40.0
 
 class Room:
     """
-    A box-shaped room of about 6 x 5 x 2.7 m with furniture, lamps and a window.
+    Box-shaped room of about 6 x 5 x 2.7 m with furniture, lamps and a window.
 
     The world frame is right-handed with z up and its origin in a corner of the floor; the room spans
     ``0 .. size``.
@@ -35,7 +35,7 @@ class Room:
     Parameters
     ----------
     seed : int
-        Chooses size, colours, furniture and the walk; the same seed gives the same room.
+        Seed of size, colours, furniture and trajectory; the same seed gives the same room.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Room:
 
     def render(self, camera: PinholeCamera, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """
-        Take a picture.
+        Render an image with depth.
 
         Parameters
         ----------
@@ -76,7 +76,7 @@ class Room:
 
     def cast(self, origin: np.ndarray, direction: np.ndarray) -> np.ndarray:
         """
-        Distance along rays to the first surface, computed without an image.
+        Return the distance along rays to the first surface, by ray casting.
 
         Parameters
         ----------
@@ -98,17 +98,17 @@ class Room:
 
     def trajectory(self, t: float, height: float | None = None, pitch: float | None = None) -> np.ndarray:
         """
-        Pose of the camera on its walk, which comes back to its start after 40 s and goes on without a jump.
+        Return the camera's pose on its trajectory, which is periodic with 40 s and continuous.
 
-        It circles the middle of the room and looks across it: at 1.2 to 1.45 m height and a little downwards, as one
-        carried by hand, or as one that a robot carries.
+        The camera circles the middle of the room and looks across it: by default 1.2 to 1.45 m high and slightly
+        downwards, like a hand-held camera; with `height` and `pitch`, like a camera mounted on a robot.
 
         Parameters
         ----------
         t : float
             Time in seconds.
         height, pitch : float, optional
-            Of a camera that is mounted: metres over the floor, and radians upwards.
+            Pose of a mounted camera: height above the floor in metres, and upward pitch in radians.
 
         Returns
         -------
@@ -127,7 +127,7 @@ class Room:
         return look(np.array([x, y, z]), heading, pitch)
 
     def _shell(self, rng) -> list[Face]:
-        """Floor, ceiling and walls, seen from inside."""
+        """Return floor, ceiling and walls, visible from inside."""
         w, d, h = self.size
         wall_colour, floor_colour = rng.choice(np.array(_WALLS)), rng.choice(np.array(_FLOORS))
         floor = rng.choice(np.array([textures.planks, textures.planks, textures.tiles]))
@@ -148,7 +148,7 @@ class Room:
         return faces
 
     def _furnish(self, rng) -> list[Lamp]:
-        """Fill ``boxes`` and return what gives light."""
+        """Fill ``boxes`` and return the lamps."""
         w, d, h = self.size
         first = int(rng.integers(4))
         mirror = int(rng.choice((-1, 1)))
@@ -233,7 +233,7 @@ class Room:
 
 def look(position: np.ndarray, heading: float, pitch: float) -> np.ndarray:
     """
-    Pose of a level camera.
+    Return the pose of a camera without roll.
 
     Parameters
     ----------
@@ -242,7 +242,7 @@ def look(position: np.ndarray, heading: float, pitch: float) -> np.ndarray:
     heading : float
         Direction of view about z in radians; 0 looks along x.
     pitch : float
-        Upwards in radians.
+        Upward angle in radians.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Boxes: what furniture is made of, for drawing (faces) and for light (ray intersection)."""
+"""Boxes, of which furniture is made: faces for rendering, and ray intersection for lighting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Material = Callable[[np.random.Generator, float, float, float], np.ndarray]
 
 @dataclass(frozen=True)
 class Face:
-    """A rectangle before it is painted: corner, edges (u right, v down as seen), material, glow."""
+    """Rectangle without a texture: corner, edges (u right, v down when seen from the front), material, glow."""
 
     origin: np.ndarray
     u: np.ndarray
@@ -26,7 +26,7 @@ class Face:
 @dataclass(frozen=True)
 class Box:
     """
-    A box standing upright, turned about the vertical.
+    Upright box, rotated about the vertical axis.
 
     Parameters
     ----------
@@ -37,9 +37,9 @@ class Box:
     material : callable
         See ``textures``.
     faces : dict
-        Other materials by face: front, back, left, right, top, bottom; None leaves a face out.
+        Other materials by face: front, back, left, right, top, bottom; None omits a face.
     glows : bool
-        Whether it shines by itself: it is drawn unshaded and throws no shadow.
+        Whether it emits light: it is then rendered unshaded and casts no shadow.
     """
 
     centre: np.ndarray
@@ -51,12 +51,12 @@ class Box:
 
     @property
     def rotation(self) -> np.ndarray:
-        """Box to world, float64 [3, 3]."""
+        """Rotation matrix from box to world, float64 [3, 3]."""
         c, s = math.cos(self.yaw), math.sin(self.yaw)
         return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 
     def surfaces(self) -> list[Face]:
-        """Return the faces that can be seen; one that lies on the floor is left out."""
+        """Return the visible faces, without one that lies on the floor."""
         x, y, z = np.eye(3)
         layout = {  # outward direction, right, down
             "front": (-y, x, -z),
@@ -79,7 +79,7 @@ class Box:
 
     def hit(self, origin: np.ndarray, direction: np.ndarray) -> np.ndarray:
         """
-        Distance along rays to the box, by the slab method (Kay and Kajiya 1986).
+        Return the distance along rays to the box, by the slab method (Kay and Kajiya 1986).
 
         Parameters
         ----------
@@ -89,12 +89,12 @@ class Box:
         Returns
         -------
         numpy.ndarray
-            [...], the first crossing ahead; 0 inside the box, inf where it is missed.
+            [...], distance to the first intersection ahead; 0 inside the box, inf if the ray misses it.
         """
         kind = direction.dtype
         local, along = (origin - self.centre.astype(kind)), direction
         enter, leave = np.asarray(0, kind), np.asarray(np.inf, kind)
-        # One axis at a time: several times faster than reducing over a last axis of length 3.
+        # Looping over axes is several times faster than reducing over a last axis of length 3.
         for axis, half in zip(self.rotation.T.astype(kind), self.size / 2, strict=True):
             inverse = 1 / np.where((speed := _dot(along, axis)) == 0, kind.type(1e-12), speed)
             middle, reach = _dot(local, axis) * -inverse, np.abs(inverse) * kind.type(half)
@@ -102,7 +102,7 @@ class Box:
         return np.where(enter <= leave, enter, kind.type(np.inf))
 
     def distance(self, points: np.ndarray) -> np.ndarray:
-        """Distance in metres from points [..., 3] to the box, 0 inside; [...]."""
+        """Return the distance in metres from points [..., 3] to the box, [...]; 0 inside."""
         local = np.abs((points - self.centre) @ self.rotation) - self.size / 2
         return np.linalg.norm(np.maximum(local, 0), axis=-1)
 
@@ -113,9 +113,9 @@ def _dot(vectors: np.ndarray, axis: np.ndarray) -> np.ndarray:
 
 class Corner:
     """
-    A place to put furniture: boxes in its own coordinates go to a list in the room's.
+    Place for furniture: adds boxes given in its own coordinates to a list in room coordinates.
 
-    Its x runs to the right as one faces the wall, its y into the wall (0 at the wall, the room is negative).
+    Facing the wall, x points right and y into the wall (0 at the wall, negative in the room).
     """
 
     def __init__(self, boxes: list[Box], x: float, y: float, yaw: float):

@@ -19,7 +19,7 @@ def _shape(width: float, height: float, density: float) -> tuple[int, int]:
 
 
 def _noise(rng, shape, cell_x: float, cell_y: float | None = None) -> np.ndarray:
-    """Smooth noise of unit spread with cells of the given size in texels, float32 [rows, columns]."""
+    """Return smooth noise of unit deviation with cells of the given size in texels, float32 [rows, columns]."""
     cell_y = cell_x if cell_y is None else cell_y
     small = rng.standard_normal((int(shape[0] / cell_y) + 3, int(shape[1] / cell_x) + 3)).astype(np.float32)
     size = (max(shape[1], round(small.shape[1] * cell_x)), max(shape[0], round(small.shape[0] * cell_y)))
@@ -27,7 +27,7 @@ def _noise(rng, shape, cell_x: float, cell_y: float | None = None) -> np.ndarray
 
 
 def linear(colour) -> np.ndarray:
-    """Turn an sRGB colour (0..255) into linear reflectance, float32 [3]."""
+    """Convert an sRGB colour (0..255) to linear reflectance, float32 [3]."""
     return (np.asarray(colour, np.float32) / 255.0) ** 2.2
 
 
@@ -36,7 +36,7 @@ def _tint(colour, tone: np.ndarray) -> np.ndarray:
 
 
 def paint(colour, rng, width, height, density) -> np.ndarray:
-    """Painted plaster: a plain colour with the faint unevenness of a roller."""
+    """Painted plaster: a plain colour with slight unevenness."""
     shape = _shape(width, height, density)
     tone = 1 + 0.012 * _noise(rng, shape, 0.35 * density) + 0.012 * _noise(rng, shape, 0.02 * density)
     return _tint(colour, tone)
@@ -132,7 +132,7 @@ _RUG_COLOURS = np.array([(40, 52, 84), (150, 112, 58), (96, 40, 38), (70, 74, 78
 
 
 def books(rng, width, height, density) -> np.ndarray:
-    """Stand book spines in a row; what shows above the shorter ones is the dark of the shelf."""
+    """Book spines in a row, with the dark shelf above the shorter ones."""
     shape = _shape(width, height, density)
     image = np.full((*shape, 3), 0.02, np.float32)
     x = 0.0
@@ -230,7 +230,7 @@ def picture(rng, width, height, density) -> np.ndarray:
 
 
 def window(rng, width, height, density) -> np.ndarray:
-    """Panes with a blurred garden under a bright sky behind white bars. It shines: values may exceed 1."""
+    """Panes with a blurred garden under a bright sky behind white bars. It emits light: values may exceed 1."""
     shape = _shape(width, height, density)
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     y, x = y / shape[0], x / shape[1]
