@@ -1,1 +1,1 @@
-"""What the nodes consist of behind their topics and parameters: lifecycle, inputs, the stream of frames, reports."""
+"""Internals of the depth estimation node: lifecycle, inputs, frame loop, statistics and diagnostics."""

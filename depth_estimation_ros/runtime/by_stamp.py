@@ -1,4 +1,4 @@
-"""What comes beside the images and is looked up by their stamps; any thread may call any method."""
+"""Buffers of messages that are looked up by the image's stamp. All methods are thread-safe."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from depth_estimation_ros.pipeline.anchoring import Reference
 
 
 def nanoseconds(stamp: Time) -> int:
-    """Return a stamp as one number."""
+    """Return a stamp in nanoseconds."""
     return stamp.sec * 1_000_000_000 + stamp.nanosec
 
 
 class CameraInfos:
-    """The latest camera_info messages."""
+    """Buffer of the latest camera_info messages."""
 
     def __init__(self):
         self._latest: deque[CameraInfo] = deque(maxlen=64)
@@ -31,15 +31,27 @@ class CameraInfos:
             self._changed.notify_all()
 
     def clear(self) -> None:
-        """Forget all but the newest: some cameras send theirs once."""
+        """Drop all messages but the newest one, because some cameras publish camera_info only once."""
         with self._changed:
             self._latest = deque(list(self._latest)[-1:], maxlen=self._latest.maxlen)
 
     def of(self, stamp: Time, size: tuple[int, int], patience: float) -> CameraInfo | None:
         """
-        Return the message of an image's stamp, or else the newest; None if none came.
+        Return the camera_info for an image.
 
-        Where it does not fit the image's (width, height), one that does is waited for, at most `patience` seconds.
+        Parameters
+        ----------
+        stamp : builtin_interfaces.msg.Time
+            Stamp of the image.
+        size : tuple of int
+            (width, height) of the image.
+        patience : float
+            Maximum time in seconds to wait for a message that fits `size`.
+
+        Returns
+        -------
+        CameraInfo or None
+            Message with the same stamp, otherwise the newest one. None if no message has been received.
         """
 
         def find() -> CameraInfo | None:
@@ -53,27 +65,27 @@ class CameraInfos:
 
 
 class References:
-    """The latest messages of true distances."""
+    """Buffer of the latest anchor messages (measured distances)."""
 
     def __init__(self):
         self._latest: deque[tuple[int, Reference]] = deque(maxlen=64)
 
     def add(self, moment: int, msg: Reference) -> None:
-        """Keep a message of a time in nanoseconds."""
+        """Keep a message with its time in nanoseconds."""
         self._latest.append((moment, msg))
 
     def clear(self) -> None:
-        """Forget all."""
+        """Drop all messages."""
         self._latest.clear()
 
     def near(self, moment: int, max_age: float) -> Reference | None:
         """
-        Return the message nearest to a time in nanoseconds; None if none came.
+        Return the message nearest to a time in nanoseconds, or None if no message has been received.
 
         Raises
         ------
         ValueError
-            If more than `max_age` seconds lie between.
+            If the nearest message is more than `max_age` seconds away.
         """
         found = min(self._latest.copy(), key=lambda entry: abs(entry[0] - moment), default=None)
         if found is None:
@@ -87,7 +99,7 @@ class References:
 
 
 def fits(info: CameraInfo, size: tuple[int, int]) -> bool:
-    """Whether a camera_info has usable intrinsics of an image's (width, height)."""
+    """Whether a camera_info has usable intrinsics for an image of `size` (width, height)."""
     try:
         camera = camera_from_info(info)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The node's figures as a diagnostic_msgs status."""
+"""Diagnostic status of the node, as diagnostic_msgs/DiagnosticStatus."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ def diagnose(
     name: str, state: Mapping[str, str], now: Snapshot, before: Snapshot, complaints: Sequence[str]
 ) -> DiagnosticStatus:
     """
-    Judge the node's figures.
+    Return the diagnostic status of a node.
 
     Parameters
     ----------
     name : str
         Name of the status.
     state : mapping of str to str
-        ``state``; while it is configured ``progress``, and then ``model``, ``model_sha256``, ``licence`` and
-        `backends.facts`; ``fault`` of what went wrong.
+        ``state`` is the lifecycle state. ``progress`` is present while the node is being configured; ``model``,
+        ``model_sha256``, ``licence`` and `backends.facts` once it is configured; ``fault`` after an error.
     now, before : Snapshot
-        The figures, and those of the last report.
+        Statistics now and at the last report.
     complaints : sequence of str
-        What is wrong with the inputs, one sentence each.
+        Problems of the inputs, one sentence each.
 
     Returns
     -------
     DiagnosticStatus
-        ERROR if every frame since the last report failed, or the model could not be loaded or went lost; WARN if some
-        frames failed or lack an output, or an input is silent; else OK.
+        ERROR if every frame since the last report failed, the model could not be loaded, or the engine is lost. WARN
+        if some frames failed or lack an output, or an input receives nothing. Otherwise OK.
     """
     failed, published = now.failed - before.failed, now.published - before.published
     lacking = _new(now.lacking, before.lacking)
@@ -62,7 +62,7 @@ def diagnose(
 
 
 def _new(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
-    """Return what has been added to counts."""
+    """Return the counts that increased, with the increase."""
     return {reason: more for reason, count in now.items() if (more := count - before.get(reason, 0))}
 
 

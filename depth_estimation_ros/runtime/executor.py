@@ -1,4 +1,4 @@
-"""The executor of a node."""
+"""Executor of a node that survives unreadable messages."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from depth_estimation_ros.support.sentences import reason
 
 class Executor(SingleThreadedExecutor):
     """
-    A single-threaded executor that outlives messages which rclpy cannot read.
+    Single-threaded executor that skips messages which rclpy cannot convert to Python.
 
-    rclpy makes a Python object of a message when it takes it. Where that fails, the error would come out of `spin_once`
-    and end the program: on Humble, and with ``ROS_PYTHON_CHECK_FIELDS`` on others, for a scan whose ``range_max`` is
-    the largest float, as lidars' drivers send it.
+    Otherwise the error would leave `spin_once` and end the program. It occurs, for example, for a scan whose
+    ``range_max`` is the largest float, as some lidar drivers send it: on Humble, and on other distributions with
+    ``ROS_PYTHON_CHECK_FIELDS``.
 
     Parameters
     ----------
     node : rclpy.node.Node
-        Whose callbacks are called.
+        Node to spin.
     """
 
     def __init__(self, node):
@@ -31,9 +31,9 @@ class Executor(SingleThreadedExecutor):
     def _take_subscription(self, sub: Subscription):
         try:
             return super()._take_subscription(sub)
-        except Exception as error:  # rclpy and the messages' own code raise what they like
+        except Exception as error:  # rclpy and the message classes raise various types
             self._logger.warning(
-                f"a message of {sub.topic_name} was passed over, as rclpy cannot read it: {reason(error)}",
+                f"a message of {sub.topic_name} was skipped, because rclpy cannot read it: {reason(error)}",
                 throttle_duration_sec=REPEAT_SECONDS,
             )
             return None

@@ -1,4 +1,4 @@
-"""One frame on disk: what the camera saw, its depth and its cloud, in files that every viewer opens."""
+"""Files of a saved frame: image, depth and cloud in common formats."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ DEFAULT_FOLDER = Path("~/.ros/depth_estimation")
 
 def save_frame(folder: str | Path, name: str, rgb: np.ndarray, depth_map: DepthMap, notes: dict[str, str]) -> Path:
     """
-    Write a frame into a new folder: all of it or nothing.
+    Save a frame to a new folder. If writing fails, nothing is left behind.
 
-    ``image.png``; ``depth.png`` (16 bit, millimetres, 0 invalid) and ``depth.npy`` (float32, metres, NaN invalid);
-    ``cloud.ply`` in the optical frame; ``frame.json`` with the camera and the notes.
+    The files are ``image.png``, ``depth.png`` (16 bit, millimetres, 0 invalid), ``depth.npy`` (float32, metres, NaN
+    invalid), ``cloud.ply`` in the optical frame, and ``frame.json`` with the camera and the notes.
 
     Parameters
     ----------
     folder : str or Path
-        Where frames are kept; made if need be.
+        Folder of all saved frames; created if it does not exist.
     name : str
-        Of the frame's own folder. One that is there already is replaced.
+        Name of the frame's own folder. An existing one is replaced.
     rgb : numpy.ndarray
-        uint8 [h, w, 3].
+        Image, uint8 [h, w, 3].
     depth_map : DepthMap
-        Of the same size, with its camera.
+        Depth of the same size, with its camera.
     notes : dict
-        What else there is to say of the frame.
+        Further entries of ``frame.json``.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def save_frame(folder: str | Path, name: str, rgb: np.ndarray, depth_map: DepthM
     Raises
     ------
     ValueError
-        If it cannot be written, or the camera is not known.
+        If the frame cannot be written, or its camera is unknown.
     """
     if depth_map.camera is None:
         raise ValueError("a frame is saved with its camera; provide camera_info")
@@ -69,7 +69,7 @@ def save_frame(folder: str | Path, name: str, rgb: np.ndarray, depth_map: DepthM
         except OSError:
             shutil.rmtree(half, ignore_errors=True)
             raise
-    except (OSError, RuntimeError) as error:  # RuntimeError of a home that is not there
+    except (OSError, RuntimeError) as error:  # expanduser raises RuntimeError for an unknown home folder
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"the frame cannot be saved to '{place}': {reason}; set save_folder") from None
     return place
@@ -80,7 +80,7 @@ def _write(path: Path, data) -> None:
 
 
 def _ply(points: np.ndarray) -> bytes:
-    """Return a cloud, float32 [h, w, 4], as binary PLY of its valid points."""
+    """Return the valid points of a cloud, float32 [h, w, 4], as a binary PLY file."""
     points = points.reshape(-1, 4)
     points = points[np.isfinite(points[:, 2])]
     stored = np.empty(len(points), [("xyz", "<f4", 3), ("rgb", "u1", 3)])

@@ -1,4 +1,4 @@
-"""The loop that has frames processed in a session's thread, and what becomes of a frame that does not come back."""
+"""Loop that processes frames in the session's thread and can abandon a frame whose engine is stuck."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from depth_estimation_ros.runtime.mailbox import Mailbox
 from depth_estimation_ros.runtime.session import Session
 
 Arrived = tuple[Frame, Surroundings]
-"""A frame, and what there is to know besides it."""
+"""A frame and its surroundings (camera_info, transforms, anchor message)."""
 
 
 class GivenUpError(Exception):
-    """Nobody waits for this frame any more."""
+    """The frame was given up, so its results must not be published or counted."""
 
 
 class FrameLoop:
     """
-    Hands the newest frame to a session's thread, again and again.
+    Loop that repeatedly processes the newest frame in the session's thread.
 
-    Every frame put in comes out once: displaced by a newer one, unread at the end, or processed. A frame in work can be
-    given up; should the engine ever come back from it, nothing is published or counted of it any more.
+    Every frame that is put in is either displaced by a newer one, returned unread by ``close``, or processed. The frame
+    being processed can be given up. If the engine returns from it later, its results are neither published nor counted.
 
     Parameters
     ----------
     process : callable
-        Processes a frame; called in the session's thread, with the session, the frame, and this loop.
+        Function that processes a frame. It is called in the session's thread with the session, the frame and this loop.
 
     Attributes
     ----------
     stage : Stopwatch
-        Of the frame in work.
+        Stage times of the frame being processed.
     sent : list of str
-        Topics on which something was published of the frame in work.
+        Topics that have been published for the frame being processed.
     """
 
     def __init__(self, process: Callable[[Session, Arrived, FrameLoop], None]):
@@ -50,18 +50,25 @@ class FrameLoop:
         self.close = self._mailbox.close
 
     def begin(self, session: Session) -> None:
-        """Process frames, those that wait already first, until the loop is closed."""
+        """Process frames until the loop is closed, starting with one that already waits."""
         self.end: Future = session.submit(lambda: self._run(session))
 
     def give_up(self) -> list[str] | None:
-        """Leave the frame in work to itself; gives what was sent of it before, None if there was no frame in work."""
+        """
+        Give up the frame being processed.
+
+        Returns
+        -------
+        list of str or None
+            Topics already published for it; None if no frame is being processed.
+        """
         with self._lock:
             self._given_up = True
             return list(self.sent) if self._in_work else None
 
     @contextmanager
     def wanted(self):
-        """Publish or count something of the frame in work, unless it was given up: GivenUpError is raised then."""
+        """Guard publishing or counting of the current frame; raise GivenUpError if the frame was given up."""
         with self._lock:
             if self._given_up:
                 raise GivenUpError
@@ -69,7 +76,7 @@ class FrameLoop:
 
     @contextmanager
     def settling(self):
-        """As `wanted`, for the last thing that is to be done of the frame in work."""
+        """Guard the last step of the current frame, as `wanted` does."""
         with self.wanted():
             self._in_work = False
             yield
@@ -81,4 +88,4 @@ class FrameLoop:
             self._process(session, arrived, self)
             if self._given_up:
                 return
-            del arrived  # a waiting loop must not keep the last frame's memory
+            del arrived  # free the frame's memory while the loop waits for the next one

@@ -1,4 +1,4 @@
-"""Where images come from, by the name that image is remapped to and the transport; and what to do if not there."""
+"""Image topic to subscribe to, from the remapping of ``image`` and the transport, with advice if nothing arrives."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _RAW, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
 class ImageTopic(NamedTuple):
     """
-    The topic of images.
+    Topic of the images.
 
     Parameters
     ----------
     kind : type
-        Image or CompressedImage.
+        Message type: Image or CompressedImage.
     name : str
-        What to subscribe to.
+        Name of the topic to subscribe to.
     remedies : dict
-        What to do where nothing comes but (topic, type) is published.
+        Advice for the case that nothing arrives while another topic is published, by (topic, type) of that topic.
     """
 
     kind: type
@@ -32,17 +32,17 @@ class ImageTopic(NamedTuple):
 
 def image_topic(node: Node, transport: str) -> ImageTopic:
     """
-    Return where images come from.
+    Return the image topic to subscribe to.
 
-    Compressed ones come, as with image_transport, behind the name that image is remapped to; the transport's own
-    topic may be named as well.
+    As in image_transport, the compressed topic is the name that ``image`` is remapped to, plus ``/compressed``.
+    ``image`` may also be remapped to the compressed topic itself.
 
     Parameters
     ----------
     node : rclpy.node.Node
-        Whose remappings hold.
+        Node whose remappings apply.
     transport : {"raw", "compressed"}
-        As the parameter image_transport.
+        Value of the parameter ``image_transport``.
     """
     image = node.resolve_topic_name("image")
     base = image.removesuffix(_SUFFIX)

@@ -1,4 +1,4 @@
-"""Notices that a subscription receives nothing, and finds out why."""
+"""Detection of subscriptions that receive nothing, with the likely cause."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from rclpy.qos import QoSCompatibility, qos_check_compatible
 from rclpy.subscription import Subscription
 
 REPEAT_SECONDS = 30.0
-"""A warning that still holds is repeated so often."""
+"""Seconds between repetitions of a warning that still applies."""
 
 
 class InputWatch:
     """
-    Watches one subscription.
+    Monitor of one subscription.
 
     Parameters
     ----------
     node : Node
-        Its node.
+        Node that owns the subscription.
     subscription : Subscription
-        Whose silence matters.
+        Subscription to monitor.
     type_name : str
-        Its message type, e.g. ``sensor_msgs/msg/Image``.
+        Message type of the subscription, e.g. ``sensor_msgs/msg/Image``.
     advice : str
-        What to do where nobody publishes the topic.
+        Advice for the case that the topic has no publisher.
     remedies : dict, optional
-        What to do where nothing comes, but (topic, type) is published.
+        Advice for the case that nothing arrives while another topic is published, by (topic, type) of that topic.
     """
 
     def __init__(
@@ -44,15 +44,15 @@ class InputWatch:
         self.heard()
 
     def heard(self) -> None:
-        """Note that a message came."""
+        """Record that a message was received."""
         self._heard_at = self._reported_at = time.monotonic()
         self._reported = ""
 
     def check(self, timeout: float) -> str:
         """
-        Say in one sentence what is wrong, or nothing where a message came within `timeout` seconds (0: any time).
+        Return one sentence about the problem if no message was received within `timeout` seconds, otherwise "".
 
-        The sentence is logged when its cause is new, and every `REPEAT_SECONDS`.
+        A `timeout` of 0 disables the check. The sentence is logged when its cause changes, and every `REPEAT_SECONDS`.
         """
         now = time.monotonic()
         silent = now - self._heard_at

@@ -1,4 +1,4 @@
-"""What the running stream listens to: images, camera_info, true distances, transforms; and what is wrong with them."""
+"""Subscriptions of the active node (images, camera_info, anchor, TF) and detection of their problems."""
 
 from __future__ import annotations
 
@@ -27,28 +27,33 @@ CAMERA_INFO_PATIENCE = 0.1
 """Seconds that a frame waits for its camera_info: at the start of a stream, and when the image size changes."""
 
 OUT_OF_ORDER = 1.0
-"""Seconds; an image that is older than the one before by less came late, by more time has jumped back, as in a loop."""
+"""
+Limit in seconds that tells a late image from a jump back in time.
+
+An image that is older than the one before it by less is late and skipped. By more, time has jumped back, as when a bag
+is played in a loop.
+"""
 
 LARGEST_AGE = 10.0
-"""Seconds between an image's stamp and the node's time beyond which these are not of the same clock."""
+"""Seconds between an image's stamp and the node's time above which the two come from different clocks."""
 
 
 class Inputs:
     """
-    The subscriptions of an active node.
+    Subscriptions of an active node.
 
     Parameters
     ----------
     node : Node
-        Whose topics they are.
+        Node that owns the subscriptions.
     settings : callable
-        Gives the settings of the moment.
+        Function that returns the current settings.
     statistics : Statistics
-        Counts the images that are not handed on.
+        Counter of received images, including those that are skipped here.
     wanted : callable
-        Gives the topics that an image is wanted for.
+        Function that returns the output topics for which an image is needed.
     take : callable
-        Is given each frame, in the thread of the node's executor.
+        Function called with each frame, in the thread of the node's executor.
     """
 
     def __init__(
@@ -99,11 +104,11 @@ class Inputs:
             self._undo = undo.pop_all()
 
     def close(self) -> None:
-        """Take nothing any more."""
+        """Destroy the subscriptions."""
         self._undo.close()
 
     def complaints(self) -> list[str]:
-        """Say what is wrong, one sentence each, and log it at a sensible pace."""
+        """Return the problems of the inputs, one sentence each, and log them at a limited rate."""
         self._subscribe_latched()
         settings = self._settings()
         watches = [self._image_watch]
@@ -116,7 +121,7 @@ class Inputs:
         return found
 
     def _wrong_time(self) -> str:
-        """Say in one sentence that the images are not of the node's time; nothing where they are."""
+        """Return one sentence if the images' stamps and the node's time come from different clocks, otherwise ""."""
         if self._newest and not self._node.get_clock().now().nanoseconds:  # only simulated time is ever 0
             cause = "/clock sends no time" if self._node.count_publishers("/clock") else "nobody publishes /clock"
             return f"the node's time stands still: {cause}; play the bag with --clock, or set use_sim_time to false"
@@ -128,7 +133,7 @@ class Inputs:
         )
 
     def _listen_for(self, wanted: frozenset[str]) -> None:
-        """Begin to listen to TF if what is wanted of an image needs it."""
+        """Subscribe to TF if one of the wanted outputs needs it."""
         s = self._settings()
         posed = SCAN in wanted or (POINTS in wanted and Navigation.needs_pose(s))
         posed = posed or s.anchor == "floor" or s.image_rotation == FROM_POSE
@@ -136,7 +141,7 @@ class Inputs:
             self._transforms.listen()
 
     def _surroundings(self, image: Image | CompressedImage) -> Surroundings:
-        """Return what there is to know of an image besides it; asked for in the session's thread."""
+        """Return the surroundings of an image; their functions are called in the session's thread."""
 
         def camera_info(size: tuple[int, int]) -> CameraInfo:
             if (msg := self._infos.of(image.header.stamp, size, CAMERA_INFO_PATIENCE)) is None:
@@ -159,7 +164,11 @@ class Inputs:
         return InputWatch(self._node, subscription, f"sensor_msgs/msg/{kind.__name__}", advice, remedies)
 
     def _subscribe_latched(self) -> None:
-        """Ask for the camera_info that was sent before, of a publisher that keeps it; any other would warn of that."""
+        """
+        Subscribe with transient-local durability if a publisher of camera_info offers it.
+
+        This receives a camera_info that was published earlier. Other publishers would log a QoS warning for it.
+        """
         latched = DurabilityPolicy.TRANSIENT_LOCAL
         topic = self._node.resolve_topic_name("camera_info")
         publishers = self._node.get_publishers_info_by_topic(topic)
@@ -197,11 +206,11 @@ class Inputs:
             self._statistics.idle()
 
     def _moment(self, stamp: Time) -> int:
-        """Return a stamp in nanoseconds; now, where there is none."""
+        """Return a stamp in nanoseconds, or the present time for a stamp of 0."""
         return nanoseconds(stamp) or self._node.get_clock().now().nanoseconds
 
     def _in_order(self, moment: int) -> bool:
-        """Whether an image is to be taken; forgets what belongs to another time when time has jumped back."""
+        """Return whether an image is in time order; drop buffered data if time has jumped back."""
         logger = self._node.get_logger()
         if moment == 0:
             logger.warning("images have no stamps: transforms and references are taken as of now", once=True)
@@ -212,9 +221,9 @@ class Inputs:
         if back <= 0.0:
             return True
         if back < OUT_OF_ORDER:
-            logger.warning("an image came that is older than the one before it: such are passed over", once=True)
+            logger.warning("an image is older than the one before it: such images are skipped", once=True)
             return False
-        logger.info(f"time has jumped back by {back:.1f} s: what belongs to the other time is forgotten")
+        logger.info(f"time has jumped back by {back:.1f} s: buffered transforms and anchor messages are dropped")
         self._newest = moment
         self._infos.clear()
         self._references.clear()
@@ -223,5 +232,5 @@ class Inputs:
 
 
 def qos_profile(reliability: str, depth: int) -> QoSProfile:
-    """Return the newest so many messages, ``"best_effort"`` or ``"reliable"``."""
+    """Return a QoS profile that keeps the last `depth` messages; `reliability` is "best_effort" or "reliable"."""
     return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=ReliabilityPolicy[reliability.upper()])

@@ -1,4 +1,4 @@
-"""How a session comes to be: a model is loaded in a thread of its own, while the node goes on."""
+"""Loading of a model into a session, in a separate thread while the node keeps running."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from depth_estimation_ros.runtime.session import THREAD_NAME, Load, Loading, Ses
 from depth_estimation_ros.settings import Settings
 
 PROGRESS_SECONDS = 10.0
-"""The log says so often how far the building of an engine is."""
+"""Seconds between log messages about the progress of loading a model or building an engine."""
 
 
 def load_session(
@@ -29,31 +29,31 @@ def load_session(
     what: str,
 ) -> Steps[Session]:
     """
-    Load a model that does what the settings ask for, and warm it up.
+    Load the model that the settings name, and warm it up.
 
     Parameters
     ----------
     operations : Operations
-        May break it off.
+        Operations of the node, which can cancel the loading.
     settings : callable
-        Gives the settings of the moment, which name model, backend and threads, and what a TensorRT engine is to be.
+        Function that returns the current settings. They name the model, backend, threads and TensorRT options.
     loading : Loading
-        Is told how far that is, and logs it.
+        Progress of the loading, which is also logged.
     warn : callable
-        Takes a sentence for the user, in any thread.
+        Function that logs a warning for the user; called with one sentence (str), from any thread.
     load : callable
-        Makes the estimator, in the session's thread.
+        Function that makes the estimator, called in the session's thread.
     what : str
-        What is done, for the log.
+        Name of the operation, for the log.
 
     Raises
     ------
     ModelError, BackendError
-        If the model or the engine cannot be had; besides these, whatever an engine raises.
+        If the model or the engine cannot be loaded. Other errors of an engine are passed on unchanged.
     ValueError
-        If the model does not do what the settings ask for.
+        If the model cannot do what the settings ask for.
     CancelledError
-        If it is broken off.
+        If the operation is cancelled.
     """
     pace, cancelled = Pace(), threading.Event()
     pace.take(time.monotonic(), 1 / PROGRESS_SECONDS)
@@ -62,7 +62,7 @@ def load_session(
         while not loaded.done():
             if operations.to_end:
                 cancelled.set()
-                # Should it come after all, nobody waits for it any more.
+                # If the session is still completed later, nobody uses it.
                 loaded.add_done_callback(lambda done: done.exception() or done.result().close())
                 raise CancelledError
             if pace.take(time.monotonic(), 1 / PROGRESS_SECONDS):
@@ -70,10 +70,10 @@ def load_session(
             yield
         session = loaded.result()
     finally:
-        # A failed future holds an error whose traceback holds this frame: what the callers hold would stay alive.
+        # The error of a failed future refers to this stack frame, which would keep the callers' objects alive.
         del loaded
     try:
-        session.check(settings())  # they may have changed meanwhile
+        session.check(settings())  # the settings may have changed meanwhile
     except ValueError:
         session.close()
         raise
@@ -84,7 +84,7 @@ def load_session(
 def _begin(
     settings: Settings, cancelled: threading.Event, loading: Loading, warn: Callable[[str], None], load: Load
 ) -> Future:
-    """Begin to make a session in its thread; an event breaks off the build of an engine."""
+    """Start to make a session in its own thread; the event `cancelled` stops the build of an engine."""
     thread = ThreadPoolExecutor(1, THREAD_NAME)
 
     def make() -> Session:
@@ -94,7 +94,7 @@ def _begin(
             thread.shutdown(wait=False)
             if isinstance(error, Exception):
                 raise
-            # Such as SystemExit, or the panic of a library in Rust: not to end the node.
+            # SystemExit, or a panic in a Rust library, for example, must not end the node.
             raise BackendError(f"the engine has ended the loading ({type(error).__name__}): {error}") from None
 
     return thread.submit(make)
@@ -103,7 +103,16 @@ def _begin(
 def _warmed_up(
     load: Load, settings: Settings, cancelled: threading.Event, loading: Loading
 ) -> tuple[DepthEstimator, float]:
-    """Load a model and run it twice, since the first inference pays for allocations; milliseconds of the second."""
+    """
+    Load a model and run it twice, because the first inference includes allocations.
+
+    Returns
+    -------
+    estimator : DepthEstimator
+        The loaded model.
+    milliseconds : float
+        Duration of the second inference.
+    """
     estimator = load(settings, cancelled, loading)
     info = estimator.model.info
     black = np.zeros((1, info.input_height, info.input_width, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""A mailbox with one slot: the newest item is the only one worth having."""
+"""Mailbox with one slot, which keeps only the newest item."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 class Mailbox(Generic[T]):
     """
-    Hands items from threads that never wait to one that does; a new item takes the place of an unread one.
+    Thread-safe mailbox that keeps the newest item; a new item replaces an unread one.
 
-    Iterating takes items out, waits where there is none, and ends once the mailbox is closed. Every item put
-    in comes out exactly once: from the iterator, or as the result of the `put` or `close` that displaced it.
+    Iterating takes items out. It waits while the mailbox is empty, and ends when the mailbox is closed. Every item that
+    is put in comes out exactly once: from the iterator, or as the return value of the `put` or `close` that removed it.
     """
 
     def __init__(self):
@@ -23,7 +23,7 @@ class Mailbox(Generic[T]):
         self._changed = threading.Condition()
 
     def put(self, item: T) -> T | None:
-        """Leave an item and return the unread one it displaces; a closed mailbox returns the item itself."""
+        """Store an item and return the unread one that it replaces; a closed mailbox returns the item itself."""
         with self._changed:
             if not self._open:
                 return item
@@ -33,7 +33,7 @@ class Mailbox(Generic[T]):
             return displaced
 
     def close(self) -> T | None:
-        """End the iteration and return the item that nobody will read any more, if there is one."""
+        """End the iteration and return the unread item, if there is one."""
         with self._changed:
             self._open = False
             self._changed.notify_all()
@@ -47,7 +47,7 @@ class Mailbox(Generic[T]):
                     return
                 item = self._slot.pop()
             yield item
-            # A waiting reader must not keep the last item's memory.
+            # Free the item's memory while the reader waits for the next one.
             del item
 
     def _empty(self) -> T | None:

@@ -1,12 +1,12 @@
 """
-What takes a node time, done step by step in the thread of its executor.
+Long operations of a node, run step by step in the thread of its executor.
 
-The rule of concurrency: all that a node is belongs to the thread of its executor. The threads of its sessions call the
-engine and publish what comes of it, and nothing else; so no state needs a lock. Yet a model may take minutes to load
-and a frame seconds, and meanwhile images, parameters and services are to be answered. A transition, or the reloading of
-a model, is therefore a generator that yields whenever it has to wait for a session's thread; a timer resumes it. Only
-one runs at a time, and each wait ends: with what is waited for, when its patience is over, or soon after the operation
-is broken off or the program is told to end.
+Concurrency rule: all state of a node belongs to the thread of its executor. The sessions' threads only call the engine
+and publish its results, so the state needs no lock. Loading a model may take minutes and a frame seconds, and meanwhile
+the node must still handle images, parameters and services. A transition, or the reloading of a model, is therefore a
+generator that yields whenever it has to wait for a session's thread; a timer resumes it. Only one operation runs at a
+time. Every wait ends: when the work is done, when its timeout is over, or soon after the operation is cancelled or the
+program is to end.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ from rclpy.task import Future
 T = TypeVar("T")
 
 Steps = Generator[None, None, T]
-"""What takes time and comes to a T: it yields whenever it waits."""
+"""Generator of a long operation that returns a T; it yields whenever it waits."""
 
 STEP_SECONDS = 0.02
-"""An operation that waits looks so often whether it can go on."""
+"""Seconds between two steps of a waiting operation."""
 
 LAST_PATIENCE = 1.0
-"""Seconds that an operation which is to end waits for a call of an engine, which cannot be broken off."""
+"""Seconds that a cancelled operation still waits for an engine call, which cannot be interrupted."""
 
 
 class BusyError(ValueError):
-    """Another operation is under way."""
+    """Another operation is running."""
 
 
 class Operations:
     """
-    Runs the operations of a node, one at a time.
+    Runner of a node's long operations, one at a time.
 
     Parameters
     ----------
     node : Node
-        In whose executor they run.
+        Node in whose executor the operations run.
     stopping : threading.Event
-        Set from outside when the program is to end.
+        Event that the signal handler sets to end the program.
 
     Attributes
     ----------
     running : str
-        Name of the one that runs; empty while none does.
+        Name of the running operation; empty if none is running.
     """
 
     def __init__(self, node: Node, stopping: threading.Event):
@@ -64,12 +64,12 @@ class Operations:
 
     def begin(self, name: str, steps: Steps[T]) -> Future:
         """
-        Begin an operation; what it comes to is the result of the future, which a service's coroutine can await.
+        Start an operation and return a future of its result, which a service's coroutine can await.
 
         Raises
         ------
         BusyError
-            If another one runs.
+            If another operation is running.
         """
         self.check_idle()
         self.running, self._broken_off = name, False
@@ -80,12 +80,12 @@ class Operations:
         return done
 
     def check_idle(self) -> None:
-        """Raise BusyError, in one sentence, if an operation runs."""
+        """Raise BusyError if an operation is running."""
         if self.running:
             raise BusyError(f"the node is busy with {self.running}: ask again when that has ended")
 
     def complete(self, done: Future, meanwhile: Callable[[], None]) -> object:
-        """Wait for an operation outside the executor's callbacks; `meanwhile` is called again and again."""
+        """Wait for an operation outside the executor's callbacks, and call `meanwhile` repeatedly."""
         while not done.done():
             meanwhile()
             self._step()
@@ -93,17 +93,17 @@ class Operations:
         return done.result()
 
     def break_off(self) -> Future:
-        """Let the operation that runs end soon: nothing is loaded any more; gives its end."""
+        """Cancel the running operation, so that it stops loading and ends soon; return its future."""
         self._broken_off = True
         return self._done
 
     @property
     def to_end(self) -> bool:
-        """Whether the operation that runs is to end soon."""
+        """Whether the running operation is to end soon."""
         return self._broken_off or self._stopping.is_set()
 
     def ended(self, work: Work, patience: float = math.inf) -> Steps[bool]:
-        """Wait for the work of a session's thread, at most `patience` seconds; come to whether it has ended."""
+        """Wait for work in a session's thread, at most `patience` seconds, and return whether it has ended."""
         deadline, hurried = time.monotonic() + patience, False
         while not work.done():
             now = time.monotonic()
@@ -128,7 +128,7 @@ class Operations:
             return
         self.running, self._steps = "", None
         self._timer.cancel()
-        # Whoever waits goes on with a state that is final.
+        # Set last, because it resumes those who wait: the state must be final by then.
         if fault is None:
             done.set_result(outcome)
         else:

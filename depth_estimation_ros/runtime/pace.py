@@ -1,4 +1,4 @@
-"""Doing something at most so many times a second."""
+"""Rate limit for events."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import math
 
 class Pace:
     """
-    Says when the next of at most `rate` events a second is due.
+    Rate limiter that decides when the next of at most `rate` events per second is due.
 
-    Due times move on by one period an event, so that events picked from a faster stream keep the rate on
-    average: 20 a second of a 30 Hz camera are 20, not 15.
+    The due time advances by one period per event, so that events selected from a faster stream keep the rate on
+    average: a rate of 20 Hz from a 30 Hz camera gives 20 Hz, not 15.
     """
 
     def __init__(self):
         self._last = -math.inf
 
     def due(self, now: float, rate: float) -> bool:
-        """Whether an event may happen at `now` (seconds of any steady clock); a `rate` of 0 has no limit."""
+        """Return whether an event is due at `now` (seconds of any steady clock). A `rate` of 0 sets no limit."""
         return rate == 0.0 or now >= self._last + 1.0 / rate
 
     def take(self, now: float, rate: float) -> bool:
-        """Like `due`, and if so the event counts as having happened."""
+        """Return whether an event is due, and if so record it."""
         if not self.due(now, rate):
             return False
         period = 1.0 / rate if rate else 0.0

@@ -1,4 +1,4 @@
-"""What an operator can ask of a running node besides its lifecycle, as functions of what they need."""
+"""Functions behind the node's services."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from depth_estimation_ros.runtime.session import Session
 
 def save_latest(session: Session | None, folder: str) -> Path:
     """
-    Write the last processed frame to disk.
+    Save the last processed frame to disk.
 
     Parameters
     ----------
     session : Session or None
-        The loaded model, if any.
+        Session of the loaded model, or None.
     folder : str
-        Where frames are kept; empty is `frame_files.DEFAULT_FOLDER`.
+        Folder of the saved frames. Empty means `frame_files.DEFAULT_FOLDER`.
 
     Returns
     -------
@@ -27,7 +27,7 @@ def save_latest(session: Session | None, folder: str) -> Path:
     Raises
     ------
     ValueError
-        If there is no frame, or it cannot be written.
+        If no frame has been processed, or it cannot be written.
     """
     work = session and session.pipeline.latest
     if not work:

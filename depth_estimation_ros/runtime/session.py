@@ -1,4 +1,4 @@
-"""A loaded model, and the one thread that may use it."""
+"""Session: a loaded model and the one thread that may use it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from depth_estimation_ros.pipeline.pipeline import Pipeline
 from depth_estimation_ros.settings import Settings
 
 THREAD_NAME = "depth_engine"
-"""With which the names of all threads begin that call an engine."""
+"""Prefix of the names of all threads that call an engine."""
 
 LOADING_MODEL = "loading the model"
-"""What is done first, in `Loading`."""
+"""First step reported by `Loading`."""
 
 
 class Loading:
     """
-    How far the loading of a model is: told by the engine's thread, asked by the node's.
+    Progress of loading a model, written by the engine's thread and read by the node's.
 
     Parameters
     ----------
     log : callable
-        Takes a sentence, in any thread.
+        Function that logs one sentence (str); may be called from any thread.
     """
 
     def __init__(self, log: Callable[[str], None] = lambda _: None):
@@ -35,17 +35,17 @@ class Loading:
         self._started, self._step = time.monotonic(), (LOADING_MODEL, 0.0)
 
     def report(self, doing: str, fraction: float) -> None:
-        """Tell what is being done, and the fraction of it that is done."""
+        """Set the present step and the fraction of it that is done, 0 to 1."""
         self._step = doing, fraction
 
     def __str__(self) -> str:
-        """Return it in words."""
+        """Return the step, its progress and the elapsed time."""
         doing, fraction = self._step
         return f"{doing}, {f'{fraction:.0%} of it, ' if fraction else ''}{time.monotonic() - self._started:.0f} s"
 
 
 Load = Callable[[Settings, threading.Event, Loading], DepthEstimator]
-"""Makes an estimator as settings say; an event breaks that off, and how far it is is told."""
+"""Function that makes an estimator from settings, a cancel event and a progress object."""
 
 
 def load_estimator(settings: Settings, cancelled: threading.Event, loading: Loading) -> DepthEstimator:
@@ -54,8 +54,10 @@ def load_estimator(settings: Settings, cancelled: threading.Event, loading: Load
 
     Raises
     ------
-    ModelError, BackendError, CancelledError
-        If the model or the engine cannot be had, or `cancelled` is set before it is there.
+    ModelError, BackendError
+        If the model or the engine cannot be loaded.
+    CancelledError
+        If `cancelled` is set before loading has finished.
     """
     model = load_model(settings.model)
     return DepthEstimator(model, load_backend(model, settings, cancelled, loading))
@@ -64,7 +66,7 @@ def load_estimator(settings: Settings, cancelled: threading.Event, loading: Load
 def load_backend(
     model: Model, settings: Settings, cancelled: threading.Event, loading: Loading, callers: int = 1
 ) -> Backend:
-    """Make the engine that the settings ask for; so many cameras are to share it."""
+    """Make the engine that the settings name, to be shared by `callers` cameras."""
     options = EngineOptions(
         settings.engine_precision,
         settings.engine_cache,
@@ -80,26 +82,26 @@ def load_backend(
 
 class Session:
     """
-    What exists from configuration to clean-up: a loaded, warmed-up model and its thread.
+    Loaded, warmed-up model and its thread; it exists from ``configure`` to ``cleanup``.
 
-    An engine belongs to the thread that made it (CUDA contexts do), so loading and all inference run there
-    (`loading.load_session`).
+    An engine belongs to the thread that made it, as a CUDA context does. Loading and all inference therefore run in
+    that thread (`loading.load_session`).
 
     Parameters
     ----------
     thread : ThreadPoolExecutor
-        Of one thread, in which the estimator was made.
+        Executor with a single thread, in which the estimator was made.
     estimator : DepthEstimator
         The loaded model.
     warm_up_ms : float
-        How long one frame took, in milliseconds.
+        Inference time of one frame after warm-up, in milliseconds.
     warn : callable
-        Takes a sentence for the user, in any thread.
+        Function that logs a warning for the user; called with one sentence (str), from any thread.
 
     Attributes
     ----------
     given_up : str
-        Why nobody waits for the engine any more, which does not come back from a call.
+        Reason why the engine was given up, because it did not return from a call. Empty while it is in use.
     """
 
     def __init__(
@@ -110,7 +112,7 @@ class Session:
         self.given_up = ""
 
     def __str__(self) -> str:
-        """Say which model runs where."""
+        """Return the model, its engine and the inference time."""
         model, backend = self.estimator.model, self.estimator.backend
         return (
             f"model {model.info.name} (sha256 {model.sha256[:12]}) runs on {backend.name}, "
@@ -119,29 +121,29 @@ class Session:
 
     @property
     def lost(self) -> str:
-        """Why the engine cannot be used any more; empty while it can."""
+        """Reason why the engine can no longer be used; empty while it works."""
         return self.given_up or getattr(self.estimator.backend, "lost", "")
 
     def give_up(self, reason: str) -> None:
-        """Take the engine for lost, since it does not come back from a call."""
+        """Mark the engine as lost, because it does not return from a call."""
         self.given_up = reason
 
     def check(self, settings: Settings) -> None:
-        """Raise ValueError if a setting asks of the model what it does not do."""
+        """Raise ValueError if a setting needs an output that the model does not have."""
         model = self.estimator.model
         if settings.max_relative_deviation and "log_variance" not in model.outputs:
             raise ValueError(
-                "max_relative_deviation needs a model that says how sure it is (output log_variance); "
-                f"{model.info.name} does not: set it to 0"
+                "max_relative_deviation needs a model with the output log_variance, "
+                f"which {model.info.name} does not have: set it to 0"
             )
 
     def submit(self, work: Callable[[], None]) -> Future:
-        """Run work in the engine's thread, after what it has to do already."""
+        """Queue work for the engine's thread."""
         return self._thread.submit(work)
 
     def close(self) -> Future:
-        """Drop the model in the thread that made it, after what that has to do already, and end the thread."""
-        # At once: the garbage collector might come late for a GPU's memory.
+        """Release the model in the thread that made it, after all queued work, and end the thread."""
+        # Not left to the garbage collector, which might free the GPU memory too late.
         dropped = self._thread.submit(self._drop)
         self._thread.shutdown(wait=False)
         return dropped
@@ -151,8 +153,8 @@ class Session:
 
 
 def engine_is_busy() -> bool:
-    """Whether the thread of a session that was closed, or is not waited for, is still in a call of its engine."""
+    """Return whether the thread of a closed or given-up session is still in an engine call."""
     threads = [thread for thread in threading.enumerate() if thread.name.startswith(THREAD_NAME)]
     for thread in threads:
-        thread.join(0.1)  # one that has nothing to do any more ends now
+        thread.join(0.1)  # an idle thread ends within this time
     return any(thread.is_alive() for thread in threads)

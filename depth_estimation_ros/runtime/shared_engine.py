@@ -1,8 +1,9 @@
 """
-One engine for several cameras, each of which calls it as if it were its own.
+Engine shared by several cameras; each camera calls it like its own.
 
-An engine whose calls gain by running side by side is called so. Any other has a thread and a queue: when it becomes
-free, what waits goes through in one call, as far as the engine takes batches, and nobody is waited for.
+Engines that benefit from concurrent calls are called concurrently. Every other engine has one thread and a queue. When
+the engine becomes free, all waiting images run in one call, up to its maximum batch size. It never waits to fill a
+batch.
 """
 
 from __future__ import annotations
@@ -24,24 +25,24 @@ from depth_estimation_ros.model import ModelInfo, load_model
 from depth_estimation_ros.runtime.session import LOADING_MODEL, THREAD_NAME, Loading, load_backend
 from depth_estimation_ros.settings import DECLARATIONS, Effect, Settings
 
-_RECENT_CALLS = 100  # over which the mean batch is taken
+_RECENT_CALLS = 100  # used for the mean batch size
 
 Call = tuple[np.ndarray, Future]
-"""Images, and the promise of their outputs."""
+"""Images, and the future of their outputs."""
 
 
 class _Worker:
     """
-    The thread that owns a backend, and the calls that wait for it.
+    Thread that owns a backend, with the queue of calls to it.
 
     Parameters
     ----------
     make : callable
-        Makes the backend, in the worker's thread.
+        Function that makes the backend; called in the worker's thread.
     info : ModelInfo
-        Of the model.
+        Metadata of the model.
     callers : int
-        Threads that may call at the same time.
+        Number of threads that may call at the same time.
     """
 
     def __init__(self, make: Callable[[], Backend], info: ModelInfo, callers: int):
@@ -60,29 +61,29 @@ class _Worker:
             raise
 
     def call(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Wait for the outputs of images, from any thread."""
+        """Return the outputs for images; blocks until they are computed. Thread-safe."""
         answer = Future()
         self._waiting.append((images, answer))
         self._thread.submit(self._serve)
         try:
             return answer.result()
         finally:
-            # A failed future holds an error whose traceback holds this frame: the backend would stay alive.
+            # The error of a failed future refers to this stack frame, which would keep the backend alive.
             del answer
 
     def close(self) -> None:
-        """Drop the backend in the thread that made it, once what waits is done."""
+        """Release the backend in the thread that made it, after all waiting calls."""
         self._thread.submit(delattr, self, "backend")
         self._thread.shutdown()
 
     def _serve(self) -> None:
-        """Run what waits, as far as it fits: nobody is waited for. What came first goes first."""
+        """Run the waiting calls, oldest first, in one batch of at most `max_batch` images."""
         calls, count = [], 0
-        # Only this thread takes calls out.
+        # Only this thread removes calls from the queue.
         while self._waiting and (not calls or count + len(self._waiting[0][0]) <= self.max_batch):
             calls.append(self._waiting.popleft())
             count += len(calls[-1][0])
-        if calls:  # else they went with others before
+        if calls:  # empty if they ran in an earlier batch
             self.recent.append(count)
             self._answer(calls)
 
@@ -90,13 +91,14 @@ class _Worker:
         try:
             together = np.concatenate([images for images, _ in calls]) if len(calls) > 1 else calls[0][0]
             outputs = self.backend.infer(together)
-        except Exception as error:  # to be raised where the images came from
-            # No name of this frame, which the error's traceback holds, may hold an answer, which holds the error.
+        except Exception as error:  # raised again in the calling threads
+            # No variable of this stack frame may keep an answer: the answer refers to the error, and the error's
+            # traceback to this frame.
             hopeless = len(calls) == 1 or getattr(self.backend, "lost", "")
             while calls:
                 if hopeless:
                     calls.pop()[1].set_exception(error)
-                else:  # one camera's images must not fail for another's
+                else:  # run each call alone, so that one camera's images do not make another's fail
                     self._answer([calls.pop(0)])
         else:
             start = 0
@@ -108,26 +110,26 @@ class _Worker:
 
 class SharedEngine:
     """
-    A `Backend` that threads share; the engine behind it ends with the last reference.
+    `Backend` that several threads share; its engine is released with the last reference to it.
 
     Parameters
     ----------
     make : callable
-        Makes the engine, in a thread of its own.
+        Function that makes the engine; called in the engine's own thread.
     info : ModelInfo
-        Of its model.
+        Metadata of the model.
     callers : int
-        Threads that may call it at the same time.
+        Number of threads that may call at the same time.
 
     Attributes
     ----------
     users : weakref.WeakSet
-        Estimators that run on it.
+        Estimators that use this engine.
 
     Raises
     ------
     BackendError, CancelledError
-        As `make` raises them.
+        Passed on from `make`.
     """
 
     concurrent = True
@@ -136,16 +138,16 @@ class SharedEngine:
         self._worker = worker = _Worker(make, info, callers)
         self.name, self.max_batch = worker.backend.name, worker.max_batch
         self.users: weakref.WeakSet[DepthEstimator] = weakref.WeakSet()
-        self._begun: dict[object, float] = {}  # when the calls that are under way began
+        self._begun: dict[object, float] = {}  # start times of the running calls
         weakref.finalize(self, worker.close).atexit = False
 
     @property
     def lost(self) -> str:
-        """Why the engine's device cannot be used any more; empty while it can."""
+        """Reason why the engine's device can no longer be used; empty while it works."""
         return getattr(self._worker.backend, "lost", "")
 
     def stuck(self, patience: float) -> bool:
-        """Whether a call has not come back for so many seconds."""
+        """Return whether a call has been running for more than `patience` seconds."""
         return any(begun < time.monotonic() - patience for begun in list(self._begun.values()))
 
     def infer(self, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -158,7 +160,7 @@ class SharedEngine:
             del self._begun[call]
 
     def facts(self) -> dict[str, str]:
-        """Return what there is to say of the engine, by name."""
+        """Return facts about the engine by name, for diagnostics."""
         found = facts(self._worker.backend) | {"engine_cameras": str(len(self.users))}
         if recent := list(self._worker.recent):
             found["engine_images_per_call"] = f"{sum(recent) / len(recent):.2f}"
@@ -167,12 +169,12 @@ class SharedEngine:
 
 class SharedEngines:
     """
-    The engines of a process, each at most once.
+    Registry of the engines in a process, with at most one for each model and set of options.
 
     Parameters
     ----------
     cameras : int
-        How many may use one at the same time.
+        Number of cameras that may use one engine at the same time.
     """
 
     def __init__(self, cameras: int):
@@ -181,9 +183,9 @@ class SharedEngines:
 
     def load(self, settings: Settings, cancelled: threading.Event, loading: Loading) -> DepthEstimator:
         """
-        Get the model that the settings name, on the engine that runs already for the same model and options, if any.
+        Load the model that the settings name; reuse a running engine with the same model and options.
 
-        An engine that is lost or stuck is left to those who run on it.
+        An engine that is lost or stuck is not reused.
 
         Raises
         ------
@@ -195,7 +197,7 @@ class SharedEngines:
             key = _key(settings, model.sha256)
             engine = self._engines.get(key)
             if engine is not None and not (engine.lost or engine.stuck(settings.frame_patience)):
-                loading.log("the engine runs already, for another camera")
+                loading.log("using the engine that already runs for another camera")
             else:
                 engine = SharedEngine(
                     lambda: load_backend(model, settings, cancelled, loading, self._cameras), model.info, self._cameras
@@ -207,7 +209,7 @@ class SharedEngines:
 
     @contextmanager
     def _turn(self, cancelled: threading.Event, loading: Loading) -> Iterator[None]:
-        """Load one after the other: the second may find what the first has made."""
+        """Let only one camera load at a time, so that the next one can reuse its engine."""
         while not self._lock.acquire(timeout=0.1):
             loading.report("waiting for another camera that loads its model", 0.0)
             if cancelled.is_set():
@@ -220,11 +222,11 @@ class SharedEngines:
 
 
 def _key(settings: Settings, model_sha256: str) -> tuple:
-    """Return all that makes an engine what it is: the files' contents, and the settings of a configuration."""
+    """Return the key of an engine: its files and the settings that take effect at configuration."""
     chosen = {name: getattr(settings, name) for name, d in DECLARATIONS.items() if d.effect is Effect.CONFIGURE}
     chosen["model"] = model_sha256
     if settings.engine_file:
-        with suppress(OSError):  # a missing file is reported by who opens it
+        with suppress(OSError):  # a missing file is reported when it is opened
             found = Path(settings.engine_file).expanduser().stat()
             chosen["engine_file"] = (settings.engine_file, found.st_ino, found.st_mtime_ns)
     return tuple(chosen.values())

@@ -1,8 +1,8 @@
 """
-The states of a node, each an object that holds what exists in it.
+States of the node; each one is an object that holds the resources of that state.
 
-Which of them it is, the lifecycle says; its transitional states share these. What went wrong last is part of a state,
-so that it stays visible until the node leaves it by a transition that succeeds.
+The lifecycle determines which state object the node has; transitional states share these objects. The last fault is
+part of the state, so that diagnostics show it until a transition succeeds.
 """
 
 from __future__ import annotations
@@ -25,46 +25,46 @@ STUCK = (
 
 @dataclass(frozen=True)
 class Empty:
-    """Unconfigured or finalized: nothing is held."""
+    """State "unconfigured" or "finalized", without resources."""
 
     fixed: ClassVar[dict[Effect, str]] = {}
-    """Which parameters cannot change, and what to do about that."""
+    """Effects whose parameters cannot change in this state, each with the reason and what to do."""
 
     fault: str = field(default="", kw_only=True)
 
     def describe(self) -> dict[str, str]:
-        """Return what there is to say of the state, by name."""
+        """Return facts about the state by name, for diagnostics."""
         return {"fault": self.fault} if self.fault else {}
 
     def complaints(self) -> list[str]:
-        """Return what is wrong with the inputs, one sentence each."""
+        """Return the problems of the inputs, one sentence each."""
         return []
 
     def check(self, settings: Settings) -> None:
-        """Raise ValueError if settings ask for what cannot be had in this state."""
+        """Raise ValueError if the settings are not possible in this state."""
 
     def failed(self, fault: str) -> Empty:
-        """Return the state that is left of this one when a transition into it, or out of it, fails."""
+        """Return the state that follows when a transition into this state, or out of it, fails."""
         return Empty(fault=fault)
 
     def close(self, ended: Ended) -> Steps[None]:
-        """Give back what is held."""
+        """Release the state's resources."""
         yield from ()
 
 
 @dataclass(frozen=True)
 class Configuring(Empty):
-    """A model is being loaded, or an engine built, which may take minutes."""
+    """State while a model is loaded or an engine is built, which may take minutes."""
 
     loading: Loading
     settings: Settings
 
     def describe(self) -> dict[str, str]:
-        """Say what is being done as well."""
+        """Return also the progress."""
         return super().describe() | {"progress": str(self.loading)}
 
     def check(self, settings: Settings) -> None:
-        """Refuse what depends on the model, which is not known yet."""
+        """Raise ValueError for settings that depend on the model, which is not known yet."""
         if settings.max_relative_deviation not in (0.0, self.settings.max_relative_deviation):
             raise ValueError(
                 "max_relative_deviation depends on the model, which is being loaded: try again when the node is "
@@ -74,32 +74,32 @@ class Configuring(Empty):
 
 @dataclass(frozen=True)
 class Inactive(Empty):
-    """A model is loaded and warm."""
+    """State with a loaded and warmed-up model."""
 
     session: Session
 
     def describe(self) -> dict[str, str]:
-        """Return the model and its engine as well."""
+        """Return also facts about the model and its engine."""
         model, backend = self.session.estimator.model, self.session.estimator.backend
         found = {"model": model.info.name, "model_sha256": model.sha256, "licence": model.info.terms, **_facts(backend)}
         fault = self.session.lost or self.fault
         return super().describe() | found | ({"fault": fault} if fault else {})
 
     def check(self, settings: Settings) -> None:
-        """Ask the model."""
+        """Raise ValueError if the model does not support the settings."""
         self.session.check(settings)
 
     def failed(self, fault: str) -> Inactive:
-        """Return this state with a fault: the model stays until it is given back."""
+        """Return this state with a fault; the model stays loaded until it is released."""
         return Inactive(self.session, fault=fault)
 
     def go_on_with(self, session: Session, ended: Ended) -> Steps[Inactive]:
-        """Come to the same state with another model; the one before is to be closed."""
+        """Return the same state with another model; the caller closes the old one."""
         yield from ()
         return Inactive(session)
 
     def close(self, ended: Ended) -> Steps[None]:
-        """Drop the model, in the thread that made it; an engine that is stuck is left to itself."""
+        """Release the model in the thread that made it, without waiting for a stuck engine."""
         dropped = self.session.close()
         if not self.session.given_up:
             yield from ended(dropped)
@@ -107,7 +107,7 @@ class Inactive(Empty):
 
 @dataclass(frozen=True)
 class Active(Inactive):
-    """Frames are processed."""
+    """State in which frames are processed."""
 
     fixed: ClassVar = {
         Effect.ACTIVATE: "while the node is active: deactivate the node first",
@@ -117,35 +117,35 @@ class Active(Inactive):
     stream: Stream
 
     def describe(self) -> dict[str, str]:
-        """Return how the scale is anchored as well, and the stage that a frame is stuck in."""
+        """Return also facts about the anchor, and the stage in which a frame is stuck."""
         stuck = self.stream.stuck()
         found = super().describe() | self.session.pipeline.anchoring.describe()
         return found | {"fault": stuck} if stuck else found
 
     def complaints(self) -> list[str]:
-        """Ask the stream."""
+        """Return the problems of the stream, one sentence each."""
         return self.stream.complaints()
 
     def deactivated(self, ended: Ended) -> Steps[Inactive]:
-        """Stop the stream; the engine is given up where it does not come back from the frame in work."""
+        """Stop the stream; give the engine up if it does not return from the current frame."""
         if not (yield from self.stream.close(ended)):
             self.session.give_up(STUCK)
         return Inactive(self.session)
 
     def go_on_with(self, session: Session, ended: Ended) -> Steps[Active]:
-        """Change the model under the running stream."""
+        """Replace the model while the stream is running."""
         if not (yield from self.stream.go_on_with(session, ended)):
             self.session.give_up(STUCK)
         return Active(session, self.stream)
 
     def close(self, ended: Ended) -> Steps[None]:
-        """Stop the stream, then drop the model."""
+        """Stop the stream, then release the model."""
         inactive = yield from self.deactivated(ended)
         yield from inactive.close(ended)
 
 
 def _facts(backend: Backend) -> dict[str, str]:
-    """Return what an engine says of itself; a broken one must not end the diagnostics."""
+    """Return an engine's facts; an error in a broken engine is reported as a fact, so that diagnostics continue."""
     try:
         return facts(backend)
     except Exception as error:

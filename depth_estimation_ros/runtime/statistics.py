@@ -1,4 +1,4 @@
-"""What became of every frame, and how long it took."""
+"""Frame counts and processing times."""
 
 from __future__ import annotations
 
@@ -11,37 +11,38 @@ from dataclasses import dataclass, field
 import numpy as np
 
 WINDOW = 300
-"""Frames over which percentiles are taken."""
+"""Number of frames used for the percentiles."""
 
 RATE_SECONDS = 5.0
-"""Seconds over which the rate is taken."""
+"""Seconds over which the rate is measured."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
     """
-    The figures at one moment.
+    Frame counts and times at one moment.
 
     ``received == published + superseded + failed + pending`` holds for every snapshot.
 
     Parameters
     ----------
     received : int
-        Frames that came while somebody subscribed to an output.
+        Frames received while an output had a subscriber.
     published : int
-        Frames of which outputs were sent.
+        Frames with at least one published output.
     superseded : int
-        Frames passed over: a newer one came first, ``max_rate`` left them out, or the node was deactivated.
+        Frames skipped because a newer one arrived first, because of ``max_rate``, because they were out of order, or
+        because the node was deactivated.
     failures : mapping of str to int
-        Frames of which nothing could be sent, by reason.
+        Number of frames without any published output, by reason.
     lacking : mapping of str to int
-        Published frames of which an output that is wanted could not be made, by reason.
+        Number of published frames that lack a wanted output, by reason.
     pending : int
-        Frames that wait or are in work.
+        Frames that wait or are being processed.
     idle : int
-        Frames that came while nobody subscribed to an output; they are not among the received.
+        Frames received while no output had a subscriber; not counted in `received`.
     rate_hz : float
-        Frames published a second, of late.
+        Frames published per second over the last `RATE_SECONDS`.
     milliseconds : mapping of str to (float, float)
         50th and 95th percentile of each stage and of ``latency`` (from image stamp to publication).
     """
@@ -58,7 +59,7 @@ class Snapshot:
 
     @property
     def failed(self) -> int:
-        """Number of frames of which nothing could be sent."""
+        """Number of frames without any published output."""
         return sum(self.failures.values())
 
     def __str__(self):
@@ -78,7 +79,7 @@ class Snapshot:
 
 
 class Statistics:
-    """Counts frames; any thread may call any method."""
+    """Thread-safe counter of frames and their processing times."""
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -89,34 +90,34 @@ class Statistics:
         self._published_at: deque[float] = deque(maxlen=4096)
 
     def idle(self) -> None:
-        """Count a frame that nobody wants anything of."""
+        """Count a frame that arrived while no output had a subscriber."""
         with self._lock:
             self._counts["idle"] += 1
 
     def received(self) -> None:
-        """Count a frame that came; `published`, `superseded` or `failed` is to follow for it."""
+        """Count a received frame; call `published`, `superseded` or `failed` for it later."""
         with self._lock:
             self._counts["received"] += 1
 
     def superseded(self) -> None:
-        """Count a received frame that is passed over."""
+        """Count a received frame that is skipped."""
         with self._lock:
             self._counts["superseded"] += 1
 
     def failed(self, reason: str) -> int:
-        """Count a received frame of which nothing is sent; returns how many there are for this reason."""
+        """Count a received frame without any published output; return the number of frames with this reason."""
         with self._lock:
             self._failures[reason] += 1
             return self._failures[reason]
 
     def lacking(self, reason: str) -> int:
-        """Count a published frame that lacks an output; returns how many there are for this reason."""
+        """Count a published frame that lacks an output; return the number of frames with this reason."""
         with self._lock:
             self._lacking[reason] += 1
             return self._lacking[reason]
 
     def published(self, milliseconds: Mapping[str, float]) -> None:
-        """Count a received frame of which outputs are sent, with its times in milliseconds."""
+        """Count a received frame with published outputs, and record its times in milliseconds."""
         with self._lock:
             self._counts["published"] += 1
             self._published_at.append(time.monotonic())
@@ -124,7 +125,7 @@ class Statistics:
                 self._times.setdefault(name, deque(maxlen=WINDOW)).append(value)
 
     def snapshot(self) -> Snapshot:
-        """Return the figures of this moment."""
+        """Return the present counts and times."""
         with self._lock:
             counts, failures, lacking = self._counts.copy(), dict(self._failures), dict(self._lacking)
             times = {name: list(values) for name, values in self._times.items()}
@@ -144,6 +145,6 @@ class Statistics:
 
 
 def _rate(moments: list[float], now: float) -> float:
-    """Events a second over the last `RATE_SECONDS`; 0 where there are fewer than two."""
+    """Return the events per second over the last `RATE_SECONDS`; 0 if there are fewer than two."""
     recent = [moment for moment in moments if moment > now - RATE_SECONDS]
     return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 else 0.0

@@ -1,4 +1,4 @@
-"""The running stream: from the inputs through the loop to the publishers, with every frame accounted for."""
+"""Stream of frames in the active state: inputs, frame loop and publishers. Every frame is counted."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ from depth_estimation_ros.runtime.statistics import Statistics
 from depth_estimation_ros.settings import Settings
 
 WARNING_SECONDS = 10.0
-"""Frames that fail for one reason are warned of at most so often."""
+"""Minimum seconds between two warnings about frames that fail for the same reason."""
 
 LATENCY = "depth/latency"
 
 GIVEN_UP = "engine busy, given up"
-"""Why a frame fails that is still in work when the patience with it is over."""
+"""Reason of a frame that failed because its engine did not return in time."""
 
 Ended = Callable[[Future], Steps[bool]]
-"""Waits for work, as long as there is patience; comes to whether it has ended."""
+"""Function that waits for work until a timeout and returns whether the work has ended."""
 
 
 class Stream:
     """
-    What exists only while the node is active: subscriptions, publishers, and the loop between them.
+    Subscriptions, publishers and the frame loop between them; it exists only while the node is active.
 
-    Callbacks of the subscriptions leave the newest frame in the loop's mailbox and never wait; the loop runs in the
-    session's thread and takes it from there. The model can be changed under the running stream.
+    The subscriptions' callbacks put the newest frame into the loop's mailbox and never wait. The loop runs in the
+    session's thread and takes frames from the mailbox. The model can be replaced while the stream is running.
 
     Parameters
     ----------
     node : Node
-        Whose topics they are.
+        Node that owns the topics.
     settings : callable
-        Gives the settings of the moment.
+        Function that returns the current settings.
     statistics : Statistics
-        Counts what becomes of each frame.
+        Counter of the frames.
     session : Session
-        The loaded model.
+        Session of the loaded model.
     """
 
     def __init__(self, node: Node, settings: Callable[[], Settings], statistics: Statistics, session: Session):
@@ -63,7 +63,7 @@ class Stream:
         self._loop = FrameLoop(self._process)
         with ExitStack() as undo:
             self._publishers = {}
-            # The newest result is the one that matters, but a recorder wants to miss none of them.
+            # Most subscribers need only the newest result, but a recorder must not miss any.
             qos = qos_profile(settings().output_reliability, depth=5)
             for topic, message_type in {**OUTPUT_TYPES, LATENCY: Float32MultiArray}.items():
                 self._publishers[topic] = node.create_publisher(message_type, topic, qos)
@@ -75,9 +75,12 @@ class Stream:
 
     def close(self, ended: Ended) -> Steps[bool]:
         """
-        Stop: no frame is taken any more, the one in work is finished or given up, the topics disappear.
+        Stop the stream: finish the current frame or give it up, and remove the topics.
 
-        Comes to whether the engine came back from the frame in work.
+        Returns
+        -------
+        bool
+            Whether the engine returned from the current frame in time.
         """
         self._inputs.close()
         if self._loop.close() is not None:
@@ -88,7 +91,14 @@ class Stream:
         return in_time
 
     def go_on_with(self, session: Session, ended: Ended) -> Steps[bool]:
-        """Let another model process the frames from now on; as `close`, of the model before."""
+        """
+        Process all further frames with another model.
+
+        Returns
+        -------
+        bool
+            Whether the old engine returned from its current frame in time.
+        """
         before, self._loop = self._loop, FrameLoop(self._process)
         if (waiting := before.close()) is not None:
             self._loop.put(waiting)
@@ -98,14 +108,14 @@ class Stream:
         return in_time
 
     def complaints(self) -> list[str]:
-        """Say what is wrong with the inputs, one sentence each, and log it at a sensible pace."""
+        """Return the problems of the inputs, one sentence each, and log them at a limited rate."""
         trouble = self._session.pipeline.anchoring.trouble
         if trouble:
             self._node.get_logger().warning(trouble, throttle_duration_sec=REPEAT_SECONDS)
         return self._inputs.complaints() + [trouble] * bool(trouble)
 
     def stuck(self) -> str:
-        """Say in which stage a frame has been in work for longer than ``output_timeout``; empty while none has."""
+        """Return one sentence if a frame has been in a stage for longer than ``output_timeout``, otherwise ""."""
         running, timeout = self._loop.stage.running, self._settings().output_timeout
         sentence = ""
         if running and 0.0 < timeout < running[1]:
@@ -118,7 +128,7 @@ class Stream:
         return sentence
 
     def _end(self, loop: FrameLoop, ended: Ended) -> Steps[bool]:
-        """Wait for a closed loop; count the frame that is given up where the patience ends before."""
+        """Wait for a closed loop to end; if it does not end in time, give its frame up and count it."""
         in_time = yield from ended(loop.end)
         if not in_time and (sent := loop.give_up()) is not None:
             if sent:
@@ -129,7 +139,7 @@ class Stream:
         return in_time
 
     def _wanted(self) -> frozenset[str]:
-        """Return the topics that an image which comes now is wanted for."""
+        """Return the output topics for which an image that arrives now is needed."""
         wanted = {topic for topic, publisher in self._publishers.items() if publisher.get_subscription_count()}
         if not self._previews.due(time.monotonic(), self._settings().preview_rate):
             wanted.discard(PREVIEW)
@@ -140,7 +150,7 @@ class Stream:
             self._statistics.superseded()
 
     def _process(self, session: Session, arrived: Arrived, loop: FrameLoop) -> None:
-        """Publish what is wanted of a frame, and count what became of it; in the session's thread."""
+        """Publish the wanted outputs of a frame and count the frame; runs in the session's thread."""
         (frame, surroundings), settings = arrived, self._settings()
         if PREVIEW in frame.wanted:
             self._previews.take(time.monotonic(), settings.preview_rate)
@@ -154,7 +164,7 @@ class Stream:
             trouble = error.reason, str(error)
         except GivenUpError:
             return
-        except BaseException:  # a fault of this program or of the engine; the next frame may do better
+        except BaseException:  # an error in this program or the engine; the next frame may succeed
             trouble = "internal error", traceback.format_exc()
         try:
             with loop.settling():
@@ -165,12 +175,12 @@ class Stream:
     def _settle(
         self, image: Image | CompressedImage, wanted: frozenset[str], loop: FrameLoop, trouble: tuple[str, str] | None
     ) -> None:
-        """Count a frame, publish how long it took, and say what of it could not be made."""
+        """Count a frame, publish its stage times, and report outputs that could not be made."""
         elapsed = loop.stage.elapsed
         sent = bool(loop.sent) or (LATENCY in wanted and not trouble)
         if sent:
             now, moment = self._node.get_clock().now().nanoseconds, nanoseconds(image.header.stamp)
-            if now and moment:  # simulated time is 0 until somebody publishes it
+            if now and moment:  # simulated time is 0 until /clock is published
                 elapsed = {**elapsed, "latency": 1e-6 * (now - moment)}
             self._statistics.published(elapsed)
             if LATENCY in wanted:
@@ -181,7 +191,7 @@ class Stream:
             self._complain(*trouble, sent)
 
     def _complain(self, reason: str, sentence: str, sent: bool) -> None:
-        """Count, and say at a sensible pace, what of a frame could not be made: all of it, or what is not sent."""
+        """Count a failed or partly published frame, and log the reason at a limited rate."""
         statistics, what = self._statistics, "frame published in part" if sent else "frame not published"
         count = statistics.lacking(reason) if sent else statistics.failed(reason)
         now = time.monotonic()

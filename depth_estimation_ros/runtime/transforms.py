@@ -1,4 +1,4 @@
-"""Transforms between a robot's frames, from TF where that is there."""
+"""Transforms between TF frames, if tf2_ros is installed."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from depth_estimation_ros.support.sentences import first_line, quoted
 
 class Transforms:
     """
-    Listens to ``/tf`` and ``/tf_static``, from the first use on: every message of them costs time.
+    Listener for ``/tf`` and ``/tf_static``, which subscribes only when needed because every message costs time.
 
     Parameters
     ----------
     node : rclpy.node.Node
-        Whose subscriptions they are.
+        Node that owns the subscriptions.
     """
 
     def __init__(self, node: Node):
         self._node, self._buffer, self._listener = node, None, None
 
     def listen(self) -> None:
-        """Begin to listen; to be called in the thread of the node's executor. Nothing happens without tf2_ros."""
+        """Subscribe, if tf2_ros is installed. Call this in the thread of the node's executor."""
         if self._buffer is not None:
             return
         try:
@@ -35,38 +35,38 @@ class Transforms:
         self._listener = tf2_ros.TransformListener(self._buffer, self._node, spin_thread=False)
 
     def clear(self) -> None:
-        """Forget what moves: TF takes nothing older than it knows, and what it knows is of another time."""
+        """Drop all moving transforms after a jump back in time, because TF refuses older ones than it holds."""
         if self._buffer is not None:
             self._buffer.clear()
 
     def close(self) -> None:
-        """Stop listening."""
+        """Unsubscribe."""
         if self._listener is not None:
             self._listener.unregister()
         self._buffer = self._listener = None
 
     def pose(self, target: str, source: str, stamp: Time) -> np.ndarray:
         """
-        Return the transform from one frame into another; any thread may ask.
+        Return the transform from one TF frame to another. Thread-safe.
 
-        Where TF does not reach as far as the stamp, the newest transform is taken.
+        If TF does not cover the stamp, the newest transform is returned.
 
         Parameters
         ----------
         target, source : str
-            Names of frames.
+            Names of the TF frames.
         stamp : builtin_interfaces.msg.Time
-            When; zero is the newest.
+            Time of the transform; 0 means the newest one.
 
         Returns
         -------
         numpy.ndarray
-            float64 [4, 4].
+            Transform from `source` to `target`, float64 [4, 4].
 
         Raises
         ------
         ValueError
-            If there is none, in one sentence that says what to do.
+            If TF does not have the transform. The message is one sentence that says what to do.
         """
         if target == source:
             return np.eye(4)
@@ -76,7 +76,7 @@ class Transforms:
         except ImportError:
             raise ValueError(f"the {what} comes from TF, which needs tf2_ros of a ROS installation") from None
         if (buffer := self._buffer) is None:
-            raise ValueError(f"the {what} is not listened for")
+            raise ValueError(f"the {what} is not known, because the node is not subscribed to TF")
         try:
             try:
                 found = buffer.lookup_transform(target, source, stamp)

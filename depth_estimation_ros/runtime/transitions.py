@@ -1,9 +1,9 @@
 """
-Lifecycle transitions that take their time without holding up the node, and that end in a sentence.
+Lifecycle transitions that do not block the node, and report errors in one sentence.
 
-rclpy answers ``change_state`` in one go: until a model is loaded nothing else is answered, and an exception disappears.
-Here each transition callback is written as the steps of an operation (`operations`), and the service is a coroutine
-that awaits their end.
+rclpy runs a transition inside the ``change_state`` callback: the node would answer nothing else until the model is
+loaded, and an exception would be lost. Here each transition callback is a step-by-step operation (`operations`), and
+the service is a coroutine that awaits its end.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ TRANSITIONS = {
     Transition.TRANSITION_INACTIVE_SHUTDOWN: "shutdown",
     Transition.TRANSITION_ACTIVE_SHUTDOWN: "shutdown",
 }
-"""The names of the transitions that can be asked for, by their numbers."""
+"""Names of the transitions that can be requested, by id."""
 
 RELOAD = "reload_model"
-"""Name of the operation that is no transition, and gives way to any."""
+"""Name of the reload operation. It is not a transition, and any transition cancels it."""
 
 _CALLBACKS = {
     State.TRANSITION_STATE_CONFIGURING: "on_configure",
@@ -50,20 +50,20 @@ _CALLBACKS = {
 }
 
 _EXPECTED = (ValueError, BackendError, RCLError, OSError, MemoryError)
-"""What the user, the model's file or the machine is to blame for; anything else is a fault of the program."""
+"""Errors caused by the user, the model file or the machine. Others are bugs and are logged with a traceback."""
 
 
 class Managed(Protocol):
-    """What transitions ask of a node, besides being rclpy's LifecycleNode."""
+    """Interface that transitions need of a node, in addition to rclpy's LifecycleNode."""
 
     operations: Operations
 
     def fail(self, fault: str) -> None:
-        """Keep what went wrong in the state that the node is in, for the diagnostics."""
+        """Keep a fault in the node's state, for the diagnostics."""
 
 
 def report(node: LifecycleNode, error: Exception, doing: str = "") -> str:
-    """Log an error, with its trace where it is a fault of the program; gives it in one sentence."""
+    """Log an error, with a traceback if it is unexpected, and return it as one sentence."""
     found = sentence(error)
     node.get_logger().error(doing + found)
     if not isinstance(error, _EXPECTED):
@@ -73,15 +73,15 @@ def report(node: LifecycleNode, error: Exception, doing: str = "") -> str:
 
 def transition(failure: TransitionCallbackReturn = TransitionCallbackReturn.ERROR) -> Callable:
     """
-    Make a transition callback of a generator method.
+    Turn a generator method into a transition callback.
 
-    Whatever it raises stays visible as the node's fault. A lost engine is an ERROR, after which ``on_error`` gives
-    everything back.
+    An exception is kept as the node's fault. A lost engine returns ERROR, after which ``on_error`` releases all
+    resources.
 
     Parameters
     ----------
     failure : TransitionCallbackReturn
-        What any other exception comes to: FAILURE where the method has undone what it began, else ERROR.
+        Result for any other exception: FAILURE if the method undoes what it began, otherwise ERROR.
     """
 
     def decorate(change: Callable[[Managed], Steps[None]]) -> Callable[..., TransitionCallbackReturn]:
@@ -98,7 +98,7 @@ def transition(failure: TransitionCallbackReturn = TransitionCallbackReturn.ERRO
 
         @functools.wraps(change)
         def callback(self: Managed, _: LifecycleState) -> TransitionCallbackReturn:
-            """Do it in one go, for the methods ``trigger_...`` of rclpy's node."""
+            """Run the whole transition, for the ``trigger_...`` methods of rclpy's node."""
             return self.operations.complete(self.operations.begin(change.__name__, steps(self)), lambda: None)
 
         callback.steps = steps
@@ -108,7 +108,14 @@ def transition(failure: TransitionCallbackReturn = TransitionCallbackReturn.ERRO
 
 
 def change_state(node: LifecycleNode, number: int) -> Steps[TransitionCallbackReturn]:
-    """Take a node through a transition, as its method ``__change_state`` does, but step by step; may raise RCLError."""
+    """
+    Run a transition of a node step by step; otherwise like its method ``__change_state``.
+
+    Raises
+    ------
+    RCLError
+        If the transition is not possible in the present state.
+    """
     machine = node._state_machine
 
     def perform() -> Steps[TransitionCallbackReturn]:
@@ -125,7 +132,7 @@ def change_state(node: LifecycleNode, number: int) -> Steps[TransitionCallbackRe
 
 
 def answer_change_state(node: LifecycleNode) -> None:
-    """Let a node's service ``change_state`` await the end of the transition, or say why there is none."""
+    """Make a node's service ``change_state`` await the end of the transition, or log why it is not possible."""
     machine, operations = node._state_machine, node.operations
 
     async def answer(request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
@@ -146,5 +153,5 @@ def answer_change_state(node: LifecycleNode) -> None:
 
     service = node._service_change_state
     service.callback = answer
-    # While one call waits, others are answered: in a group of its own, or the node's other callbacks would wait.
+    # Reentrant, so that further calls are answered while one waits. The default group would block other callbacks.
     service.callback_group = ReentrantCallbackGroup()

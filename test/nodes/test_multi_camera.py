@@ -76,7 +76,7 @@ def test_they_run_on_one_engine(cameras):
         assert client.figures["engine_cameras"] == "2"
         assert client.figures["level"] == DiagnosticStatus.OK
     printed = output(cameras[0].process)
-    assert printed.count("runs on") == 2 and printed.count("the engine runs already, for another camera") == 1
+    assert printed.count("runs on") == 2 and printed.count("using the engine that already runs for another camera") == 1
 
 
 def test_a_camera_that_fails_or_is_shut_down_does_not_disturb_the_others(cameras):

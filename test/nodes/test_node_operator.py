@@ -228,7 +228,7 @@ def test_while_a_model_is_configured_services_answer_and_no_parameter_is_taken_a
     script.clear()
     assert depth.answer(answer).success
     refused = depth.set(max_relative_deviation=0.5)
-    assert "max_relative_deviation needs a model that says how sure it is" in refused.reason
+    assert "max_relative_deviation needs a model with the output log_variance" in refused.reason
 
 
 # An engine that does not come back

@@ -184,7 +184,7 @@ def test_a_model_that_lacks_what_the_settings_ask_for_is_not_taken_over(depth, f
     assert depth.set(max_relative_deviation=0.5).successful
     replace(folder, uncertain=False, name="sure")
     answer = ask(depth, "reload_model")
-    assert not answer.success and "max_relative_deviation needs a model that says how sure it is" in answer.message
+    assert not answer.success and "max_relative_deviation needs a model with the output log_variance" in answer.message
     assert depth.set(max_relative_deviation=0.0).successful
     assert ask(depth, "reload_model").success
     refused = depth.set(max_relative_deviation=0.5)

@@ -57,7 +57,7 @@ def test_an_image_that_comes_late_is_passed_over_and_counted(camera):
     assert int(after["received"]) == int(before["received"]) + 2
     camera.send(now - 0.4)
     camera.published(now + 0.2)
-    assert output(camera.client.process).count("an image came that is older than the one before it") == 1
+    assert output(camera.client.process).count("an image is older than the one before it") == 1
 
 
 def test_a_bag_that_is_played_over_and_over_is_processed_every_time(camera):

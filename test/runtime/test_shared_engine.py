@@ -224,7 +224,7 @@ def test_the_same_model_and_settings_are_one_engine_and_it_ends_with_the_last_ca
     with ThreadPoolExecutor(3) as threads:
         cameras = list(threads.map(lambda _: load(engines, said=said.append, max_depth=5.0), range(3)))
     assert len(loads) == 1 and len({id(camera.backend) for camera in cameras}) == 1
-    assert said == ["the engine runs already, for another camera"] * 2
+    assert said == ["using the engine that already runs for another camera"] * 2
     assert cameras[0].backend.facts()["engine_cameras"] == "3"
     engine = weakref.ref(cameras[0].backend._worker.backend)
     del cameras[1:]
