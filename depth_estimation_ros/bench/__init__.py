@@ -1,1 +1,1 @@
-"""What frames cost: times, processor time, memory over hours."""
+"""Benchmarks: latency, CPU time, and memory over hours."""

@@ -1,8 +1,8 @@
 """
-Compare the ways in which cameras can share an engine, on whole frames: image message in, depth and cloud messages out.
+Compare ways to share an engine between cameras, on complete frames: from image message to depth and cloud messages.
 
-Run as ``python -m depth_estimation_ros.bench.cameras [--cameras 4] [--backend openvino]``. Every way
-is measured in turn, round by round; the figures are medians over rounds.
+Run as ``python -m depth_estimation_ros.bench.cameras [--cameras 4] [--backend openvino]``. Every way is measured once
+per round; the figures are medians over rounds.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from depth_estimation_ros.settings import Settings
 WIDTH, HEIGHT = 640, 480
 FIGURES = {"rate": "frames/s", "p50": "p50, ms", "p95": "p95, ms", "cpu": "CPU, ms/frame"}
 _WANTED = frozenset({DEPTH, DEPTH_INFO, POINTS})
-_FRAMES = 4  # distinct images in turn
+_FRAMES = 4  # number of distinct images, used in turn
 
 
 def ways(model: Model, backend: str, threads: int, cameras: int) -> dict[str, list[DepthEstimator]]:
-    """Return the estimators of the cameras for each way to share an engine; the first way is not to share."""
+    """Return the cameras' estimators for each way to share an engine; in the first way, engines are not shared."""
 
     def engine(callers: int, **changed: object):
         made = create_backend(model, backend, threads, EngineOptions(callers=callers))
@@ -62,22 +62,22 @@ def ways(model: Model, backend: str, threads: int, cameras: int) -> dict[str, li
 
 def measure(estimators: list[DepthEstimator], rate: float, seconds: float) -> dict[str, float]:
     """
-    Run a camera in a thread for each estimator.
+    Run one camera per estimator, each in its own thread.
 
     Parameters
     ----------
     estimators : list of DepthEstimator
-        One for each camera.
+        One per camera.
     rate : float
-        Frames a second, at the same moments for all; 0 is as fast as they go.
+        Frames per second, at the same times for all cameras; 0 runs as fast as possible.
     seconds : float
-        For how long.
+        Duration.
 
     Returns
     -------
     dict
-        ``rate`` of all frames together in 1/s; ``p50`` and ``p95``, milliseconds from a frame's moment to its messages;
-        ``cpu``, milliseconds of processor time for a frame.
+        ``rate``: frames per second of all cameras together. ``p50`` and ``p95``: latency from a frame's scheduled time
+        to its messages, milliseconds. ``cpu``: CPU time per frame, milliseconds.
     """
     info = camera_to_info(PinholeCamera.from_fov(WIDTH, HEIGHT, 1.0))
     random = np.random.default_rng(0)
@@ -117,7 +117,7 @@ def measure(estimators: list[DepthEstimator], rate: float, seconds: float) -> di
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure and print. Returns the exit status."""
+    """Run the benchmark and print the results. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m depth_estimation_ros.bench.cameras", description=__doc__)
     parser.add_argument("--cameras", type=int, default=4, help="how many (default: %(default)s)")
     parser.add_argument("--model", default="default", help="name or ONNX file (default: %(default)s)")

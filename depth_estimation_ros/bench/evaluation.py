@@ -1,9 +1,8 @@
 """
-How much memory evaluate_bag takes for a recording of many frames: ``python -m depth_estimation_ros.bench.evaluation``.
+Measure the memory of evaluate_bag on long recordings: ``python -m depth_estimation_ros.bench.evaluation``.
 
-Writes bags of so many small frames with their true depth, and a model that takes next to no time, and runs the command
-on them. It prints the largest memory that the command and its workers had, and what a frame has added to it since the
-bag before.
+Writes bags with many small frames and ground truth depth, and a very fast model, and runs the command on them. Prints
+the peak memory of the command and its workers, and the increase per frame compared with the previous bag.
 """
 
 from __future__ import annotations
@@ -25,22 +24,22 @@ from depth_estimation_ros.model import METADATA_KEY, ModelInfo
 
 CAMERA = PinholeCamera(32, 24, 30.0, 30.0, 15.5, 11.5)
 RATE = 30.0  # frames a second
-_PICTURES = 64  # distinct ones
+_PICTURES = 64  # number of distinct images
 
 
 @dataclass(frozen=True)
 class Memory:
     """
-    Memory of a run.
+    Memory of a run of evaluate_bag.
 
     Parameters
     ----------
     command_mb, worker_mb : float
-        The largest that the command, and that one of its workers, took (proc(5), VmHWM).
+        Peak memory of the command, and of its largest worker (proc(5), VmHWM), MB.
     seconds : float
-        What it took.
+        Duration of the run.
     metrics : dict
-        Of the report.
+        Metrics of the report.
     """
 
     command_mb: float
@@ -50,7 +49,7 @@ class Memory:
 
 
 def write_model(path: Path) -> Path:
-    """Write a model whose depth is a tenth of the red channel's mean around a pixel, in metres."""
+    """Write a model whose depth in metres is a tenth of the local mean of the red channel."""
     import onnx
     from onnx import TensorProto, helper
 
@@ -72,7 +71,7 @@ def write_model(path: Path) -> Path:
 
 
 def write_recording(path: Path, frames: int) -> Path:
-    """Write a bag of frames whose error comes and goes within seconds, as that of a camera on its way."""
+    """Write a bag of frames with an error that varies within seconds, as for a moving camera."""
     from rosbags.rosbag2 import StoragePlugin, Writer
     from rosbags.typesys import Stores, get_typestore
 
@@ -119,7 +118,7 @@ def write_recording(path: Path, frames: int) -> Path:
 
 def measure(bag: Path, model: Path, output: Path, jobs: int = 1) -> Memory:
     """
-    Run ``evaluate_bag`` and look on.
+    Run ``evaluate_bag`` and measure its memory.
 
     Raises
     ------
@@ -136,7 +135,7 @@ def measure(bag: Path, model: Path, output: Path, jobs: int = 1) -> Memory:
                 workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
                 worker = max([worker, *(Usage.of(int(pid)).peak_mb for pid in workers)])
             except (ProcessLookupError, FileNotFoundError):
-                continue  # just ended
+                continue  # has just ended
             time.sleep(0.05)
         if process.returncode:
             log.seek(0)

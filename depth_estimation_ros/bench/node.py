@@ -1,8 +1,8 @@
 """
-Measure what the node costs besides inference: processor time of its process, with images at a camera's rate.
+Measure the CPU time of the node's process besides inference, with images at a camera's rate.
 
-Run as ``python -m depth_estimation_ros.bench.node [--seconds N] [--output FILE]``. The same node runs with the model
-and with one that computes nothing, of the same sizes; the difference is inference.
+Run as ``python -m depth_estimation_ros.bench.node [--seconds N] [--output FILE]``. The node runs with the model, and
+with an empty model of the same sizes; the difference is the cost of inference.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from depth_estimation_ros.processes.children import last_line, start_node, stop
 from depth_estimation_ros.support.files import write_json
 
 OUTPUTS = ("depth/image", "depth/points", "depth/scan")
-_IMAGES = 4  # distinct ones in turn
+_IMAGES = 4  # number of distinct images, used in turn
 _WARM_UP_S = 2.0
 _START_S = 60.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark, print its table, write its JSON. Returns the exit status."""
+    """Run the benchmark, print a table and write JSON. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m depth_estimation_ros.bench.node", description=__doc__)
     parser.add_argument("--seconds", type=float, default=15.0, help="of each measurement (default: %(default)g)")
     parser.add_argument("--rate", type=float, default=30.0, help="images a second (default: %(default)g)")
@@ -72,25 +72,26 @@ def measure(model: Model, camera: PinholeCamera, options: argparse.Namespace, co
     Parameters
     ----------
     model : Model
-        The real one.
+        Real model.
     camera : PinholeCamera
         Of the images.
     options : argparse.Namespace
-        Of the command line.
+        Options of the command line.
     console : rich.console.Console
-        Shows how far it is.
+        Console for the progress bar.
 
     Returns
     -------
     dict
-        Cores in use: ``receiving`` (nobody subscribes to an output), ``without_inference`` and ``with_model`` (depth
-        image, cloud and scan are subscribed to); ``inference`` is their difference, ``ratio`` all of the node's to
-        inference's. ``frames`` published in the last two, and ``stages_ms``, medians of the run without inference.
+        Number of cores in use: ``receiving`` (without subscribers to any output), ``without_inference`` and
+        ``with_model`` (with subscribers to depth image, cloud and scan), ``inference`` (difference of the last two).
+        ``ratio``: all of the node relative to inference. ``frames``: published frames in the last two runs.
+        ``stages_ms``: median times of the run without inference.
 
     Raises
     ------
     ValueError
-        If the node ends or publishes nothing.
+        If the node exits or publishes nothing.
     """
     keep_to_this_machine()
     import rclpy
@@ -124,9 +125,9 @@ def measure(model: Model, camera: PinholeCamera, options: argparse.Namespace, co
 
 def write_empty_model(model: Model, path: Path) -> Path:
     """
-    Write a model of the same input and output size as another, which computes next to nothing.
+    Write an almost empty model with the input and output size of another model.
 
-    Its depth is a plane in front of the camera with a little of the image's red in it.
+    Its depth is a plane in front of the camera plus a small share of the image's red channel.
     """
     import onnx
 
@@ -166,7 +167,7 @@ def write_empty_model(model: Model, path: Path) -> Path:
 
 
 class _Bench:
-    """A node under test, and this process as its camera and its subscriber."""
+    """Node under test, with this process as its camera and subscriber."""
 
     def __init__(self, model: Path, camera: PinholeCamera, rate: float, log: Path, progress: Progress, task):
         import rclpy
@@ -197,19 +198,19 @@ class _Bench:
             self._process = start_node("depth_estimation_ros.nodes.depth_estimation", parameters, file)
 
     def __enter__(self) -> _Bench:
-        """Wait for the node."""
+        """Wait until the node is active."""
         self._run(time.monotonic() + _START_S, lambda: self._figures.get("state") == "active")
         self._progress.start_task(self._task)
         return self
 
     def __exit__(self, *_) -> None:
-        """End it."""
+        """Stop the node."""
         stop(self._process)
         self._executor.shutdown()
         self._node.destroy_node()
 
     def subscribe(self) -> None:
-        """Take depth image, cloud and scan, as bytes."""
+        """Subscribe to depth image, cloud and scan, serialized."""
         from depth_estimation_ros.pipeline.frame import OUTPUT_TYPES
 
         def count(_) -> None:
@@ -223,7 +224,7 @@ class _Bench:
             raise ValueError(f"the node published no depth: {last_line(self._log)}")
 
     def cores(self, seconds: float) -> tuple[float, int]:
-        """Return the node's processor time a second, and how many depth images came."""
+        """Return the number of cores that the node uses, and the number of received depth images."""
         self._run(time.monotonic() + _WARM_UP_S)
         before, frames, start = Usage.of(self._process.pid), self._frames, time.monotonic()
         self._run(start + seconds)
@@ -231,12 +232,12 @@ class _Bench:
         return used / (time.monotonic() - start), self._frames - frames
 
     def stages(self) -> dict[str, float]:
-        """Return the node's median milliseconds of each stage."""
+        """Return the node's median time of each stage in milliseconds."""
         end = "_ms_p50"
         return {name[: -len(end)]: float(v) for name, v in self._figures.items() if name.endswith(end)}
 
     def _run(self, until: float, condition: Callable[[], bool] = lambda: False) -> None:
-        """Publish images, and take what comes, until a moment or a condition."""
+        """Publish images and spin until a time or a condition."""
         start = time.monotonic()
         while (now := time.monotonic()) < until and not condition():
             if self._process.poll() is not None:

@@ -1,12 +1,12 @@
 """
-Time every stage of the pipeline, and hold it against the usual way and against a plain copy.
+Time every stage of the pipeline, and compare it with the usual implementation and with a plain copy.
 
 Run as ``python -m depth_estimation_ros.bench.pipeline [--output FILE] [--quick] [--model MODEL]``.
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before the imports, as a package may be missing
+if __name__ == "__main__":  # before the imports, because a package may be missing
     from depth_estimation_ros import entry
 
     entry.bench()
@@ -40,13 +40,13 @@ from depth_estimation_ros.support.files import write_json
 
 SIZES = ((640, 480), (1920, 1080))
 STAGES = ("decode", "preprocess", "inference", "postprocess", "cloud", "message_fill")
-LIMITS = {"camera": 6.0, "network": 4.0}  # times a plain copy, at 640x480
-_WARM_UP = 5  # frames that allocate
-_FRAMES = 8  # distinct images in turn, since a camera never sends one that is still in the cache
+LIMITS = {"camera": 6.0, "network": 4.0}  # multiples of the time of a plain copy, at 640x480
+_WARM_UP = 5  # first frames, which allocate memory
+_FRAMES = 8  # number of distinct images, used in turn: a camera's image is never in the CPU cache
 
 
 class _Replay:
-    """Stands in for the engine: the network's outputs are at hand, so what is timed is all the rest."""
+    """Backend that returns precomputed outputs, to time everything but inference."""
 
     name = "replay"
 
@@ -54,7 +54,7 @@ class _Replay:
         self._outputs = outputs
 
     def infer(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the outputs, whatever the images."""
+        """Return the precomputed outputs."""
         return self._outputs
 
 
@@ -65,19 +65,19 @@ def measure(estimator: DepthEstimator, width: int, height: int, repeats: int) ->
     Parameters
     ----------
     estimator : DepthEstimator
-        The model to run.
+        Estimator of the model.
     width, height : int
         Size of the frames in pixels.
     repeats : int
-        Frames per median.
+        Number of frames per median.
 
     Returns
     -------
     dict
-        ``camera`` and ``network`` (the size of the cloud), each with ``stages_ms``, ``total_ms`` (all but
-        inference), ``copy_ms`` (`numpy.copyto`, into memory that is already there, of the image, the
-        depth image and the cloud) and ``times_copy``, all without the filter of the parameter ``edge_angle``, which
-        takes ``edge_filter_ms`` more; and ``usual_ms``. All are medians.
+        ``camera`` and ``network`` (by size of the cloud), each with ``stages_ms``, ``total_ms`` (all but inference),
+        ``copy_ms`` (`numpy.copyto` of image, depth image and cloud into allocated memory) and ``times_copy`` (ratio of
+        the two), all without the edge filter; ``edge_filter_ms``, the additional time of the filter of parameter
+        ``edge_angle``; and ``usual_ms``. All times are medians.
     """
     random = np.random.default_rng(0)
     camera = PinholeCamera.from_fov(width, height, 1.0)
@@ -140,7 +140,7 @@ def _measure_pipeline(
 
 
 def _measure_usual(depth_map: DepthMap, rgb: np.ndarray, repeats: int) -> dict[str, float | None]:
-    """Time how most Python nodes fill the same messages, beside how this package does."""
+    """Time the usual ways of filling the same messages in Python nodes, next to this package's way."""
 
     def fill(make: type, data: object) -> None:
         make().data = data
@@ -149,7 +149,7 @@ def _measure_usual(depth_map: DepthMap, rgb: np.ndarray, repeats: int) -> dict[s
     messages = OutputMessages()
     try:
         by_assignment = _median_ms(lambda: fill(Image, rgb.reshape(-1)), repeats)
-    except AssertionError:  # with its field checks on, rclpy takes no numpy array
+    except AssertionError:  # with field checks enabled, rclpy does not accept numpy arrays
         by_assignment = None
     return {
         "image by rgb_to_image (ours)": _median_ms(lambda: rgb_to_image(rgb), repeats),
@@ -216,7 +216,7 @@ def show(report: dict, console: Console) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark, print its tables and write its JSON. Returns the exit status."""
+    """Run the benchmark, print tables and write JSON. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m depth_estimation_ros.bench.pipeline", description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("bench_output/bench.json"), help="JSON file to write")
     parser.add_argument("--model", default="default", help="name or ONNX file (default: %(default)s)")

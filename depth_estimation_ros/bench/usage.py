@@ -1,4 +1,4 @@
-"""What a process takes of the machine, from Linux's ``/proc``."""
+"""Resource usage of a process, from Linux's ``/proc``."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ _TICK = os.sysconf("SC_CLK_TCK")
 @dataclass(frozen=True)
 class Usage:
     """
-    What a process holds and has used (proc(5)).
+    Resource usage of a process (proc(5)).
 
     Parameters
     ----------
     cpu_s : float
-        Seconds of processor time since its start, in all threads.
+        CPU time since its start, in all threads, seconds.
     resident_mb : float
-        Memory that lies in RAM, shared memory included.
+        Resident memory, including shared memory, MB.
     private_mb : float
-        The part of it that is the process's own: heap and stacks.
+        Private part of it (heap and stacks), MB.
     peak_mb : float
-        The most that `resident_mb` has been.
+        Peak of `resident_mb`, MB.
     handles : int
-        Open files, sockets and pipes.
+        Number of open files, sockets and pipes.
     threads : int
-        Threads.
+        Number of threads.
     """
 
     cpu_s: float
@@ -40,12 +40,12 @@ class Usage:
     @classmethod
     def of(cls, pid: int) -> Usage:
         """
-        Look at a running process.
+        Return the usage of a running process.
 
         Raises
         ------
         ProcessLookupError
-            If there is none of this number (any more).
+            If there is no process with this ID.
         """
         process = Path(f"/proc/{pid}")
         try:
@@ -55,12 +55,12 @@ class Usage:
         except (FileNotFoundError, ProcessLookupError):
             raise ProcessLookupError(f"process {pid} has ended") from None
         if "VmRSS" not in fields:
-            raise ProcessLookupError(f"process {pid} has ended")  # a zombie, which nobody waited for
+            raise ProcessLookupError(f"process {pid} has ended")  # a zombie
         resident, private, peak = (int(fields[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon", "VmHWM"))
         return cls(cpu, resident, private, peak, handles, int(fields["Threads"]))
 
 
 def _seconds(stat: Path) -> float:
-    # The second field, the name, may hold spaces and brackets: count from the last bracket.
+    # The second field, the name, may contain spaces and brackets: count from the last bracket.
     fields = stat.read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / _TICK

@@ -25,9 +25,9 @@ def start_node(
     parameters : dict
         ROS parameters by name.
     log : file
-        Takes what the node prints.
+        File that receives the node's output.
     remappings : mapping of str to str
-        Names as the node has them, and what to call them instead.
+        New names by the node's names.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def start_node(
 
 
 def stop(process: subprocess.Popen, timeout: float = 10.0) -> int:
-    """End a process as Ctrl-C would, or by force after ``timeout`` seconds; return its exit code."""
+    """Stop a process with SIGINT, or kill it after ``timeout`` seconds; return its exit code."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
     try:
@@ -53,6 +53,6 @@ def stop(process: subprocess.Popen, timeout: float = 10.0) -> int:
 
 
 def last_line(log: Path) -> str:
-    """Return the last thing that a process has written to its log, without ROS's prefix of level, time and name."""
+    """Return the last line of a process's log, without ROS's prefix of level, time and name."""
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return lines[-1].rsplit("]: ", 1)[-1] if lines else f"it printed nothing to {log}"

@@ -1,1 +1,1 @@
-"""Small pieces that every room uses: whole files, sentences for users, advice on missing packages."""
+"""Helpers used by all packages: atomic file writes, text for users, advice on missing packages."""

@@ -1,4 +1,4 @@
-"""Files that are there as a whole or not at all."""
+"""Atomic file writes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TextIO
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file beside its place and move it there once it is complete; an OSError leaves the file as it was."""
+    """Write a temporary file next to `path`, then rename it; an OSError leaves `path` unchanged."""
     draft = path.with_name(path.name + ".part")
     try:
         draft.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -21,7 +21,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[TextIO]:
-    """Give a text file (UTF-8, lines as they are written) that takes its place once the ``with`` block is done."""
+    """Open a text file (UTF-8, no newline translation) that replaces `path` at the end of the ``with`` block."""
     draft = path.with_name(path.name + ".part")
     try:
         with open(draft, "w", newline="", encoding="utf-8") as file:
@@ -32,5 +32,5 @@ def written_whole(path: Path) -> Iterator[TextIO]:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write JSON, see `write_whole`."""
+    """Write JSON atomically, see `write_whole`."""
     write_whole(path, json.dumps(content, indent=2) + "\n")

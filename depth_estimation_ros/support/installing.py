@@ -1,4 +1,4 @@
-"""What to type for a Python package that is missing: beside a ROS installation apt's comes first, and numpy stays 1."""
+"""Commands to install missing Python packages. With ROS installed, apt comes first, and numpy stays at version 1."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ NUMPY_1 = ("humble", "iron", "jazzy", "kilted")
 """ROS distributions whose OpenCV and cv_bridge are built for numpy 1 and do not load with numpy 2."""
 
 TRAINING = "pip install '.[training]' in the clone of depth_estimation_ros"
-"""The command for all that ``training`` needs."""
+"""Command that installs all dependencies of ``training``."""
 
-# By module, where the package has another name, or a limit.
+# By module, if the package has another name or a version limit.
 _PIP = {
     "cv2": "opencv-python-headless",
     "yaml": "PyYAML",
@@ -30,9 +30,9 @@ _ROS = ("ament_index_python", "builtin_interfaces", "launch", "launch_ros", "rcl
 
 def how_to_install(module: str) -> str:
     """
-    Return the command that installs what a module comes with.
+    Return the command that installs the package of a module.
 
-    Beside a ROS installation, which is known by ``ROS_DISTRO``, it brings neither numpy 2 nor a second OpenCV.
+    If ``ROS_DISTRO`` is set, the command installs neither numpy 2 nor a second OpenCV.
 
     Parameters
     ----------
@@ -53,21 +53,21 @@ def how_to_install(module: str) -> str:
 
 def advice(error: ImportError, command: str = "") -> str | None:
     """
-    Say in one sentence what is missing and how it is installed.
+    Return one sentence that says what is missing and how to install it.
 
     Parameters
     ----------
     error : ImportError
-        Of an import.
+        Error of an import.
     command : str
-        What to type instead of `how_to_install`.
+        Install command to use instead of `how_to_install`.
 
     Returns
     -------
     str or None
-        None if the error is no package's absence, but a fault of the code.
+        None if the error is not a missing package but a bug.
     """
-    if "numpy.core.multiarray" in str(error):  # what an OpenCV for numpy 1 says to numpy 2
+    if "numpy.core.multiarray" in str(error):  # error of an OpenCV built for numpy 1, with numpy 2
         return "OpenCV does not load with this numpy, as it was built for numpy 1: pip install 'numpy<2'"
     module = (error.name or "").partition(".")[0]
     if not isinstance(error, ModuleNotFoundError) or module in ("", "depth_estimation_ros", "training"):

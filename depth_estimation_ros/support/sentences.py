@@ -1,4 +1,4 @@
-"""What messages to a user have in common: one printable line of bearable length, whatever it is about."""
+"""Text for messages to users: one printable line of limited length."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import difflib
 import os
 from collections.abc import Iterable
 
-_LONGEST = 200  # characters of a text that is not ours
+_LONGEST = 200  # maximum number of characters of quoted text
 _MOST_NAMES = 8
-_MOST_COMPARED = 2000  # names; comparing more would be felt
+_MOST_COMPARED = 2000  # maximum number of names to compare, to stay fast
 
 
 def quoted(value: object) -> str:
-    """Return what a user gave, in quotes and with escapes, as a terminal and a ROS message can take it."""
+    """Return a value from a user in quotes, escaped so that it is safe in a terminal and in a ROS message."""
     return shortened(repr(os.fspath(value) if isinstance(value, os.PathLike) else value))
 
 
 def shortened(text: str, longest: int = _LONGEST) -> str:
-    """Return a text, without its middle if it is too long."""
+    """Return a text, with its middle removed if it is too long."""
     half = longest // 2
     return text if len(text) <= longest else f"{text[:half]}...{text[-half:]}"
 
 
 def reason(error: BaseException) -> str:
-    """Return what an error says, in one line; its kind where it says nothing."""
+    """Return the message of an error as one line, or its type if the message is empty."""
     if isinstance(error, MemoryError):
         return "the memory does not suffice"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -31,26 +31,26 @@ def reason(error: BaseException) -> str:
 
 
 def first_line(text: str) -> str:
-    """Return the first line of a text that says something, printable and without its full stop."""
+    """Return the first non-empty line of a text, printable and without a final full stop."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     return shortened("".join(c if c.isprintable() else "?" for c in line).rstrip("."))
 
 
 def choices(names: Iterable[str], given: str = "") -> str:
     """
-    List names to choose from.
+    Return a list of names to choose from, as text.
 
     Parameters
     ----------
     names : iterable of str
-        What there is.
+        Available names.
     given : str
-        What the user named instead; of many names, those most like it are listed.
+        Name that the user gave; if there are many names, the most similar ones are listed.
 
     Returns
     -------
     str
-        A few names, and how many more there are; ``none`` where there is none.
+        Some names and the number of further ones; ``none`` if there are none.
     """
     names = list(names)
     shown = names[:_MOST_NAMES]

@@ -1,13 +1,13 @@
 """
-Build the TensorRT engine of a model before the node asks for it.
+Build the TensorRT engine of a model before the node needs it.
 
-Run as ``build_engine MODEL.onnx [--precision fp16] [--cache DIR]``. The engine goes into the cache that the node looks
-into, so that the node starts at once: for a robot's image, or for all robots of one kind.
+Run as ``build_engine MODEL.onnx [--precision fp16] [--cache DIR]``. The engine is stored in the cache that the node
+uses, so the node starts without a build; for example in a robot's disk image, or for all robots of the same hardware.
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before the imports, as a package may be missing
+if __name__ == "__main__":  # before the imports, because a package may be missing
     from depth_estimation_ros import entry
 
     entry.build_engine()
@@ -32,12 +32,12 @@ from depth_estimation_ros.backends.tensorrt.files import write_privately
 from depth_estimation_ros.backends.tensorrt.library import NAMES, find_library
 from depth_estimation_ros.model import load_model
 
-_CANCELLED = 130  # as a shell's exit status after Ctrl-C
+_CANCELLED = 130  # exit status of shells after Ctrl-C
 _SECONDS_BETWEEN_LINES = 5.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Build an engine as the command line says. Returns the exit status."""
+    """Build an engine from the command line. Returns the exit status."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.dry_run and options.precision == "best":
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _with_progress(options: argparse.Namespace, console: Console) -> str:
-    """Do the work under a progress bar, or with lines where there is no terminal; returns the last word to the user."""
+    """Run the build with a progress bar, or with log lines if there is no terminal; return the final message."""
     cancelled, started, shown = threading.Event(), time.monotonic(), -_SECONDS_BETWEEN_LINES
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -78,7 +78,7 @@ def _with_progress(options: argparse.Namespace, console: Console) -> str:
 
 
 def _work(options: argparse.Namespace, progress: Callable, cancelled: threading.Event, log: Callable) -> str:
-    """Do what the command line asks for, in a thread of its own; returns the last word to the user."""
+    """Build the engine; called in a separate thread. Return the final message."""
     model = load_model(options.model)
     if options.output and (options.output.is_dir() or not os.access(options.output.parent, os.W_OK)):
         raise ValueError(f"{options.output} cannot be written: name a file in a folder that is there and yours")
@@ -97,7 +97,7 @@ def _work(options: argparse.Namespace, progress: Callable, cancelled: threading.
 
 
 def _wait(work: Callable[[], str], cancelled: threading.Event, log: Callable[[str], None]) -> str:
-    """Run work in a thread of its own, so that Ctrl-C is heard while TensorRT builds."""
+    """Run work in a separate thread, so that Ctrl-C is handled while TensorRT builds."""
     future = ThreadPoolExecutor(1).submit(work)
     while not future.done():
         try:

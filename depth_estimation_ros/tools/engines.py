@@ -1,8 +1,8 @@
-"""``engines list`` and ``engines prune``: what is in the cache of TensorRT engines, and making it smaller."""
+"""``engines list`` and ``engines prune``: list the cache of TensorRT engines, and delete engines from it."""
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before the imports, as a package may be missing
+if __name__ == "__main__":  # before the imports, because a package may be missing
     from depth_estimation_ros import entry
 
     entry.engines()
@@ -21,7 +21,7 @@ from depth_estimation_ros.backends.tensorrt.cache import DEFAULT_LIMIT, EngineCa
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """List or prune the cache as the command line says. Returns the exit status."""
+    """List or prune the cache from the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="engines", description="The cache of TensorRT engines.")
     parser.add_argument("--cache", type=Path, help=f"its folder (default: {default_folder()})")
     parser.set_defaults(limit=DEFAULT_LIMIT)
@@ -56,7 +56,7 @@ def _show(cache: EngineCache, console: Console) -> None:
     for column in ("model", "precision", "for", "TensorRT", "MB", "off by", "last used"):
         table.add_column(column, justify="right" if column in ("MB", "off by") else "left")
     for entry in entries:
-        # An older version's engine may lack a field.
+        # The engine of an older version may lack a field.
         key, parity = defaultdict(str, entry.key), entry.facts.get("parity")
         chosen = entry.facts.get("precision", key["precision"])
         release = f", L4T {key['l4t']}" if key["l4t"] else ""

@@ -1,15 +1,15 @@
 """
-``quantize_model MODEL --calibration SOURCE --output INT8.onnx``: a model in 8-bit integers, faster on a CPU.
+``quantize_model MODEL --calibration SOURCE --output INT8.onnx``: quantize a model to 8-bit integers, faster on a CPU.
 
-Weights and activations get Q/DQ nodes (static, a scale for each output channel of a weight), which ONNX Runtime,
-OpenVINO and TensorRT turn into integer arithmetic each in its way. The ranges of activations are the smallest and
-largest values seen on the calibration images, which should come from where the robot will be. The up-projection stays
-in float: ONNX Runtime has no transposed convolution in int8, and several versions of TensorRT were slow or wrong there.
+Weights and activations get Q/DQ nodes (static; one scale per output channel of a weight), from which ONNX Runtime,
+OpenVINO and TensorRT derive integer arithmetic. Activation ranges are the minimum and maximum on the calibration
+images, which should come from the robot's environment. The up-projection stays in float: ONNX Runtime has no int8
+transposed convolution, and in several TensorRT versions it was slow or wrong.
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before the imports, as a package may be missing
+if __name__ == "__main__":  # before the imports, because a package may be missing
     from depth_estimation_ros import entry
 
     entry.quantize_model()
@@ -33,26 +33,26 @@ from depth_estimation_ros.sources import Source, open_source
 from depth_estimation_ros.support.installing import how_to_install
 from depth_estimation_ros.support.sentences import choices, quoted, reason
 
-# Weights whose names begin so stay in float, and so does all that is computed from them.
+# Weights whose names begin with these stay in float, and so do all nodes computed from them.
 KEEP = ("decoder", "predict")
 _QUANTIZABLE = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "MaxPool")
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-# The training package's exporter wraps the network once.
+# The exporter of the training package wraps the network in one module.
 _WRAPPER = "network."
 
 
 def calibration_frames(source: Source, info: ModelInfo, count: int) -> np.ndarray:
     """
-    Take images from a source, spread evenly over all of it, as the network sees them on the robot.
+    Return images spread evenly over a source, prepared as on the robot.
 
     Parameters
     ----------
     source : Source
-        Images with an end.
+        Finite source of images.
     info : ModelInfo
-        Has the network's input size.
+        Metadata with the model's input size.
     count : int
-        How many at least, if there are so many; fewer than twice as many.
+        Minimum number of images, if the source has as many; fewer than twice as many are returned.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def calibration_frames(source: Source, info: ModelInfo, count: int) -> np.ndarra
     Raises
     ------
     ValueError
-        If the source is live, or holds no image.
+        If the source is live, or contains no image.
     """
     if source.live:
         raise ValueError("a webcam's images have no end: record a bag or a video, and calibrate with that")
@@ -70,7 +70,7 @@ def calibration_frames(source: Source, info: ModelInfo, count: int) -> np.ndarra
     for i, frame in enumerate(track(source, description="reading", total=None, transient=True)):
         if i % stride == 0:
             kept.append(shrink(frame.rgb, info.input_width, info.input_height))
-        # The length of a source is not known before its end.
+        # The length of a source is unknown until its end.
         if len(kept) == 2 * count:
             kept, stride = kept[::2], 2 * stride
     if not kept:
@@ -82,34 +82,35 @@ def quantize(
     model: Model, frames: np.ndarray, output: Path, keep: Sequence[str] | None = None, symmetric: bool = False
 ) -> np.ndarray:
     """
-    Write a model in 8-bit integers; it keeps the contract.
+    Write a model quantized to 8-bit integers; it satisfies the model contract.
 
     Parameters
     ----------
     model : Model
-        A float model.
+        Float model.
     frames : numpy.ndarray
         uint8 [N, H, W, 3], calibration images of the model's input size.
     output : pathlib.Path
-        Where to; written whole or not at all. The metadata are the model's, with ``_int8`` behind the name and the
-        sha256 of the float model's file as ``source_sha256``.
+        File to write, atomically. The metadata are copied from the model, with ``_int8`` appended to the name and the
+        SHA-256 of the float model's file as ``source_sha256``.
     keep : sequence of str, optional
-        Names with which the weights begin that stay in float; everything computed from them does, too. `KEEP`
-        without it; an empty one quantises all.
+        Prefixes of the names of weights that stay in float, with all nodes computed from them. Default: `KEEP`; an
+        empty sequence quantizes everything.
     symmetric : bool
-        Signed activations with the zero point at 0, as TensorRT asks for. On a CPU, ONNX Runtime runs such a file
-        slower than one with zero points, since it does not merge a ReLU with it.
+        Use signed activations with zero point 0, as TensorRT requires. On a CPU, ONNX Runtime runs such a model slower
+        than one with zero points, because it does not fuse the ReLU.
 
     Returns
     -------
     numpy.ndarray
-        float32 [N, h, w], how far each depth is from the float model's, relative to it (or to the nearest depth
-        that the model is for, where that is larger).
+        float32 [N, h, w], absolute difference of each depth from the float model's, relative to the float model's depth
+        or `ModelInfo.min_depth`, whichever is larger.
 
     Raises
     ------
     ValueError
-        If the package onnx is missing, the model has Q/DQ nodes already, or `keep` names no weight or leaves nothing.
+        If the package onnx is missing, the model already has Q/DQ nodes, a prefix in `keep` matches no weight, or
+        nothing is left to quantize.
     """
     try:
         import onnx
@@ -131,11 +132,11 @@ def quantize(
             weight_type=QuantType.QInt8,
             op_types_to_quantize=list(_QUANTIZABLE),
             nodes_to_exclude=_float_nodes(graph, keep),
-            # TensorRT takes no int32 bias, and ONNX Runtime makes its own of a float one.
+            # TensorRT accepts no int32 bias, and ONNX Runtime quantizes a float bias itself.
             extra_options={"ActivationSymmetric": symmetric, "WeightSymmetric": True, "QuantizeBias": False},
         )
         quantised = onnx.load(draft)
-        # ONNX Runtime declares every operator set it knows, which older engines refuse.
+        # ONNX Runtime declares every operator set it knows; older engines reject that.
         used = {node.domain for node in quantised.graph.node}
         declared = [entry for entry in quantised.opset_import if entry.domain in used]
         del quantised.opset_import[:], quantised.metadata_props[:]
@@ -151,7 +152,7 @@ def quantize(
 
 
 def _fold_constants(model: Model, folded: Path) -> None:
-    """Write the model with constants folded: weights stored in half precision become weights again."""
+    """Write the model with constants folded: weights stored in half precision become float32 weights."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -160,7 +161,7 @@ def _fold_constants(model: Model, folded: Path) -> None:
     options.log_severity_level = 3
     try:
         onnxruntime.InferenceSession(model.content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
-    except Exception as error:  # ONNX Runtime's own share only Exception
+    except Exception as error:  # ONNX Runtime's error classes have only Exception in common
         folder = folded.parent.parent.absolute()
         raise ValueError(
             f"no copy of {model.path} can be written into {folder} (is the disk full?): {reason(error)}"
@@ -178,7 +179,7 @@ def _float_nodes(graph, keep: Sequence[str] | None) -> list[str]:
             raise ValueError(f"no weight's name begins with {quoted(prefix)}; the model's parts are {parts}")
     prefixes = KEEP if keep is None else tuple(keep)
     floating, computed = [], set()
-    for node in graph.node:  # sorted: what a node reads comes before it
+    for node in graph.node:  # in topological order
         kept = any(i in constants and i.removeprefix(_WRAPPER).startswith(prefixes) for i in node.input)
         if kept or any(i in computed for i in node.input):
             floating.append(node.name)
@@ -189,13 +190,13 @@ def _float_nodes(graph, keep: Sequence[str] | None) -> list[str]:
 
 
 class _Reader:
-    """Hands calibration images to ONNX Runtime, one at a time, with a progress bar."""
+    """Reader that passes calibration images to ONNX Runtime one at a time, with a progress bar."""
 
     def __init__(self, frames: np.ndarray):
         self._frames = iter(track(frames, description="calibrating", transient=True))
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        """Return the next image, None after the last."""
+        """Return the next image, or None after the last."""
         frame = next(self._frames, None)
         return None if frame is None else {"image": frame[None]}
 
@@ -209,7 +210,7 @@ def _difference(before: Model, after: Model, frames: np.ndarray) -> np.ndarray:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; a user's mistake ends with one sentence. Returns the exit status."""
+    """Quantize a model from the command line; a user's mistake ends with one sentence. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="quantize_model", description=__doc__.split("\n\n")[0].strip())
     parser.add_argument("model", help="'default', or a float ONNX file that keeps the model contract")
     parser.add_argument("--calibration", required=True, help="images of where the robot will be: folder, video or bag")
@@ -223,7 +224,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--symmetric", action="store_true", help="zero points at 0, for TensorRT; slower on a CPU")
     options = parser.parse_args(arguments)
-    # ONNX Runtime advises a preparation that has been done here.
+    # ONNX Runtime recommends a preprocessing step that has already been done.
     logging.getLogger().setLevel(logging.ERROR)
     try:
         if options.frames < 1:
