@@ -1,8 +1,9 @@
 """
-Frames kept in the memory of the training's device, and augmented there.
+Frames that are kept in the memory of the training device and augmented there.
 
-The augmentation of `training.data.augment`, drawn by the same numbers: a batch is what the loader's processes would
-make of the same frames, to rounding and to the noise of the pixels. A loader only draws; nothing is decoded or moved.
+The augmentation is that of `training.data.augment` with the same random numbers. A batch equals the batch of the
+loader's processes, except for rounding and pixel noise. The loader only draws the augmentations; it decodes and moves
+no images.
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ if TYPE_CHECKING:
 
     Frames = PreparedFolder | NyuLabelled
 
-_HEADROOM = 0.8  # of the free memory: the network needs some
+_HEADROOM = 0.8  # fraction of the free memory that frames may take; the network needs the rest
 
 
 class Draws(Dataset):
     """
-    What is drawn for each frame of a set, for `DeviceFrames`.
+    Dataset of the augmentations drawn for the frames of a set, as input of `DeviceFrames`.
 
     Parameters
     ----------
     frames : PreparedFolder or NyuLabelled
-        The set; its transform has an augmentation and sizes.
+        The set. Its transform has an augmentation and sizes.
     number : int
-        The set's, in `DeviceFrames`.
+        Index of the set in `DeviceFrames`.
     """
 
     def __init__(self, frames: Frames, number: int):
@@ -45,7 +46,7 @@ class Draws(Dataset):
 
     @property
     def transform(self) -> FrameTransform:
-        """The set's, whose epoch is set."""
+        """Transform of the set; its ``epoch`` can be set."""
         return self.frames.transform
 
     def __len__(self) -> int:
@@ -53,7 +54,7 @@ class Draws(Dataset):
         return len(self.frames)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        """Return matrices and colours of a frame, float32, and where it is kept."""
+        """Return the matrices and colours drawn for a frame, float32, and its place in `DeviceFrames`."""
         t = self.transform
         view, colours, _ = t.draw(index)
         height, width = t.output_size
@@ -72,19 +73,19 @@ class Draws(Dataset):
 
 class DeviceFrames(nn.Module):
     """
-    Sets of frames on a device, from which batches of augmented ones are made.
+    Sets of frames on a device, from which augmented batches are made.
 
     Parameters
     ----------
     sets : list of PreparedFolder or NyuLabelled
-        With an augmentation, and of one input and output size.
+        Sets with an augmentation and with the same input and output size.
     device : torch.device
-        Where to keep them: bytes for the colours, half-precision metres (to 0.05 %) for the depth.
+        Device that stores the frames: colours as uint8, depth as half-precision metres (accurate to 0.05 %).
 
     Raises
     ------
     ValueError
-        If they do not fit a GPU's memory.
+        If the frames do not fit into the memory of the GPU.
     """
 
     def __init__(self, sets: list[Frames], device: torch.device):
@@ -116,12 +117,12 @@ class DeviceFrames(nn.Module):
     @torch.no_grad()
     def forward(self, drawn: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """
-        Make a batch.
+        Make an augmented batch.
 
         Parameters
         ----------
         drawn : dict
-            Items of `Draws` put together, on the device.
+            Collated items of `Draws`, on the device.
 
         Returns
         -------
@@ -147,7 +148,7 @@ class DeviceFrames(nn.Module):
 
 
 def _warped(stored: torch.Tensor, matrix: torch.Tensor, size: tuple[int, int], mode: str, beyond: str) -> torch.Tensor:
-    """Sample [N, C, H, W] images where matrices [N, 3, 3] take the pixels of a (height, width)."""
+    """Warp [N, C, H, W] images to (height, width); matrices [N, 3, 3] map new pixels to old ones."""
     height, width = size
     y, x = torch.meshgrid(*(torch.arange(n, device=stored.device, dtype=torch.float32) for n in size), indexing="ij")
     new = torch.stack([x, y, torch.ones_like(x)]).flatten(1)  # [3, h w]
@@ -192,7 +193,7 @@ def recoloured(image: torch.Tensor, drawn: dict[str, torch.Tensor]) -> torch.Ten
 
 
 def _blurred(image: torch.Tensor, deviation: torch.Tensor, radius: int) -> torch.Tensor:
-    """Blur each image by its own Gaussian, cut off at three deviations as the kernels of OpenCV are made."""
+    """Blur each image with its own Gaussian, cut off at three standard deviations as in `blur_radius`."""
     count, channels, height, width = image.shape
     deviation = deviation.view(-1, 1)
     offset = torch.arange(-radius, radius + 1, device=image.device)
@@ -204,7 +205,7 @@ def _blurred(image: torch.Tensor, deviation: torch.Tensor, radius: int) -> torch
 
 
 def _shrunk(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Halve [N, 3, h, w] grey levels to a size, as `depth_estimation_ros.imaging.resample.shrink` does."""
+    """Halve [N, 3, h, w] grey levels down to a size, as `depth_estimation_ros.imaging.resample.shrink` does."""
     for _ in range(round(math.log2(image.shape[2] / size[0]))):
         image = _bytes(F.avg_pool2d(image, 2))
     return image

@@ -1,10 +1,10 @@
 """
-``python -m training.data.prepare SOURCE... --output DIR``: a prepared folder of any RGB-D recording.
+``python -m training.data.prepare SOURCE... --output DIR``: write a prepared folder from RGB-D recordings.
 
-A source is a folder in TUM RGB-D's layout (rgb.txt, depth.txt), a folder of images with depth beside them (rgb/ and
-depth/, or X.color.jpg and X.depth.png), or a bag with colour and depth, which is brought into the
-colour image's view where it is of another camera. DIR gets rgb/ (JPEG), depth/ (16-bit PNG, millimetres, 0 unknown),
-index.csv, split.txt and, where the source knows it, camera.yaml.
+A source is a folder in the layout of TUM RGB-D (rgb.txt, depth.txt), a folder of images with depth beside them (rgb/
+and depth/, or X.color.jpg and X.depth.png), or a bag with colour and depth. Depth from another camera is projected into
+the colour image. DIR gets rgb/ (JPEG), depth/ (16-bit PNG, millimetres, 0 where unknown), index.csv, split.txt and, if
+the intrinsics are known, camera.yaml.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from training.files import new_folder, write_csv, write_image
 
 class FolderWriter:
     """
-    Writes frames as a prepared folder.
+    Writer of a prepared folder.
 
     Parameters
     ----------
     root : pathlib.Path
-        An empty folder.
+        Empty folder.
 
     Attributes
     ----------
     count, without_depth : int
-        Frames written, and frames left out because nothing is known of their depth.
+        Number of frames written, and of frames left out because they have no known depth.
     """
 
     def __init__(self, root: Path):
@@ -53,7 +53,7 @@ class FolderWriter:
 
     @property
     def count(self) -> int:
-        """Frames written."""
+        """Number of frames written."""
         return len(self._rows)
 
     def add(self, frame: Frame, scene: str, number: int, split: str) -> None:
@@ -63,7 +63,7 @@ class FolderWriter:
         Raises
         ------
         ValueError
-            If its depth or camera cannot belong to its image, or to those of other frames.
+            If the depth does not fit the image, or the camera differs from that of other frames.
         """
         if frame.depth is None or not (frame.depth > 0).any():
             self.without_depth += 1
@@ -75,7 +75,7 @@ class FolderWriter:
                 f"the depth of {scene} is {size}, its colour {other}; depth registered to the colour image is "
                 "needed: run depth_image_proc's register node first"
             )
-        # Depth of another size of the same view: no value is made that was not measured.
+        # Depth of another size but the same view. The nearest pixel creates no value that was not measured.
         depth = cv2.resize(depth, rgb.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT)
         if frame.camera is not None:
             if self._camera not in (None, frame.camera):
@@ -90,7 +90,7 @@ class FolderWriter:
         self._rows.append((name, scene, time, split, ""))
 
     def finish(self) -> None:
-        """Write the lists."""
+        """Write index.csv, split.txt and camera.yaml."""
         write_csv(self._root / "index.csv", INDEX_FIELDS, self._rows)
         (self._root / "split.txt").write_text("".join(f"{row[3]} {row[0]}\n" for row in self._rows))
         if self._camera is not None:
@@ -98,7 +98,7 @@ class FolderWriter:
 
 
 def open_rgbd(source: str, arguments: argparse.Namespace) -> Source:
-    """Open a recording of colour and depth; ValueError if it is none."""
+    """Open a recording of colour and depth; raise ValueError if it is not one."""
     path = Path(source).expanduser()
     if path.is_dir() and is_tum(path):
         return TumFolder(path, arguments.max_gap, arguments.depth_scale or METRES_PER_UNIT)
@@ -108,14 +108,14 @@ def open_rgbd(source: str, arguments: argparse.Namespace) -> Source:
 
 def write_folder(sources: list[tuple[str, Source, str]], output: Path, stride: int) -> FolderWriter:
     """
-    Write recordings into a new prepared folder, which appears when it is whole.
+    Write recordings into a new prepared folder. The folder appears only when it is complete.
 
     Parameters
     ----------
     sources : list of (scene, source, split)
-        The recordings and what they are for.
+        Recordings, with the scene and the split of each.
     output : pathlib.Path
-        The folder; it must not exist.
+        Folder to create; it must not exist.
     stride : int
         Take every ``stride``-th frame.
 
@@ -144,7 +144,7 @@ def _every(source: Source, stride: int) -> Iterator[tuple[int, Frame]]:
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends with one sentence."""
+    """Run the command line; a mistake of the user ends with one sentence."""
     parser = argparse.ArgumentParser(
         prog="python -m training.data.prepare",
         description=__doc__,
@@ -155,11 +155,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
     parser.add_argument("--depth-scale", type=float, help="metres per unit of PNGs; default 1/5000 for TUM, else 0.001")
     parser.add_argument(
-        "--max-gap", type=float, default=0.02, metavar="S", help="TUM: between colour and depth, seconds"
+        "--max-gap", type=float, default=0.02, metavar="S", help="TUM: most seconds between colour and depth"
     )
     parser.add_argument("--stride", type=int, default=1, metavar="N", help="take every Nth frame")
     for name in ("image", "camera-info", "depth"):
-        parser.add_argument(f"--{name}-topic", default="", help="of a bag; the first that fits where left out")
+        parser.add_argument(f"--{name}-topic", default="", help="topic of a bag (default: the first that fits)")
     arguments = parser.parse_args()
     given = [(s, "train") for s in arguments.source] + [(s, "test") for s in arguments.test]
     scenes = [Path(source).expanduser().resolve().stem for source, _ in given]

@@ -1,8 +1,8 @@
 """
-Frames in tar shards: the layout of WebDataset, streamed in order, for sets larger than memory or one disk.
+Frames in tar shards of WebDataset, streamed in order, for sets larger than memory or one disk.
 
-A set is ``index.csv`` (name, scene, time, split, shard) beside ``shards/*.tar``; a tar holds ``NAME.rgb.jpg``,
-``NAME.depth.png`` (16 bits, millimetres, 0 unknown) and ``NAME.json`` for each frame.
+A set consists of ``index.csv`` (name, scene, time, split, shard) and ``shards/*.tar``. A tar file holds
+``NAME.rgb.jpg``, ``NAME.depth.png`` (16 bits, millimetres, 0 where unknown) and ``NAME.json`` for each frame.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ def read_shards(
     paths: Iterable[Path], shuffle: int = 0, rng: random.Random | None = None, flag: int = cv2.IMREAD_COLOR
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """
-    Decode the frames of shards, one after the other.
+    Decode the frames of shards one after another.
 
     Parameters
     ----------
     paths : iterable of pathlib.Path
         The tar files.
     shuffle : int
-        Frames, still encoded, among which the next is drawn; 0 keeps the order.
+        Size of the shuffle buffer, in encoded frames; 0 keeps the order.
     rng : random.Random, optional
-        Draws them.
+        Random generator of the shuffle buffer.
     flag : int
-        OpenCV's flag for decoding the colour images.
+        OpenCV flag for decoding the colour images.
 
     Yields
     ------
     name : str
-        The frame's.
+        Name of the frame.
     image : numpy.ndarray
         uint8 [H, W, 3], RGB.
     depth : numpy.ndarray
@@ -51,7 +51,7 @@ def read_shards(
     Raises
     ------
     ValueError
-        If a shard is damaged, naming it.
+        If a shard is damaged; the message names it.
     """
     wds, current = webdataset(), "no shard"
 
@@ -84,18 +84,18 @@ def _decode(sample: dict, colour_flag: int) -> tuple[str, np.ndarray, np.ndarray
 
 def write_shard(path: Path, frames: Iterable[tuple[str, bytes, bytes, dict]]) -> None:
     """
-    Write one shard; the file appears when it is whole.
+    Write one shard. The file appears only when it is complete.
 
     Parameters
     ----------
     path : pathlib.Path
         The tar file.
     frames : iterable of (name, JPEG, PNG, about)
-        Encoded images and what else is known of each frame. A name has no dots.
+        Encoded images and further facts about each frame, for its JSON. Names contain no dots.
     """
     part = path.with_name(path.name + ".part")
     try:
-        # A fixed time: the same frames make the same file.
+        # Fixed modification time, so that the same frames give the same file.
         with open(part, "wb") as stream, webdataset().TarWriter(stream, encoder=False, mtime=0) as tar:
             for name, image, depth, about in frames:
                 encoded = {"rgb.jpg": image, "depth.png": depth, "json": json.dumps(about).encode()}
@@ -106,7 +106,7 @@ def write_shard(path: Path, frames: Iterable[tuple[str, bytes, bytes, dict]]) ->
 
 
 def read_index(root: Path) -> list[dict[str, str]]:
-    """Read ``index.csv`` of a prepared set: one dict of `INDEX_FIELDS` for each frame."""
+    """Read ``index.csv`` of a prepared set: one dict with `INDEX_FIELDS` per frame."""
     try:
         with open(root / "index.csv", newline="") as stream:
             rows = list(csv.DictReader(stream))
@@ -120,7 +120,7 @@ def read_index(root: Path) -> list[dict[str, str]]:
 
 
 def shards_of(root: Path, split: str) -> dict[str, str]:
-    """Return the scene of each shard of a split by the shard's name, in order; ValueError if there is none."""
+    """Return the scene of each shard of a split by shard name, in order; raise ValueError if there are no shards."""
     shards = {row["shard"]: row["scene"] for row in read_index(root) if row["split"] == split and row["shard"]}
     if not shards:
         raise ValueError(f"{root / 'index.csv'} names no shard of the split {split!r}")
@@ -128,7 +128,7 @@ def shards_of(root: Path, split: str) -> dict[str, str]:
 
 
 def webdataset():
-    """Import the library, or say how to get it."""
+    """Import webdataset; if it is missing, raise ValueError that says how to install it."""
     try:
         import webdataset
         import webdataset.tariterators

@@ -1,4 +1,4 @@
-"""Prepared shards (`training.data.shards`) as a stream of network inputs and targets."""
+"""Stream of network inputs and targets from prepared shards (`training.data.shards`)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class ShardedFrames(IterableDataset):
     """
     RGB-D pairs streamed from shards, as network input and target.
 
-    Shuffled, it is for training: the order of shards is drawn for each epoch, frames are mixed in a buffer, and each
-    process of a distributed training takes its own shards and the same number of whole batches, so that none waits
-    for another. An epoch is then about once every frame; where shards do not divide evenly, some frames come twice
-    and some not. Unshuffled, every process gets every frame once.
+    With ``shuffle``, for training: the order of shards is drawn for each epoch, and frames are shuffled in a buffer.
+    Each process of a distributed training takes its own shards and the same number of full batches, so that no process
+    waits for another. An epoch contains each frame about once; if shards do not divide evenly, some frames come twice
+    and some not at all. Without ``shuffle``, every process gets every frame once.
 
     Parameters
     ----------
@@ -33,13 +33,13 @@ class ShardedFrames(IterableDataset):
     shards : list of str
         Names of shards to read, e.g. from `shards_of`.
     transform : FrameTransform
-        What is done with each pair.
+        Transform applied to each pair.
     batch_size : int
         Frames in a batch of the loader.
     shuffle : int
         Frames in the shuffle buffer of each worker; 0 keeps the stored order.
     rank, world : int
-        Number of this process and of all, in a distributed training.
+        Rank of this process and number of processes in a distributed training.
 
     Raises
     ------
@@ -82,7 +82,7 @@ class ShardedFrames(IterableDataset):
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         if not self.shuffle:
             return read_shards(self.paths[worker::workers], flag=self.transform.colour_flag)
-        # Batches of an epoch go round the workers, as DataLoader asks for them.
+        # DataLoader takes the batches of an epoch from the workers in turn.
         batches = len(range(worker, len(self) // self.batch_size, workers))
         consumer, consumers = self.rank * workers + worker, self.world * workers
         turns = self._turns(consumer, consumers)
@@ -94,7 +94,7 @@ class ShardedFrames(IterableDataset):
         return itertools.islice(pairs, batches * self.batch_size)
 
     def _turns(self, consumer: int, consumers: int) -> Iterator[list[Path]]:
-        """All consumers draw the same orders of the shards, one after the other without an end, and take turns."""
+        """Yield the shards of one consumer, endlessly: all consumers draw the same random orders and take shards in turn."""
         rng, start = random.Random(f"{self.transform.seed} {self.transform.epoch}"), consumer
         while True:
             order = rng.sample(self.paths, len(self.paths))
@@ -103,7 +103,7 @@ class ShardedFrames(IterableDataset):
 
 
 def _shard_path(root: Path, shard: str) -> Path:
-    # The library runs a URL such as "pipe:..." as a command: only plain file names get to it.
+    # webdataset runs a URL such as "pipe:..." as a command, so only plain file names may reach it.
     path = root / "shards" / Path(shard).name
     if not path.is_file():
         raise ValueError(f"{path} does not exist; copy the whole set, or prepare it again")

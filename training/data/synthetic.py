@@ -1,4 +1,4 @@
-"""``python -m training.data.synthetic OUTPUT``: a prepared folder of views of procedural rooms, with exact depth."""
+"""``python -m training.data.synthetic OUTPUT``: render a prepared folder of procedural rooms with exact depth."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def write_room(seed: int, output: Path, views: int, camera: PinholeCamera) -> li
     Parameters
     ----------
     seed : int
-        Chooses the room and the views.
+        Seed of the room and of the views.
     output : pathlib.Path
         The prepared folder.
     views : int
         Number of views.
     camera : PinholeCamera
-        Intrinsics of the pictures.
+        Intrinsics of the images.
 
     Returns
     -------
     list of str
-        Names of the pictures.
+        Names of the images.
     """
     cv2.setNumThreads(1)
     room, rng, names = Room(seed), np.random.default_rng(seed), []
@@ -57,7 +57,7 @@ def write_room(seed: int, output: Path, views: int, camera: PinholeCamera) -> li
 
 
 def write_rooms(output: Path, rooms: int, views: int, jobs: int) -> None:
-    """Render views of rooms 1, 2, ... into an empty folder, in `jobs` processes, and list them in ``split.txt``."""
+    """Render views of rooms 1, 2, ... into an empty folder with `jobs` processes, and list them in ``split.txt``."""
     for name in ("rgb", "depth"):
         (output / name).mkdir()
     camera = COLOUR_CAMERA.resized(320, 240)  # as in the recipes for NYU Depth v2
@@ -69,7 +69,7 @@ def write_rooms(output: Path, rooms: int, views: int, jobs: int) -> None:
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends with one sentence."""
+    """Run the command line; a mistake of the user ends with one sentence."""
     parser = argparse.ArgumentParser(prog="python -m training.data.synthetic", description=__doc__)
     parser.add_argument("output", type=Path)
     parser.add_argument("--rooms", type=int, default=200)

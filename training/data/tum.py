@@ -1,4 +1,4 @@
-"""Recordings in the layout of the TUM RGB-D benchmark: lists of timed files."""
+"""Recordings in the layout of the TUM RGB-D benchmark: lists of files with times."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ METRES_PER_UNIT = 1 / 5000
 
 class TumFolder:
     """
-    The colour images of a recording with their depth, as a `depth_estimation_ros.sources.Source`.
+    Colour images of a recording with their depth, as a `depth_estimation_ros.sources.Source`.
 
     Parameters
     ----------
     path : pathlib.Path
         Folder with ``rgb.txt`` and ``depth.txt``, whose lines are ``<time, seconds> <file>``.
     max_gap : float
-        Largest distance in time of a depth and its colour image, seconds; see `nearest_in_time`.
+        Largest time difference between a depth image and its colour image, seconds; see `nearest_in_time`.
     depth_scale : float
         Metres per unit of the depth images.
 
     Raises
     ------
     ValueError
-        If a list cannot be read or no images belong together.
+        If a list cannot be read, or no colour and depth images are close in time.
     """
 
     def __init__(self, path: Path, max_gap: float = 0.02, depth_scale: float = METRES_PER_UNIT):
@@ -46,7 +46,7 @@ class TumFolder:
         self.rate, self.live, self.losses = None, False, Losses()
 
     def __iter__(self) -> Iterator[Frame]:
-        """Iterate over the pairs that can be read, in the order of time."""
+        """Iterate over the readable pairs in the order of time."""
         self.losses.clear()
         for time, colour, depth in self._pairs:
             image = self.losses.tried("images", read_image, self._path / colour)
@@ -56,7 +56,7 @@ class TumFolder:
 
 
 def is_tum(path: Path) -> bool:
-    """Return whether a folder is such a recording."""
+    """Return whether a folder has the layout of TUM RGB-D."""
     return (path / "rgb.txt").is_file() and (path / "depth.txt").is_file()
 
 
