@@ -94,7 +94,7 @@ class ShardedFrames(IterableDataset):
         return itertools.islice(pairs, batches * self.batch_size)
 
     def _turns(self, consumer: int, consumers: int) -> Iterator[list[Path]]:
-        """Yield the shards of one consumer, endlessly: all consumers draw the same random orders and take shards in turn."""
+        """Yield the shards of a consumer, endlessly: all consumers draw the same orders and take shards in turn."""
         rng, start = random.Random(f"{self.transform.seed} {self.transform.epoch}"), consumer
         while True:
             order = rng.sample(self.paths, len(self.paths))

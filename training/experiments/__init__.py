@@ -1,1 +1,1 @@
-"""The study's tables and figures: what is trained, at which budget, and what is reported of it."""
+"""The tables and figures of the study: trainings, budgets and reports."""

@@ -1,4 +1,4 @@
-"""``python -m training.experiments table1``: train, evaluate and report one of the study's comparisons."""
+"""``python -m training.experiments table1``: train, evaluate and report a comparison of the study."""
 
 from __future__ import annotations
 
@@ -17,18 +17,29 @@ from training.experiments.study import SCALES, TRAININGS, experiments
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends with one sentence."""
+    """Run the command line; a mistake of the user ends with one sentence."""
     names = list(experiments(SCALES["full"]))
     parser = argparse.ArgumentParser(prog="python -m training.experiments", description=__doc__)
     parser.add_argument("experiments", nargs="+", choices=names, metavar="EXPERIMENT", help=", ".join(names))
     parser.add_argument("--data", type=Path, required=True, help="NYU folder with rgb/, depth/ and splits.mat")
     parser.add_argument("--scale", default="minutes", choices=SCALES, help="budget: minutes or hours on a CPU, or full")
-    parser.add_argument("--seeds", type=int, default=1, help="trainings of each network, with seeds 0, 1, ...")
-    parser.add_argument("--runs", type=Path, default=Path("runs/experiments"), help="where trainings are kept")
-    parser.add_argument("--rooms", type=Path, default=Path("runs/data/synthetic_rooms"), help="rendered if missing")
-    parser.add_argument("--output", type=Path, help="folder of the reports; RUNS/SCALE/reports without it")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="OPTION=VALUE", help="for every training, e.g. trainer.devices=4"
+        "--seeds", type=int, default=1, help="number of trainings of each network, with seeds 0, 1, ..."
+    )
+    parser.add_argument("--runs", type=Path, default=Path("runs/experiments"), help="folder that keeps the trainings")
+    parser.add_argument(
+        "--rooms",
+        type=Path,
+        default=Path("runs/data/synthetic_rooms"),
+        help="folder of synthetic rooms; rendered if missing",
+    )
+    parser.add_argument("--output", type=Path, help="folder of the reports (default: RUNS/SCALE/reports)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="OPTION=VALUE",
+        help="option of every training, e.g. trainer.devices=4",
     )
     arguments = parser.parse_args()
     try:
@@ -36,7 +47,7 @@ def main() -> None:
     except (ValueError, OSError, BackendError) as error:
         sys.exit(f"experiments: {error}")
     except KeyboardInterrupt:
-        sys.exit("experiments: interrupted; the same command goes on from the last whole epoch")
+        sys.exit("experiments: interrupted; the same command resumes after the last complete epoch")
 
 
 def _run(arguments: argparse.Namespace) -> None:

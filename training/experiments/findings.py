@@ -1,4 +1,4 @@
-"""What the results say of the study's claims: computed from the figures, never written by hand."""
+"""Comparison of the claims of the study with the results, computed from the figures."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from training.experiments.results import Difference, Result, difference
 @dataclass(frozen=True)
 class Finding:
     """
-    A claim held against the results.
+    Comparison of a claim with the results.
 
     Parameters
     ----------
     claim : str
-        What the study says, or what is asked.
+        Claim of the study, or the question.
     agrees : bool or None
-        Whether the results agree; None where they do not decide.
+        Whether the results agree; None if they do not decide.
     evidence : str
-        The figures.
+        Figures that show it.
     """
 
     claim: str
@@ -33,7 +33,7 @@ class Finding:
 
 
 def _better(claim: str, winner: Result, loser: Result) -> Finding:
-    """Claim that one has the smaller AbsRel."""
+    """Compare the claim that ``winner`` has the smaller AbsRel with the results."""
     apart = difference(winner, loser)
     return Finding(claim, _verdict(apart), f"AbsRel of {winner.title} less that of {loser.title} is {apart}")
 
@@ -43,7 +43,7 @@ def _verdict(apart: Difference) -> bool | None:
 
 
 def table1_findings(results: dict[str, Result]) -> list[Finding]:
-    """Hold the four networks against the study: the residual network is best, CNN+FC over-fits."""
+    """Check the claims about the four networks: the residual network is best, and CNN+FC over-fits."""
     residual, coarse = results["residual"], results["cnn_fc"]
     found = [
         _better(f"The residual network is better than {results[name].title}:", residual, results[name])
@@ -70,7 +70,7 @@ def table1_findings(results: dict[str, Result]) -> list[Finding]:
 
 
 def table3_findings(results: dict[str, Result]) -> list[Finding]:
-    """Hold the two unpoolings against the study: averages leave a smoother map."""
+    """Check the claim about the two unpoolings: averages give a smoother depth map."""
     zeros, average = results["residual"], results["residual_average"]
     amplitudes = "; ".join(
         f"{r.title} " + ", ".join(f"{a:.2%} at period {p}" for p, a in r.grid.items()) for r in (zeros, average)
@@ -86,7 +86,7 @@ def table3_findings(results: dict[str, Result]) -> list[Finding]:
 
 
 def table4_findings(results: dict[str, Result]) -> list[Finding]:
-    """Hold the initialisations against the study: transferred weights help."""
+    """Check the claim about the initialisations: transferred weights help."""
     random, *transferred = results.values()
     return [_better(f"Transfer helps ({r.title}):", r, random) for r in transferred]
 

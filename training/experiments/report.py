@@ -1,4 +1,4 @@
-"""The report of an experiment: Markdown, figures as JSON, every test frame as CSV, pictures."""
+"""Report of an experiment: Markdown, figures as JSON, every test frame as CSV, pictures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from training.protocols import PROTOCOLS
 
 _EIGEN = PROTOCOLS["eigen"]
 _COLUMNS = ("abs_rel", "rmse", "log10", "delta1", "delta2", "delta3")
-# Frames that pictures show: from nearly the best to nearly the worst of the first network.
+# Quantiles of the frames in the pictures: from nearly the best to nearly the worst of the first network.
 _SHOWN = (0.05, 0.35, 0.65, 0.95)
 _GRID = """
 ## The grid
@@ -41,26 +41,26 @@ def write_report(
     name: str, experiment: Experiment, results: dict[str, Result], runner: Runner, output: Path
 ) -> list[str]:
     """
-    Write what came of an experiment.
+    Write the report of an experiment.
 
     Parameters
     ----------
     name : str
-        Of the experiment.
+        Name of the experiment.
     experiment : Experiment
-        What was asked.
+        The experiment.
     results : dict of Result
-        By training, the first being what the others are compared with.
+        Results by training. The others are compared with the first.
     runner : Runner
-        What trained them.
+        Runner that trained the networks.
     output : pathlib.Path
-        Folder for ``README.md``, ``figures.json``, ``curves.png``, ``frames/`` and, with frames of the dataset in
-        them, ``pictures/``.
+        Folder for ``README.md``, ``figures.json``, ``curves.png``, ``frames/``, and ``pictures/``, which contain frames
+        of the dataset.
 
     Returns
     -------
     list of str
-        The findings, a line each.
+        Findings, one line each.
     """
     first = next(iter(results.values()))
     for folder in (output / "frames", output / "pictures"):

@@ -1,4 +1,4 @@
-"""What a training of the study came to, over its seeds, with the uncertainty that the choice of test frames leaves."""
+"""Results of a training of the study over its seeds, with the uncertainty due to the choice of test frames."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from training.experiments.grid import grid_amplitude
 @dataclass(frozen=True)
 class Result:
     """
-    One training of an experiment.
+    Result of one training of an experiment.
 
     Parameters
     ----------
     name, title : str
-        Of the training, and in this experiment's report.
+        Name of the training, and its title in the report.
     folders : tuple of pathlib.Path
-        Of its seeds; each with ``frames.csv`` of the test frames.
+        Folder of each seed, with ``frames.csv`` of the test frames.
     seeds : tuple of dict
         ``figures.json`` of each seed.
     """
@@ -37,12 +37,12 @@ class Result:
     seeds: tuple[dict[str, Any], ...]
 
     def mean(self, protocol: str, metric: str) -> float:
-        """Return a metric on the test frames, mean over the seeds, as the protocol averages it."""
+        """Return a metric on the test frames as the protocol averages it, mean over the seeds."""
         kind = "pooled" if protocol == "fcrn" else "per_image_mean"
         return float(np.mean([seed[protocol][kind][metric] for seed in self.seeds]))
 
     def spread(self, metric: str) -> tuple[float, float]:
-        """Return the smallest and largest value that a seed has, Eigen crop."""
+        """Return the smallest and largest value over the seeds, Eigen crop."""
         values = [seed["eigen"]["per_image_mean"][metric] for seed in self.seeds]
         return min(values), max(values)
 
@@ -53,12 +53,12 @@ class Result:
 
     @property
     def gap(self) -> float:
-        """How many times larger ``abs_rel`` is on test frames than on frames that the network was trained on."""
+        """Ratio of ``abs_rel`` on test frames to that on frames that the network was trained on."""
         return self.mean("eigen", "abs_rel") / self.training_abs_rel
 
     @property
     def loss_gap(self) -> float:
-        """The loss on held-out frames over that on training frames after the last epoch, mean over the seeds."""
+        """Ratio of the loss on held-out frames to that on training frames after the last epoch, mean over the seeds."""
         ratios = []
         for folder in self.folders:
             curves = read_curves(folder)
@@ -72,12 +72,12 @@ class Result:
 
     @property
     def grid(self) -> dict[int, float]:
-        """Amplitude of the grid by its period, see `grid.grid_amplitude`."""
+        """Amplitude of the grid by period, see `grid.grid_amplitude`."""
         return grid_amplitude(self.spectrum)
 
     @cached_property
     def frames(self) -> dict[str, np.ndarray]:
-        """Metrics of each test frame, Eigen crop, mean over the seeds; and ``name``."""
+        """Metrics of each test frame by name (Eigen crop, mean over the seeds), and ``name`` of each frame."""
         tables = []
         for folder in self.folders:
             with open(folder / "frames.csv", newline="") as file:
@@ -94,16 +94,16 @@ def difference(result: Result, reference: Result, metric: str = "abs_rel") -> Di
     Parameters
     ----------
     result, reference : Result
-        On the same test frames.
+        Results on the same test frames.
     metric : str
-        One of those of every frame.
+        A metric of every frame.
 
     Returns
     -------
     Difference
-        Of the result to the reference. The interval is over the choice of frames (percentile bootstrap, Efron 1979);
-        how much another seed of the training would change is told by several seeds only.
+        Metric of ``result`` minus that of ``reference``. The interval covers the choice of frames (percentile
+        bootstrap, Efron 1979). Only several seeds show how much another seed of the training would change.
     """
     apart = result.frames[metric] - reference.frames[metric]
-    # Test frames of NYU Depth v2 are single images of many places: no blocks.
+    # No blocks, because the test frames of NYU Depth v2 are single images of many places.
     return mean_interval([apart[:, None]])[0]

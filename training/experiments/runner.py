@@ -1,4 +1,4 @@
-"""Train, export and evaluate one network of the study, by the same commands that a user types."""
+"""Training, export and evaluation of a network of the study, by the same commands that a user types."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ from training.predictor import Predictor
 from training.protocols import PROTOCOLS
 from training.weights import read_file
 
-# Without these, glibc hands every step's memory back to the system, which takes half of a CPU's time.
+# Without these, glibc returns the memory of every step to the system, which takes half of the CPU time.
 _MALLOC = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
-DEPTH_SCALE = 10 / 255  # of the recipes' folder
-TRAINING_FRAMES = 100  # of those trained on, for the gap to the test frames
+DEPTH_SCALE = 10 / 255  # metres per unit of the folder that the recipes use
+TRAINING_FRAMES = 100  # number of training frames to compare with the test frames
 SPECTRUM_STEP = 4  # every fourth test frame
 
 
 @dataclass(frozen=True)
 class Runner:
     """
-    Runs the trainings of a scale, each once: what is finished is kept, what was interrupted goes on.
+    Runner of the trainings of a scale. A finished training is not repeated, and an interrupted one resumes.
 
     Parameters
     ----------
     scale_name : str
         A name in `study.SCALES`.
     scale : Scale
-        That scale.
+        The scale of that name.
     data : pathlib.Path
-        NYU Depth v2's labelled set: ``rgb/``, ``depth/``, ``splits.mat``.
+        Labelled set of NYU Depth v2: ``rgb/``, ``depth/``, ``splits.mat``.
     runs : pathlib.Path
-        Where trainings are kept.
+        Folder that keeps the trainings.
     rooms : pathlib.Path
         Folder of synthetic rooms, rendered when it is first needed.
     options : dict
-        For every training, e.g. ``trainer.devices``.
+        Options of every training, e.g. ``trainer.devices``.
     """
 
     scale_name: str
@@ -61,11 +61,11 @@ class Runner:
     options: dict[str, Any] = field(default_factory=dict)
 
     def folder(self, training: Training, seed: int) -> Path:
-        """Return where a training is kept."""
+        """Return the folder of a training."""
         return self.runs / self.scale_name / training.name / f"seed_{seed}"
 
     def needed(self, names: list[str]) -> list[str]:
-        """Return the trainings that these need, in order, themselves included."""
+        """Return these trainings and those that they start from, in the order to run them."""
         order: list[str] = []
         for name in names:
             start = TRAININGS[name].start
@@ -73,7 +73,7 @@ class Runner:
         return list(dict.fromkeys(order))
 
     def fit_command(self, training: Training, seed: int) -> list[str]:
-        """Return the command that trains a network, from ``python`` on."""
+        """Return the command that trains a network, starting with ``python``."""
         folder = self.folder(training, seed)
         options = {
             "data.root": str(self.data),
@@ -98,17 +98,17 @@ class Runner:
 
     def run(self, training: Training, seed: int) -> dict[str, Any]:
         """
-        Train, export and evaluate, as far as that is not done yet.
+        Train, export and evaluate a network; skip the steps that are done.
 
         Returns
         -------
         dict
-            The content of ``figures.json``; empty for a training on rooms, which is only started from.
+            Content of ``figures.json``. Empty for a training on rooms, which only provides initial weights.
 
         Raises
         ------
         ValueError
-            If a step fails; what it had finished is kept.
+            If a step fails. Finished steps are kept.
         """
         folder = self.folder(training, seed)
         self._claim(folder, shlex.join(self.fit_command(training, seed)))
@@ -125,7 +125,7 @@ class Runner:
         return {} if training.rooms else json.loads(done.read_text())
 
     def _claim(self, folder: Path, command: str) -> None:
-        """Make a training's folder, and see that nothing else was trained in it."""
+        """Create the folder of a training, and check that no other training used it."""
         note = folder / "command.txt"
         if note.is_file() and note.read_text().strip() != command:
             raise ValueError(f"{folder} was trained with other options (see {note}): remove it, or name other --runs")
@@ -135,7 +135,7 @@ class Runner:
     def _rooms_options(self) -> dict[str, Any]:
         options = {"data.root": str(self.rooms), "data.split_file": "split.txt", "data.depth_scale": 0.001}
         if epochs := self.scale.options.get("trainer.max_epochs"):
-            # The rooms are six times as many frames.
+            # There are six times as many frames of rooms.
             options["trainer.max_epochs"] = max(1, epochs // 4)
         return options
 
@@ -205,5 +205,5 @@ class Runner:
 
 
 def _near(path: Path) -> Path:
-    """Return a path as it is typed in the current folder."""
+    """Return a path relative to the current folder if it lies inside."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

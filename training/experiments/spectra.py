@@ -1,4 +1,4 @@
-"""The picture of `training.experiments.grid`: spectra of depth maps, in which a grid is a comb."""
+"""Plot of the spectra of `training.experiments.grid`. A grid pattern shows as evenly spaced peaks."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from training.pictures import empty_figure
 
 def draw_spectra(spectra: dict[str, np.ndarray], output: Path) -> None:
     """
-    Draw spectra beside each other.
+    Plot several spectra.
 
     Parameters
     ----------
     spectra : dict
         Mean power by name, see `training.experiments.grid.spectrum`.
     output : pathlib.Path
-        The picture to write.
+        Picture to write.
     """
     figure = empty_figure(8, 4)
     axes = figure.subplots()

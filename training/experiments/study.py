@@ -1,8 +1,8 @@
 """
-What the study compares, and how large a budget each comparison gets.
+Comparisons of the study, and their budgets.
 
 The study is Ma, Geng and Bie, "Depth Estimation from Single Image Using CNN-Residual Network" (Stanford CS231n, 2017).
-A training is a recipe of `training.recipes` with options; an experiment is a set of trainings side by side.
+A training is a recipe of `training/recipes` with options. An experiment compares several trainings.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from training.experiments.findings import Finding, losses_findings, table1_findi
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 
-# At the smaller scales every training runs for its full number of epochs: the curves are to show over-fitting.
+# At the smaller scales, every training runs for its full number of epochs, so that the curves show over-fitting.
 _CHECKPOINTS = [
     {
         "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
@@ -31,7 +31,7 @@ _ON_A_CPU = {
     "data.workers": 1,
     "data.batch_size": 8,
 }
-# Few frames and no weights from elsewhere: without it, every network learns the frames by heart within ten epochs.
+# With few frames and random weights, every network would memorise the frames within ten epochs without augmentation.
 _EIGEN_AUGMENTATION = {
     "class_path": "training.data.augment.Augmentation",
     "init_args": {"zoom": [1.0, 1.5], "roll": 5.0, "colour": [0.8, 1.2], "flip": 0.5},
@@ -46,18 +46,18 @@ _SMALL_RESNET = {
 @dataclass(frozen=True)
 class Scale:
     """
-    A budget.
+    Budget of the trainings.
 
     Parameters
     ----------
     summary : str
-        What it changes in the recipes, in words.
+        Description of the changes to the recipes, for the report.
     options : dict
-        For every training.
+        Options of every training.
     recipes : dict of dict
-        For the trainings of a recipe.
+        Options of the trainings with a recipe, by recipe.
     imagenet : bool
-        Whether the residual network starts from ImageNet, as in the study.
+        Whether the residual network starts from ImageNet weights, as in the study.
     """
 
     summary: str
@@ -67,7 +67,7 @@ class Scale:
 
 
 def _shrunk(height: int, width: int, decoded: list[int]) -> dict[str, dict[str, Any]]:
-    """Return the options for images of this size; the depth map is a quarter of it, or what is decoded."""
+    """Return options for images of a size; depth maps have a quarter of it, or ``decoded`` for the residual network."""
     quarter = [height // 4, width // 4]
     return {
         "cnn_fc": {
@@ -114,15 +114,15 @@ class Training:
     Parameters
     ----------
     name : str
-        Its folder.
+        Name of the folder.
     title : str
-        Its name in a report.
+        Title in a report.
     recipe : str
         File of `RECIPES`, without suffix.
     options : dict
-        What differs from the recipe, by option of ``python -m training fit``.
+        Options of ``python -m training fit`` that differ from the recipe.
     start : tuple of (str, str), optional
-        Option and training: the former is given the best checkpoint of the latter.
+        Option and training: the option is set to the best checkpoint of that training.
     rooms : bool
         Train on synthetic rooms instead of photographs.
     """
@@ -175,13 +175,13 @@ class Experiment:
     Parameters
     ----------
     title, question : str
-        For the report.
+        Title and question in the report.
     trainings : tuple of str
-        Names; the first is what the others are compared with.
+        Names of the trainings. The others are compared with the first.
     titles : dict
-        Names in the report that differ from the trainings' own.
+        Titles in the report that differ from those of the trainings.
     findings : callable
-        From the results by name to what they say of the study's claims.
+        Function that takes the results by name and returns a list of `Finding`.
     """
 
     title: str
@@ -192,8 +192,8 @@ class Experiment:
 
 
 def experiments(scale: Scale) -> dict[str, Experiment]:
-    """Return the experiments by name, at a scale."""
-    # Where the residual network does not start from ImageNet, it is the randomly initialised one.
+    """Return the experiments of a scale by name."""
+    # If the residual network does not start from ImageNet weights, it is the randomly initialised one.
     random = ("residual_random", "residual") if scale.imagenet else ("residual",)
     titles = {"residual_random": "random", "residual": "encoder from ImageNet" if scale.imagenet else "random"}
     return {
@@ -227,7 +227,7 @@ def experiments(scale: Scale) -> dict[str, Experiment]:
     }
 
 
-# Rows for orientation: AbsRel, RMSE in metres, log10, and the three deltas, where the paper gives them.
+# For orientation: AbsRel, RMSE in metres, log10 and the three deltas, as far as the paper gives them.
 PUBLISHED = {
     "Eigen et al. 2014, coarse network, 120,000 frames": (0.228, 0.871, None, 0.618, None, None),
     "Laina et al. 2016, ResNet-50 + up-projection, 12,000 frames": (0.127, 0.573, 0.055, 0.811, 0.953, 0.988),
