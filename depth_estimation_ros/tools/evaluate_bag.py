@@ -1,12 +1,12 @@
 """
-From any bag with a camera and true depth to an accuracy report.
+Measure the accuracy of estimated depth on a bag and write a report.
 
-Compares the depth that models estimate from a camera's images with the depth that was recorded beside them.
+The depth that models estimate from the images of a camera is compared with the ground truth in the same bag.
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before the imports, as a package may be missing
+if __name__ == "__main__":  # before the imports, because a package may be missing
     from depth_estimation_ros import entry
 
     entry.evaluate_bag()
@@ -24,47 +24,80 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="evaluate_bag", description=__doc__)
     add = parser.add_argument
-    add("bags", nargs="+", metavar="BAG", help="rosbag2 folder, .mcap, .db3, ROS 1 .bag, a folder or pattern of them")
-    add("--image", default="", metavar="TOPIC", help="the camera's images; guessed where there is but one")
+    add("bags", nargs="+", metavar="BAG", help="rosbag2 folder, .mcap, .db3 or ROS 1 .bag; or a folder or glob pattern")
+    add("--image", default="", metavar="TOPIC", help="image topic of the camera; chosen automatically if only one fits")
     add(
         "--depth",
         default="",
         metavar="TOPIC",
-        help="the truth: depth image, PointCloud2, LaserScan, or the camera's poses (Odometry, PoseStamped, /tf), by "
-        "which it is triangulated; guessed likewise",
+        help="ground truth topic: depth image, PointCloud2, LaserScan, or the camera's poses (Odometry, PoseStamped, "
+        "/tf) for triangulation; chosen automatically if only one fits",
     )
-    add("--camera-info", default="", metavar="TOPIC", help="the intrinsics of --image; guessed likewise")
+    add("--camera-info", default="", metavar="TOPIC", help="camera_info topic of --image; chosen automatically")
     add(
         "--depth-camera-info",
         default="",
         metavar="TOPIC",
-        help="the intrinsics of a depth camera that has its own; guessed likewise",
+        help="camera_info topic of --depth if it has its own; chosen automatically",
     )
-    add("--model", nargs="+", default=["default"], metavar="M", help="model files, or 'default'; several are compared")
-    add("--output", type=Path, default=Path("bag_report"), metavar="DIR", help="folder of the report (bag_report)")
+    add(
+        "--model",
+        nargs="+",
+        default=["default"],
+        metavar="M",
+        help="model files, or 'default'; several models are compared",
+    )
+    add(
+        "--output",
+        type=Path,
+        default=Path("bag_report"),
+        metavar="DIR",
+        help="output folder of the report (default: bag_report)",
+    )
     add("--backend", default="auto", choices=BACKENDS, help="engine that runs the models")
-    add("--threads", type=_at_least(0), default=0, metavar="N", help="CPU threads of an engine; 0 shares the cores out")
-    add("--jobs", type=_at_least(1), metavar="N", help="processes, each with its own engines (up to 4, one a core)")
-    add("--max-gap", type=_positive, default=0.02, metavar="SECONDS", help="between an image and its truth (0.02)")
+    add(
+        "--threads",
+        type=_at_least(0),
+        default=0,
+        metavar="N",
+        help="CPU threads per engine; 0 divides the cores among the jobs",
+    )
+    add("--jobs", type=_at_least(1), metavar="N", help="worker processes (default: one per core, at most 4)")
+    add(
+        "--max-gap",
+        type=_positive,
+        default=0.02,
+        metavar="SECONDS",
+        help="maximum time between an image and its ground truth (default: 0.02)",
+    )
     add(
         "--clock-offset",
         type=_finite,
         metavar="SECONDS",
-        help="of the truth's clock ahead of the camera's; else estimated",
+        help="how far the clock of the ground truth is ahead of the camera's; estimated by default",
     )
-    add("--every", type=_at_least(1), metavar="N", help="take every N-th image only")
-    add("--no-bag-output", dest="bag_output", action="store_false", help="write no bag of depth, cloud and error")
-    add("--live", action="store_true", help="play the bags at their own pace through the real node, which may be late")
-    add("--rate", type=_positive, metavar="R", help="with --live: R times their pace")
-    add("--cluster", metavar="ADDRESS", help="let a Dask scheduler's workers do it (tcp://HOST:8786); no output bag")
+    add("--every", type=_at_least(1), metavar="N", help="evaluate only every N-th image")
+    add(
+        "--no-bag-output",
+        dest="bag_output",
+        action="store_false",
+        help="do not write a bag with depth, cloud and error",
+    )
+    add(
+        "--live",
+        action="store_true",
+        help="play the bags in real time through the node, and measure its latency and lost frames",
+    )
+    add("--rate", type=_positive, metavar="R", help="with --live: playback speed as a factor of real time (default: 1)")
+    add("--cluster", metavar="ADDRESS", help="use the workers of a Dask scheduler (tcp://HOST:8786); no output bag")
     chosen = parser.parse_args(arguments)
-    # An option that would do nothing is a mistake.
+    # An option without effect is an error.
     for first, others in {"live": ("jobs", "every", "cluster"), "cluster": ("jobs", "rate")}.items():
         for other in others:
             if getattr(chosen, first) and getattr(chosen, other) is not None:
-                parser.error(f"--{first} and --{other} do not go together")
+                parser.error(f"--{first} and --{other} cannot be used together")
     if chosen.rate and not chosen.live:
-        parser.error("--rate is the pace of --live")
+        parser.error("--rate needs --live")
     return chosen
 
 
@@ -75,8 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 if all was evaluated; 1 if something is wrong with the input, each named in a line on stderr, whether or not
-        the rest made a report; 130 after Ctrl-C, with a report of what was done.
+        0 if everything was evaluated. 1 if there were errors, each in one line on stderr; the report covers what could
+        be evaluated. 130 after Ctrl-C, with a report of the frames that were done.
     """
     chosen = parse(arguments)
     try:
@@ -93,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _at_least(least: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         if not text.isdigit() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"must be a whole number from {least} on, got '{text}'")
+            raise argparse.ArgumentTypeError(f"must be an integer of at least {least}, got '{text}'")
         return int(text)
 
     return read
@@ -116,6 +149,6 @@ def _positive(text: str) -> float:
 
 
 def _complain(sentence: str) -> int:
-    """Say what is wrong; returns the exit code for it."""
+    """Print an error; returns the exit code 1."""
     print(f"evaluate_bag: {sentence}", file=sys.stderr)
     return 1

@@ -212,7 +212,7 @@ def test_ctrl_c_leaves_a_report_and_the_same_command_goes_on(evaluated, nyu, tmp
     process.send_signal(signal.SIGINT)
     printed, said = process.communicate(timeout=60)
     assert process.returncode == 130, printed + said
-    assert "the same command goes on from there" in said and "Traceback" not in said
+    assert "run the same command again to resume" in said and "Traceback" not in said
     assert json.loads((tmp_path / "metrics.json").read_text())["interrupted"]
     assert 50 <= only_model(tmp_path)["frames"] < 100
     went_on = evaluate(tmp_path, nyu, "--threads", 1, "--jobs", 2)
@@ -252,8 +252,7 @@ def test_a_full_disk_is_one_sentence_and_what_was_done_is_kept(tmp_path, largest
     arguments = output, bag, "--jobs", 1, "--no-bag-output"
     (line,) = evaluate(*arguments, code=1, largest_file=largest_file).stderr.strip().splitlines()
     assert line == (
-        f"evaluate_bag: '{output}' cannot be read or written: File too large; "
-        "the same command goes on from what is done"
+        f"evaluate_bag: '{output}' cannot be read or written: File too large; run the same command again to resume"
     )
     assert not (output / "report.html").exists()
     assert ("6 of 6 images were done before" in evaluate(*arguments).stdout) == bool(done)
@@ -271,7 +270,7 @@ def test_a_change_of_resolution_is_no_obstacle(tmp_path):
     [
         ({}, ("--depth", "/nowhere"), "/nowhere"),
         ({}, ("--model", "/nowhere/model.onnx"), "model '/nowhere/model.onnx' not found"),
-        ({}, ("--model", "default", "default"), "names a model twice"),
+        ({}, ("--model", "default", "default"), "has the same model twice"),
         ({}, ("--backend", "tensorrt"), "ensor"),
         ({"depth": 0.0}, (), "none of its images could be compared"),
         ({"later": 1000.0}, (), "overlap"),

@@ -73,7 +73,7 @@ def test_a_damaged_chunk_in_the_middle_is_left_out(tmp_path):
     found = read(recording)
     assert set(found) < set(whole) and len(found) >= len(whole) // 2
     assert found[-1] == whole[-1]
-    assert recording.problems["the recording is damaged where the image is"] >= 1
+    assert recording.problems["the recording is damaged at this image"] >= 1
     assert any("damaged chunks cannot be read" in note for note in recording.damage)
     assert read(recording, 50) == [row for row in found if row[0] >= 50]
 

@@ -124,7 +124,7 @@ def test_an_offset_of_synchronised_cameras_is_found_to_the_millisecond():
 def test_clocks_that_drift_are_not_corrected_and_that_is_told():
     found, sentence = estimate_offset(windows(3200, drift=0.001), TOLERANCE)
     assert found == 0
-    assert "not a constant offset" in sentence and "--clock-offset" in sentence
+    assert "not a constant clock offset" in sentence and "--clock-offset" in sentence
 
 
 def test_two_frames_are_too_few_to_say_anything():

@@ -129,7 +129,7 @@ def test_clouds_and_scans_are_projected_through_the_static_transforms(tmp_path, 
             rows = np.nonzero(known.any(axis=1))[0]
             # The scan is a line through the principal point's row; the cloud is everywhere.
             assert rows.tolist() == ([12] if recording is scan else list(range(24)))
-    assert any("/points is the truth; --depth chooses among /points, /scan" in note for note in cloud.notes)
+    assert any("/points is used as ground truth; --depth selects one of /points, /scan" in note for note in cloud.notes)
 
 
 @pytest.mark.parametrize("kind", ["mcap", "bag"])
@@ -177,11 +177,11 @@ def test_images_without_a_sample_are_counted_by_reason(tmp_path):
     assert [s.index for s in samples] == [0, 1, 6, 8, 9]
     assert samples[3].camera == CAMERA.resized(64, 48)  # of the same shape: scaled
     problems = dict(recording.problems)
-    assert problems.pop("no truth within 20 ms") == 1
-    assert problems.pop("no valid truth") == 2
+    assert problems.pop("no ground truth within 20 ms") == 1
+    assert problems.pop("no valid ground truth") == 2
     assert problems.pop("camera_info is of 32x24, which does not fit 20x20") == 1
     assert [(("cannot be decoded" in reason), count) for reason, count in problems.items()] == [(True, 1)]
-    assert len(list(recording.samples(3, 5))) == 0 and dict(recording.problems) == {"no valid truth": 2}
+    assert len(list(recording.samples(3, 5))) == 0 and dict(recording.problems) == {"no valid ground truth": 2}
 
 
 def _jpeg(rgb):

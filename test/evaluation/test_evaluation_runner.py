@@ -98,7 +98,7 @@ def assert_same_sums(a, b, rtol=0.0):
 def test_a_slice_is_read_back_as_it_was_kept(kitchen, options, tmp_path):
     seen = survey(str(kitchen), "kitchen", options)
     result = evaluate_slice(seen, 3, 6, options, 1)
-    result.problems.update({"no truth within 20 ms": 2})
+    result.problems.update({"no ground truth within 20 ms": 2})
     checkpoint = Checkpoint(tmp_path, options)
     key = checkpoint.key(seen, 3, 6)
     checkpoint.save(key, result)
@@ -192,7 +192,7 @@ def test_a_worker_that_is_killed_is_named_and_what_was_done_is_kept(rgbd_data, t
     os.kill(int(worker), signal.SIGKILL)
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 1 and "Traceback" not in said
-    assert "a worker process was lost" in said and "goes on from there" in said
+    assert "a worker process was lost" in said and "run the same command again to resume" in said
     evaluate(output, bag, "--jobs", 1, "--no-bag-output")
 
 
@@ -246,7 +246,7 @@ def test_a_bag_that_workers_do_not_see_is_one_sentence(cluster, tmp_path, monkey
     # A path that means another folder in every process, as on machines without a common disk.
     result = evaluate(tmp_path / "out", "/proc/self/cwd/bag", "--cluster", cluster, code=1)
     (line,) = result.stderr.strip().splitlines()
-    assert line.startswith("evaluate_bag: worker ") and "'/proc/self/cwd/bag' is not there" in line
+    assert line.startswith("evaluate_bag: worker ") and "'/proc/self/cwd/bag' does not exist" in line
     assert not (tmp_path / "out").exists()
 
 

@@ -24,7 +24,7 @@ def test_topics_that_are_not_certain_are_listed(tmp_path):
             bag.image(topic, 1.0, depth(1.0), "32FC1")
     with pytest.raises(ValueError, match=r"3 images; choose one with --image: /left/image, /right/image, /infra"):
         Recording(tmp_path / "run")
-    with pytest.raises(ValueError, match=r"2 topics with truth; choose one with --depth: /depth/a, /depth/b"):
+    with pytest.raises(ValueError, match=r"2 topics with ground truth; choose one with --depth: /depth/a, /depth/b"):
         Recording(tmp_path / "run", Topics(image="/left/image"))
     with pytest.raises(ValueError, match=r"no messages of /up \(--image\).*/left/image, /right/image, /infra"):
         Recording(tmp_path / "run", Topics(image="/up"))
@@ -42,7 +42,7 @@ def test_one_image_in_colour_is_taken_before_grey_ones_and_a_raw_one_before_its_
         bag.image("/depth", 1.0, depth(1.0), "32FC1")
     recording = Recording(tmp_path / "run")
     assert recording.topics.image == "/rgb"
-    assert any("--image chooses among /infra, /rgb" in note for note in recording.notes)
+    assert any("--image selects one of /infra, /rgb" in note for note in recording.notes)
 
 
 def test_the_one_image_with_camera_info_beside_it_is_taken_before_an_overlay(tmp_path):

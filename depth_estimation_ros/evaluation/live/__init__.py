@@ -1,1 +1,1 @@
-"""A bag played through the real node."""
+"""Evaluation of the running node with a bag that is played back."""

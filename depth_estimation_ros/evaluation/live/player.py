@@ -1,4 +1,4 @@
-"""Node ``player``: publishes the camera of a bag as it was recorded, at its own pace or a multiple of it."""
+"""Node ``player``: publishes the images and camera_info of a bag at the recorded rate or a multiple of it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from depth_estimation_ros.conversions import recorded_info
 from depth_estimation_ros.nodes.image_stream import Metronome, declare, run
 
 PLAYED = "played"
-"""Topic of a std_msgs/Header: what an image is published with, right before the image."""
+"""Topic with the std_msgs/Header of each image, published right before the image."""
 
 
 class Player(Node):
     """
-    Plays the images and the camera_info of a bag, each message as it is.
+    Node that plays the images and the camera_info of a bag without changing the messages.
 
-    Unlike `image_source` it leaves the lens's distortion and the compression to who receives, as a camera does.
+    Unlike `image_source`, it does not rectify or decompress images; like a camera driver, it leaves that to the
+    subscriber.
 
     Publishers
     ----------
@@ -38,11 +39,11 @@ class Player(Node):
 
     def __init__(self):
         super().__init__("player")
-        self._bag = declare(self, "bag", "", "The bag.")
+        self._bag = declare(self, "bag", "", "Path of the bag.")
         self._topics = {
-            name: declare(self, name, "", f"The bag's topic of {name}.") for name in ("image", "camera_info")
+            name: declare(self, name, "", f"Topic of {name} in the bag.") for name in ("image", "camera_info")
         }
-        self._speed = declare(self, "speed", 1.0, "Times the pace of the recording.", (0.01, 1000.0))
+        self._speed = declare(self, "speed", 1.0, "Playback speed as a factor of the recorded rate.", (0.01, 1000.0))
         qos = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
         self._image = self.create_publisher(Image, "image", qos)
         self._compressed = self.create_publisher(CompressedImage, "image/compressed", qos)
@@ -50,12 +51,12 @@ class Player(Node):
         self._played = self.create_publisher(Header, PLAYED, qos)
 
     def work(self, metronome: Metronome) -> None:
-        """Play the bag once; nothing is lost at its beginning, but what comes late is not waited for."""
+        """Play the bag once. It starts when all topics have subscribers, and does not wait for slow subscribers."""
         everybody = (self._played, self._info)
         while not all(p.get_subscription_count() for p in everybody) or not self._images_are_heard:
             if not metronome.wait_until(time.monotonic() + 0.05):
                 return
-        metronome.wait_until(time.monotonic() + 0.5)  # the other side may know of it a little later
+        metronome.wait_until(time.monotonic() + 0.5)  # the subscribers may discover the publishers a little later
         begin = None
         with BagReader(Path(self._bag)) as reader:
             for topic, received, message in reader.messages(filter(None, self._topics.values())):
@@ -73,7 +74,7 @@ class Player(Node):
         return self._image.get_subscription_count() + self._compressed.get_subscription_count() > 0
 
     def _publish(self, topic: str, message, received: int) -> None:
-        # As everywhere in the evaluation, the time of receipt stands in for a stamp that nobody filled.
+        # As everywhere in the evaluation, the time of receipt replaces a stamp of zero.
         stamp = stamp_of(message) or received
         header = Header(stamp=Time(sec=stamp // 10**9, nanosec=stamp % 10**9), frame_id=frame_of(message))
         if topic == self._topics["camera_info"]:

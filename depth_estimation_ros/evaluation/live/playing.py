@@ -1,4 +1,4 @@
-"""A recording played at its own pace through the real node, as on a robot: what is late or left out counts."""
+"""Playback of a recording through the running node in real time, as on a robot, including latency and lost frames."""
 
 from __future__ import annotations
 
@@ -29,35 +29,35 @@ from depth_estimation_ros.processes.children import last_line, start_node, stop
 from depth_estimation_ros.runtime.by_stamp import nanoseconds
 
 START_SECONDS = 120.0
-"""So long may a model take to load."""
+"""Maximum time to load a model."""
 
-_SETTLE_SECONDS = 2.5  # two of the node's reports, sent each second
+_SETTLE_SECONDS = 2.5  # time for two diagnostics messages of the node, which sends one each second
 _WAIT_SECONDS = 15.0
 
 
 class LiveError(RuntimeError):
-    """Camera or node has failed; the message says how."""
+    """Player or node has failed; the message is the reason."""
 
 
 @dataclass
 class Played:
     """
-    What came of a recording that was played through the node.
+    Results of a recording that was played through the node.
 
     Parameters
     ----------
     file : binary file
-        Takes the depth images, so that the length of a recording does not matter for the memory.
+        File for the depth images, so that memory use does not grow with the recording.
     published, received : dict
-        By stamp of the image, nanoseconds since the epoch: when it was published, and when its depth came.
+        Times when each image was published and when its depth was received, by stamp of the image; nanoseconds.
     places : dict
-        By stamp of the image: where in the file its depth begins, height, width.
+        Offset of the depth in the file, height and width, by stamp of the image.
     counts : dict
-        The node's own, of frames: ``received``, ``published``, ``superseded``, ``failed``.
+        Frame counts of the node: ``received``, ``published``, ``superseded``, ``failed``.
     inference_ms : dict
-        The node's own percentiles over its last frames: ``p50``, ``p95``.
+        Percentiles over the last frames of the node: ``p50``, ``p95``.
     engine, model_sha256 : str
-        The node's engine, and its model.
+        Name of the node's engine, and sha256 of its model.
     """
 
     file: BinaryIO
@@ -71,17 +71,17 @@ class Played:
 
     @property
     def seconds(self) -> float:
-        """From the first image to the last depth."""
+        """Seconds from the first image to the last depth."""
         return (max(self.received.values()) - min(self.published.values())) * 1e-9 if self.received else 0.0
 
     def latency_ms(self, stamp: int) -> float | None:
-        """Return the time from an image's publication to the receipt of its depth; None where one is not known."""
+        """Return the time from the publication of an image to the receipt of its depth; None if unknown."""
         if stamp not in self.published or stamp not in self.received:
             return None
         return (self.received[stamp] - self.published[stamp]) * 1e-6
 
     def depth(self, stamp: int) -> np.ndarray | None:
-        """Return the depth of an image, float32 [h, w] metres, NaN invalid; None if none came."""
+        """Return the depth of an image, float32 [h, w] metres, NaN invalid; None if none was received."""
         if stamp not in self.places:
             return None
         offset, height, width = self.places[stamp]
@@ -90,13 +90,13 @@ class Played:
 
 
 class Listener(Node):
-    """Subscribes to camera and node; callbacks note times and put depth aside, so that they are never late."""
+    """Node that subscribes to player and depth node; its callbacks only store times and depth, so they are fast."""
 
     def __init__(self, played: Played):
         super().__init__("evaluate_bag")
         self._played = played
         qos = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
-        # The rclpy of ROS 2 Humble does not tell a callback when its message was sent.
+        # rclpy of ROS 2 Humble does not pass message info to callbacks.
         timed = hasattr(Subscription, "CallbackType")
         self.create_subscription(Header, PLAYED, self._on_played if timed else self._on_played_now, qos)
         self.create_subscription(Image, "depth/image", self._on_depth if timed else self._on_depth_now, qos)
@@ -139,9 +139,9 @@ def play(
     title: str,
 ):
     """
-    Play a bag through ``depth_estimation_node``, and give what came of it.
+    Play a bag through ``depth_estimation_node`` and yield the results.
 
-    Both run as processes of their own in a ROS domain of their own, with this process as the one that listens.
+    Player and node run as separate processes in their own ROS domain; this process subscribes to them.
 
     Parameters
     ----------
@@ -150,31 +150,31 @@ def play(
     node : dict
         Parameters of ``depth_estimation_node``: ``model``, ``backend`` and so on.
     images : int
-        How many the bag has.
+        Number of images in the bag.
     speed : float
-        Times the bag's own pace.
+        Playback speed as a factor of the recorded rate.
     interrupted : callable
-        Whether to end early.
+        Returns whether to stop early.
     progress : rich.progress.Progress
-        Shows how far it is.
+        Progress display.
     title : str
-        What it is called there.
+        Description in the progress display.
 
     Yields
     ------
     Played
-        While the ``with`` block lasts.
+        Results, valid within the ``with`` block.
 
     Raises
     ------
     LiveError
-        If the node cannot start, or ends early.
+        If the player or the node cannot start or exits early.
     """
     keep_to_this_machine()
     with tempfile.TemporaryDirectory() as folder, open(Path(folder) / "depth", "w+b") as file:
         played = Played(file)
         stage = _Stage(Path(folder), interrupted)
-        # Signals are the command's own business.
+        # Signals are handled by the command.
         rclpy.init(args=[], signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
         try:
             stage.play(played, camera, node, images, speed, progress, title)
@@ -185,7 +185,7 @@ def play(
 
 
 class _Stage:
-    """The processes of one performance."""
+    """Processes of one playback."""
 
     def __init__(self, folder: Path, interrupted: Callable[[], bool]):
         self._folder, self._interrupted = folder, interrupted
@@ -195,7 +195,7 @@ class _Stage:
     def play(
         self, played: Played, camera: dict, node: dict, images: int, speed: float, progress: Progress, title: str
     ) -> None:
-        # Depth of the network's own size is what is compared offline as well; nothing that was estimated is cut away.
+        # As in the offline evaluation, depth has the network's size and is not clamped.
         limits = {"min_depth": 0.0, "max_depth": 1000.0, "depth_resolution": "network"}
         self._listener = listener = Listener(played)
         self._start("node", "depth_estimation_ros.nodes.depth_estimation", {**node, **limits})
@@ -207,7 +207,7 @@ class _Stage:
         task = progress.add_task(title, total=images)
         process = self._processes["camera"]
         while process.poll() is None and not self._interrupted():
-            # Ctrl-C at a terminal ends node and camera as well.
+            # Ctrl-C in a terminal also stops the node and the player.
             self._check("node")
             rclpy.spin_once(listener, timeout_sec=0.1)
             progress.update(task, completed=len(played.published))
@@ -243,7 +243,9 @@ class _Stage:
             for name in self._processes:
                 self._check(name)
             if time.monotonic() > deadline:
-                raise LiveError(f"waited {limit:.0f} s for {what}; the node said last: {last_line(self._log('node'))}")
+                raise LiveError(
+                    f"waited {limit:.0f} s for {what}; the last line of the node's log: {last_line(self._log('node'))}"
+                )
             rclpy.spin_once(self._listener, timeout_sec=0.1)
 
     def _check(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Recordings and models go in, results come out, with the real node in between: see `live`."""
+"""Live evaluation of models on recordings, with the running node; see `playing`."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ from depth_estimation_ros.model import load_model
 
 @dataclass(frozen=True)
 class _NodesEngine:
-    """Stands for the engine that ran in the node."""
+    """Name of the engine that ran in the node, in place of a backend."""
 
     name: str
 
 
 class LiveRunner:
     """
-    Plays recordings through the node, model after model, and compares what came.
+    Runner that plays recordings through the node, one model after another, and compares the received depth.
 
     Parameters
     ----------
     options : Options
-        What is to be done.
+        Options of the evaluation.
     threads : int
-        CPU threads of the node's engine, 0 for all cores.
+        CPU threads of the node's engine; 0 uses all cores.
     speed : float
-        Times a recording's own pace.
+        Playback speed as a factor of the recorded rate.
     work_folder : pathlib.Path
-        For drafts of output bags.
+        Folder for drafts of output bags.
     interrupted : callable
-        Whether the user wants the end.
+        Returns whether the user has asked to stop.
     console : rich.console.Console
-        Shows how far it is.
+        Console for progress and notes.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class LiveRunner:
         self._inference: dict[str, dict[str, float]] = {}
 
     def run(self, recordings: Sequence[tuple[str, str]], bags: Path | None = None) -> Outcome:
-        """Evaluate recordings; parameters and result as of `Runner.run`."""
+        """Evaluate recordings; parameters and result are those of `Runner.run`."""
         rows = TemporaryFile(dir=self._work_folder)  # noqa: SIM115 - the outcome reads it
         results = [RecordingResult(path, name, file=rows) for path, name in recordings]
         fault = ""
@@ -91,18 +91,18 @@ class LiveRunner:
         return Outcome(results, self._gallery, fault, self._interrupted() and not fault)
 
     def figures(self, name: str) -> dict[str, dict | None]:
-        """Return what the node said of a model: what became of its frames, its rate, and its times of inference."""
+        """Return the node's frame counts, rate and inference times for a model."""
         counts, seconds = self._counts[name], self._seconds[name]
         rate = counts["published"] / seconds if seconds else None
         return {"live": {**counts, "rate_hz": rate, "speed": self._speed}, "inference_ms": self._inference.get(name)}
 
     def _evaluate(self, recording: RecordingResult, bags: Path | None, progress: Progress) -> None:
-        """Play a recording to every model, then compare what each made of it."""
+        """Play a recording for each model, then compare the depth of each model."""
         topics = recording.survey.topics
         if not topics.camera_info:
             raise ValueError(
-                f"'{recording.path}' has no camera_info, which the node needs; evaluate it without --live, "
-                "where depth is then taken as if the camera were the training's"
+                f"'{recording.path}' has no camera_info, which the node needs; evaluate it without --live, which "
+                "then assumes the camera of the training"
             )
         camera = {"bag": recording.path, "image": topics.image, "camera_info": topics.camera_info}
         with ExitStack() as stack:
@@ -126,7 +126,7 @@ class LiveRunner:
         if played.engine:
             estimator = DepthEstimator(load_model(choice.path), _NodesEngine(played.engine))
             if {played.model_sha256, estimator.model.sha256} != {choice.sha256}:
-                raise ValueError(f"model '{choice.path}' became another file meanwhile: evaluate it again")
+                raise ValueError(f"model '{choice.path}' was replaced during the run: evaluate it again")
             self._inference[choice.name] = played.inference_ms or None
             recording.models[choice.name] = describe_model(estimator)
         self._counts[choice.name].update(played.counts, played=len(played.published))
@@ -136,7 +136,7 @@ class LiveRunner:
     def _compare(
         self, recording: RecordingResult, played: dict[str, Played], bags: Path | None, progress: Progress
     ) -> None:
-        """Compare every sample that depth came for."""
+        """Compare every sample whose depth was received."""
         task = progress.add_task(f"comparing {recording.name}", total=recording.survey.images)
         reader = open_recording(recording.survey, self._options)
         draft = self._work_folder / "live_bag"
@@ -155,7 +155,7 @@ class LiveRunner:
                 for name, of_model in played.items():
                     if (depth := of_model.depth(sample.stamp)) is None:
                         if sample.stamp <= last[name]:
-                            recording.problems[f"no depth came in time from {name}"] += 1
+                            recording.problems[f"no depth received from {name} in time"] += 1
                         continue
                     camera = sample.camera and sample.camera.resized(depth.shape[1], depth.shape[0])
                     estimates[name] = DepthMap(depth, camera)
@@ -167,7 +167,7 @@ class LiveRunner:
                         depth,
                         recording.name,
                         name,
-                        math.nan,  # the node tells no more than percentiles
+                        math.nan,  # the node reports only percentiles
                         of_model.latency_ms(sample.stamp),
                         previous and (previous[0], previous[1].depth),
                     )

@@ -1,1 +1,1 @@
-"""A recording as images with their ground truth."""
+"""Recordings as sequences of images with ground truth."""

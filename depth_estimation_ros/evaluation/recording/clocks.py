@@ -1,4 +1,4 @@
-"""The clocks of images and truth: whether they run apart, by how much, and whether the recordings overlap at all."""
+"""Clock offset between images and ground truth, and a check that the two overlap in time."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 from depth_estimation_ros.bags.messages import stamp_of
 from depth_estimation_ros.bags.reader import BagReader
 
-_WINDOWS, _TRUTHS_A_WINDOW = 5, 20  # parts of the recording from which an offset is estimated
-_OTHER_CLOCK = 500_000_000  # ns: no driver is that much later than another, so the clocks differ
+_WINDOWS, _TRUTHS_A_WINDOW = 5, 20  # parts of the recording from which the offset is estimated
+_OTHER_CLOCK = 500_000_000  # ns: larger than any difference in driver latency, so the clocks must differ
 
 
 @dataclass(frozen=True)
 class Window:
-    """Stamps and times of receipt (int64 [n], ns) of images and truths in a part of a recording."""
+    """Stamps and times of receipt (int64 [n], ns) of images and ground truth in a part of a recording."""
 
     images: np.ndarray
     images_received: np.ndarray
@@ -27,29 +27,34 @@ class Window:
 
 def estimate_offset(windows: list[Window], tolerance: int) -> tuple[int, str]:
     """
-    Estimate by how much the truth's clock is ahead of the images'.
+    Estimate by how much the clock of the ground truth is ahead of the clock of the images.
 
-    Stamps that agree are left alone: an offset is looked for only if less than half of the frames have a partner
-    within the tolerance, if stamps and times of receipt say that the clocks differ by more than half a second, or if
-    one of the two streams was received before it was stamped. Then the difference of (stamp - receipt) of the two
-    streams gives a first estimate, which the nearest stamps refine; it is applied only if it is constant: the same
-    within the tolerance in all windows, and leaving at least four of five frames with a partner. It may be off by what
-    the latencies of the two drivers differ, and by which of two images a truth belongs to. A clock that is less than
-    half a second behind looks as a slow driver does, and is not found where stamps have partners.
+    Stamps that agree are not corrected. An offset is estimated only if one of these conditions holds:
+
+    - less than half of the frames have a partner within the tolerance;
+    - stamps and times of receipt show that the clocks differ by more than half a second;
+    - one of the two streams was received before it was stamped.
+
+    The difference of (stamp - receipt) of the two streams gives a first estimate, which the nearest stamps refine. The
+    offset is applied only if it is constant: equal within the tolerance in all windows, and with a partner for at least
+    80 % of the frames.
+
+    The estimate may be wrong by the difference in latency of the two drivers, and by one image period. A clock that is
+    less than half a second behind cannot be told from a slow driver; it is not detected if the stamps have partners.
 
     Parameters
     ----------
     windows : list of Window
-        Parts of the recording, spread over it.
+        Parts spread over the recording.
     tolerance : int
-        Nanoseconds by which partners may differ.
+        Maximum difference of the stamps of partners, nanoseconds.
 
     Returns
     -------
     offset : int
-        Nanoseconds to subtract from the truth's stamps; 0 where none is needed, or none is certain.
+        Nanoseconds to subtract from the stamps of the ground truth; 0 if no offset is needed or none is certain.
     sentence : str
-        How it was decided; empty where there is nothing to say.
+        Explanation for the user; empty if there is nothing to explain.
     """
     windows = [w for w in windows if len(w.images) and len(w.truths)]
     if not windows:
@@ -66,38 +71,39 @@ def estimate_offset(windows: list[Window], tolerance: int) -> tuple[int, str]:
     if spread <= tolerance and paired >= 0.8 and len(differences) >= 5:
         side = "ahead of" if offset > 0 else "behind"
         return offset, (
-            f"the truth's clock is {_seconds(abs(offset))} s {side} the images' (the same within {spread / 1e6:.1f} ms "
-            f"in {len(windows)} parts of the recording; {100 * paired:.0f} % of the frames have a partner then): "
-            "its stamps are corrected by that; by what the latencies of the two drivers differ, it may be off"
+            f"the clock of the ground truth is {_seconds(abs(offset))} s {side} the clock of the images: its stamps "
+            f"are corrected, and {100 * paired:.0f} % of the frames then have a partner (the offset varies by "
+            f"{spread / 1e6:.1f} ms over {len(windows)} parts of the recording; it may be wrong by the difference in "
+            "latency of the two drivers)"
         )
     if agree:
         return 0, (
-            f"stamps of images and truth agree, but not with the times of receipt, which differ by "
-            f"{_seconds(offset)} s: no clock offset is applied"
+            f"the stamps of images and ground truth agree, but their times of receipt differ by {_seconds(offset)} s: "
+            "no clock offset is applied"
         )
     return 0, (
-        f"the stamps of images and truth differ by {_seconds(estimates.min())} to {_seconds(estimates.max())} s, which "
-        "is not a constant offset of their clocks: none is applied; give one with --clock-offset if you know it"
+        f"the stamps of images and ground truth differ by {_seconds(estimates.min())} to {_seconds(estimates.max())} "
+        "s, which is not a constant clock offset: no offset is applied; set --clock-offset if you know it"
     )
 
 
 class Clocks:
     """
-    Those of two topics of a bag.
+    Clocks of the image topic and the ground truth topic of a bag.
 
     Parameters
     ----------
     reader : BagReader
         The bag.
     image, truth : str
-        Topics.
+        Topics of the images and the ground truth.
     """
 
     def __init__(self, reader: BagReader, image: str, truth: str):
         self._reader, self._image, self._truth = reader, image, truth
 
     def offset(self, tolerance: int) -> tuple[int, str]:
-        """Estimate from some parts of the bag by how much they differ; tolerance and result as of `estimate_offset`."""
+        """Estimate the clock offset from parts of the bag; tolerance and result are those of `estimate_offset`."""
         truths, images = self._reader.times(self._truth), self._reader.times(self._image)
         begin, end = int(max(truths[0], images[0])), int(min(truths[-1], images[-1]))
         if begin > end:
@@ -120,19 +126,19 @@ class Clocks:
 
     def check_overlap(self, stamp: Callable[[Any, int], int], offset: int, tolerance: int) -> None:
         """
-        Check that images and truth are of the same time at all.
+        Check that images and ground truth overlap in time.
 
         Parameters
         ----------
         stamp : callable
-            Gives the stamp of a message and its time of receipt.
+            Returns the stamp of a message, given the message and its time of receipt.
         offset, tolerance : int
-            Nanoseconds: by which the truth's clock is ahead, and by which partners may differ.
+            Nanoseconds: clock offset of the ground truth, and maximum difference of the stamps of partners.
 
         Raises
         ------
         ValueError
-            If they do not; says when each begins and ends.
+            If they do not overlap; the message has the begin and end of each.
         """
         ends = [self._reader.first_and_last(topic) for topic in (self._image, self._truth)]
         if None in ends:
@@ -141,13 +147,13 @@ class Clocks:
         if truths[0] - offset > images[1] + tolerance or truths[1] - offset < images[0] - tolerance:
             spans = [f"from {first / 1e9:.3f} to {last / 1e9:.3f} s" for first, last in (images, truths)]
             raise ValueError(
-                f"images and truth of '{self._reader.path}' do not overlap in time: {self._image} is {spans[0]}, "
-                f"{self._truth} {spans[1]}; if their clocks differ, say by how much with --clock-offset"
+                f"images and ground truth of '{self._reader.path}' do not overlap in time: {self._image} is "
+                f"{spans[0]}, {self._truth} {spans[1]}; if their clocks differ, set the difference with --clock-offset"
             )
 
 
 def _differences(window: Window, offset: int) -> np.ndarray:
-    """For each of the rarer stream, the nearest of the other: truth - image - offset, ns."""
+    """Return truth - image - offset (ns) for each message of the rarer stream and its nearest partner."""
     images, truths = window.images, window.truths - offset
     if len(images) < len(truths):
         return -_nearest(images, truths)
@@ -155,7 +161,7 @@ def _differences(window: Window, offset: int) -> np.ndarray:
 
 
 def _nearest(of: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Return `of` less the nearest `among`."""
+    """Return the difference of each `of` and its nearest value in `among`."""
     among = np.sort(among)
     k = np.searchsorted(among, of)
     below, above = of - among[np.maximum(k - 1, 0)], of - among[np.minimum(k, len(among) - 1)]
@@ -163,7 +169,7 @@ def _nearest(of: np.ndarray, among: np.ndarray) -> np.ndarray:
 
 
 def _first_offset(window: Window) -> float:
-    """Return the offset by stamps and times of receipt; off by what the streams' latencies differ."""
+    """Return the offset from stamps and times of receipt; wrong by the difference in latency of the streams."""
     truths, images = window.truths - window.truths_received, window.images - window.images_received
     return float(np.median(truths) - np.median(images))
 
@@ -176,7 +182,7 @@ def _offset(window: Window, tolerance: int) -> int:
 
 
 def _is_early(windows: list[Window], tolerance: int) -> bool:
-    """Whether one of the streams is received before its stamps, and so stamped by another clock than the recorder's."""
+    """Whether a stream was received before it was stamped, so its clock is not that of the recorder."""
     images = np.median([np.median(w.images_received - w.images) for w in windows])
     truths = np.median([np.median(w.truths_received - w.truths) for w in windows])
     return abs(min(images, 0) - min(truths, 0)) > tolerance

@@ -1,4 +1,4 @@
-"""The poses of a moving camera as truth: by them, what its images show can be triangulated."""
+"""Poses of a moving camera, from which ground truth is triangulated."""
 
 from __future__ import annotations
 
@@ -23,39 +23,41 @@ from depth_estimation_ros.ground_truth.views import View
 from depth_estimation_ros.support.sentences import choices
 
 AROUND = 30
-"""So many images before and after one are kept for it, of at most `_SPAN`: what the memory is bounded by."""
+"""Number of images kept before and after each image, if within `_SPAN`; it bounds the memory."""
 
 WIDTH = 960
-"""Images are tracked, and their truth is given, at most this wide."""
+"""Maximum width in pixels at which images are tracked and ground truth is given."""
 
 LONGEST_GAP = 250_000_000
-"""Nanoseconds between two poses, within which a camera moves evenly enough to interpolate them."""
+"""Maximum time between two poses, nanoseconds, over which they may be interpolated."""
 
 _SPAN = 2_000_000_000  # ns
 
 
 class PoseReader:
     """
-    Reads where the camera is.
+    Reader of the camera's poses.
 
     Parameters
     ----------
     reader : BagReader
         The bag.
     topics : Topics
-        As chosen; `depth` is nav_msgs/Odometry, geometry_msgs/PoseStamped (or with covariance), or tf2_msgs/TFMessage.
+        Chosen topics. `depth` has type nav_msgs/Odometry, geometry_msgs/PoseStamped, PoseWithCovarianceStamped or
+        tf2_msgs/TFMessage.
     tolerance : int
-        Nanoseconds that an image may be from a pose where it is not between two of them, or these are far apart.
+        Maximum time between an image and a pose, nanoseconds, if the image is not between two poses, or if these are
+        too far apart to interpolate.
 
     Attributes
     ----------
     kind, projects, notes, transform_topics :
-        As of `TruthReader`; the poses are among the topics.
+        See `TruthReader`; the topic of the poses is one of the `transform_topics`.
 
     Raises
     ------
     ValueError
-        If the poses are not those of the camera.
+        If no pose of the camera can be derived from the topic.
     """
 
     kind = "poses (triangulated)"
@@ -67,15 +69,15 @@ class PoseReader:
             raise ValueError(f"no message of {topics.depth if image else topics.image} in '{reader.path}' can be read")
         if not topics.camera_info:
             raise ValueError(
-                f"{topics.depth} of '{reader.path}' (poses) is of use with the image's camera_info only: name its "
-                "topic with --camera-info, or record it"
+                f"{topics.depth} of '{reader.path}' has poses, which are only useful with the camera_info of the "
+                "image: set its topic with --camera-info, or record it"
             )
         info = reader.first(topics.camera_info)
         self._camera = frame_of(image) or (info is not None and frame_of(info)) or "camera"
         self._topic, self._kind, self._tolerance = topics.depth, reader.topics[topics.depth].kind, tolerance
         self._tree = FrameTree(reader, int(reader.times(topics.image)[0]))
         self.transform_topics: tuple[str, ...] = (topics.depth,)
-        self.notes = ["there is no depth sensor: the truth is triangulated from the images by the camera's poses"]
+        self.notes = ["there is no depth sensor: ground truth is triangulated from the images and the camera's poses"]
         if self._kind in TRANSFORMS:
             self._body, self._world = self._camera, self._fixed_frame(str(reader.path))
             self.transform_topics = self._tree.moving
@@ -84,14 +86,14 @@ class PoseReader:
             self._mount(str(reader.path))
         else:
             self._body, self._world = self._camera, frame_of(pose)
-            self.notes.append(f"{topics.depth} is taken as the pose of the camera's optical frame (z forward)")
+            self.notes.append(f"{topics.depth} is assumed to be the pose of the camera's optical frame (z forward)")
 
     def transforms(self) -> Poses:
-        """Return what is known of the poses before any of them is read."""
+        """Return an empty collection of poses with the fixed transforms."""
         return Poses(self._tree.fixed(), self._body, self._camera, self._world or "world", self._tolerance)
 
     def add_transforms(self, poses: Poses, topic: str, message, offset: int) -> None:
-        """Take in a message of `transform_topics`, by whose clock it is `offset` ns later than by the images'."""
+        """Add a message of `transform_topics`; its clock is `offset` ns ahead of the clock of the images."""
         if self._kind in TRANSFORMS or topic != self._topic:
             poses.tree.add(message, static=False, offset=offset)
             return
@@ -100,11 +102,11 @@ class PoseReader:
         poses.add(stamp_of(message) - offset, (p.x, p.y, p.z), (q.x, q.y, q.z, q.w))
 
     def placed(self, poses: Poses, stamp: int) -> bool:
-        """Whether all poses for a moment have been read."""
+        """Whether all poses needed at a stamp have been read."""
         return poses.known_until() >= stamp
 
     def _mount(self, path: str) -> None:
-        """Make sure that the camera's place on the body is known."""
+        """Check that the pose of the camera on the body is known."""
 
         def connected(tree: Transforms) -> bool:
             return tree.moves(self._camera, self._body) is not None
@@ -114,14 +116,14 @@ class PoseReader:
         tree = self._tree.probe(connected)
         if not connected(tree):
             raise ValueError(
-                f"{self._topic} of '{path}' is the pose of '{self._body}', the image is of '{self._camera}', and no "
-                f"transform of the bag connects them (its frames: {choices(tree.names(), self._camera)}): record "
-                "/tf_static"
+                f"{self._topic} of '{path}' is the pose of frame '{self._body}', the image is in frame "
+                f"'{self._camera}', and no transform of the bag connects them (its frames: "
+                f"{choices(tree.names(), self._camera)}): record /tf_static"
             )
         self.transform_topics += self._tree.moving
 
     def _fixed_frame(self, path: str) -> str:
-        """Return the frame in which the camera moves: ``odom`` if there is one, which does not leap (REP 105)."""
+        """Return the frame in which the camera moves; ``odom`` if it exists, because it is continuous (REP 105)."""
 
         def known(tree: Transforms) -> bool:
             return tree.above(self._camera)[-1] in ("odom", "map", "world", "earth")
@@ -130,30 +132,30 @@ class PoseReader:
         world = "odom" if "odom" in above else above[-1]
         if not tree.moves(world, self._camera):
             raise ValueError(
-                f"{self._topic} of '{path}' does not say how '{self._camera}', the image's frame, moves (frames above "
-                f"it: {', '.join(above[1:]) or 'none'}): name a topic with poses by --depth"
+                f"{self._topic} of '{path}' has no moving transform above '{self._camera}', the frame of the image "
+                f"(frames above it: {', '.join(above[1:]) or 'none'}): set a topic with poses by --depth"
             )
         return world
 
 
 class Poses:
-    """The camera's poses around the images that are being read; as of `PoseReader.transforms`."""
+    """Poses of the camera around the images that are being read; see `PoseReader.transforms`."""
 
     def __init__(self, tree: Transforms, body: str, camera: str, world: str, tolerance: int):
         self.tree, self._body, self._camera, self._world, self._tolerance = tree, body, camera, world, tolerance
-        # Not in the tree: the body may have other parents there.
+        # Separate from the tree, where the body may have another parent.
         self._track = Transforms()
 
     def add(self, stamp: int, translation: tuple, quaternion: tuple) -> None:
-        """Take in a pose of the body."""
+        """Add a pose of the body at a stamp in nanoseconds."""
         self._track.move(stamp, self._world, self._body, translation, quaternion)
 
     def known_until(self) -> float:
-        """Return the moment (ns) up to which the camera's pose is known."""
+        """Return the time (ns) up to which the camera's pose is known."""
         return min(part.known_until(target, source) for part, target, source in self._parts())
 
     def at(self, stamp: int) -> np.ndarray | None:
-        """Return the camera's pose [4, 4] in the world; None where the poses next to the moment are too far from it."""
+        """Return the camera's pose [4, 4] in the world; None if the poses around the stamp are too far from it."""
         parts = list(self._parts())
         if any(part.gap(*ends, stamp, self._tolerance) > LONGEST_GAP for part, *ends in parts):
             return None
@@ -171,18 +173,18 @@ class Poses:
 @dataclass(frozen=True, eq=False)
 class Shot:
     """
-    An image on its way to being triangulated.
+    Image that is to be triangulated.
 
     Parameters
     ----------
     image : Received
-        The message.
+        The received message.
     view : View or None
-        Of the image.
+        View of the image.
     posed : Posed or None
-        What is tracked; None where something is wrong with it.
+        Image with pose for tracking; None if the image cannot be used.
     problem : str
-        What that is.
+        Why the image cannot be used; empty otherwise.
     """
 
     image: Received
@@ -192,7 +194,7 @@ class Shot:
 
 
 def posed(rgb: np.ndarray, view: View, pose: np.ndarray) -> Posed:
-    """Return of an image, uint8 [h, w, 3], what is needed to track its corners."""
+    """Prepare an image, uint8 [h, w, 3], for tracking: grey, at most `WIDTH` pixels wide, with its pose."""
     camera, grey = view.camera, cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     if camera.width > WIDTH:
         camera = camera.resized(WIDTH, max(1, round(WIDTH * camera.height / camera.width)))
@@ -203,12 +205,12 @@ def posed(rgb: np.ndarray, view: View, pose: np.ndarray) -> Posed:
 
 def surrounded(shots: Iterable[Shot]) -> Iterator[tuple[Shot, list[Posed], list[Posed]]]:
     """
-    Give every image with those around it, before and after, in their order.
+    Yield every image with its neighbours before and after it, in order.
 
-    What it gives does not depend on where reading begins, if that is `AROUND` images before.
+    The neighbours of an image do not depend on where reading starts, if it starts at least `AROUND` images before.
     """
     kept: deque[Shot] = deque()
-    place = 0  # of the next one to give
+    place = 0  # of the next image to yield
     for shot in chain(shots, [None]):
         if shot is not None:
             kept.append(shot)

@@ -1,4 +1,4 @@
-"""A recording with truth, as images with their true depth, one at a time."""
+"""Recording with ground truth, read as a sequence of samples."""
 
 from __future__ import annotations
 
@@ -39,47 +39,48 @@ _END = 2**62
 
 class Recording:
     """
-    A bag with images and truth.
+    Bag with images and ground truth.
 
-    Frames are matched by header stamps; where stamps are zero, by the times of receipt.
+    Images and ground truth are matched by header stamps, or by times of receipt if the stamps are zero.
 
     Parameters
     ----------
     path : path
-        A bag file or rosbag2 folder; one of `find_recordings`.
+        Bag file or rosbag2 folder, as `find_recordings` returns it.
     topics : Topics
-        Which to read; empty ones are guessed.
+        Topics to read; empty ones are chosen automatically.
     tolerance : float
-        Seconds by which the stamps of an image and its truth may differ.
+        Maximum difference of the stamps of an image and its ground truth, seconds.
     clock_offset : float, optional
-        Seconds by which the truth's clock is ahead of the images'; without it, estimated.
+        Seconds by which the clock of the ground truth is ahead of the clock of the images. Estimated without it.
 
     Attributes
     ----------
     name : str
-        Of the file or folder.
+        Name of the file or folder.
     images : int
-        How many there are.
+        Number of images.
     topics : Topics
-        As chosen.
+        Chosen topics.
     kind : str
-        ``depth image``, ``unregistered depth image``, ``point cloud``, ``laser scan`` or ``poses (triangulated)``.
+        Kind of the ground truth: ``depth image``, ``unregistered depth image``, ``point cloud``, ``laser scan`` or
+        ``poses (triangulated)``.
     clock_offset : float
-        Seconds, as given or estimated.
+        Clock offset in seconds, as given or estimated.
     compressed : bool
-        Whether its images are.
+        Whether the images are sensor_msgs/CompressedImage.
     notes : list of str
-        What the user should know, one sentence each: choices, clocks.
+        Notes for the user, one sentence each: chosen topics, clocks, assumptions.
     damage : list of str
-        What is missing of it, one sentence each; reading may find more.
+        Missing parts of the bag, one sentence each; reading may add more.
     problems : collections.Counter
-        Images without a sample, by reason; of the latest `samples`.
+        Number of images without a sample, by reason, since the last call of `samples`.
 
     Raises
     ------
     ValueError
-        If it cannot be read, its topics are not there or not certain, a transform is missing, or image and truth do
-        not overlap in time.
+        If the bag cannot be read, a topic is missing or ambiguous, a transform is missing, or images and ground truth
+        do not overlap in time.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class Recording:
             clocks = Clocks(reader, self.topics.image, self.topics.depth)
             self._offset = round((clock_offset or 0.0) * 1e9)
             if clock_offset is None and not self._by_receipt:
-                # Poses are interpolated: their stamps need not be near those of images.
+                # Poses are interpolated, so their stamps need not be close to those of the images.
                 near = max(self._tolerance, LONGEST_GAP // 2) if self._by_poses else self._tolerance
                 self._offset, sentence = clocks.offset(near)
                 self.notes += [sentence] if sentence else []
@@ -124,19 +125,21 @@ class Recording:
 
     def samples(self, start: int = 0, stop: int | None = None, every: int = 1) -> Iterator[Sample]:
         """
-        Read images with their truth; what an image gives does not depend on where reading begins.
+        Read images with their ground truth.
+
+        The sample of an image does not depend on where reading starts.
 
         Parameters
         ----------
         start, stop : int
-            Indices among all images, from and before; all without.
+            Range of image indices; ``stop`` is exclusive. All images without it.
         every : int
-            Take those images only whose index is a multiple of it.
+            Read only images whose index is a multiple of this number.
 
         Yields
         ------
         Sample
-            In the order of receipt. Images that have none are counted in `problems`.
+            Samples in the order of receipt. Images without a sample are counted in `problems`.
         """
         self.problems = Counter()
         stop = self.images if stop is None else min(stop, self.images)
@@ -159,13 +162,13 @@ class Recording:
                     continue
                 yield sample
             if read < stop - start:
-                self.problems["the recording is damaged where the image is"] += stop - start - read
-            # Without how many: every part of a recording would say another number.
+                self.problems["the recording is damaged at this image"] += stop - start - read
+            # Without the number of messages, which would differ between the parts of a recording.
             found = reader.notes + [f"messages of {topic} cannot be decoded" for topic in sorted(reader.undecodable)]
             self.damage += [sentence for sentence in found if sentence not in self.damage]
 
     def _ready(self, reader: BagReader, start: int) -> Iterator[tuple[Received, Callable[[], Sample]]]:
-        """Give images, from some before one on, once all has come that makes a sample of them, with what makes it."""
+        """Yield each image with a function that makes its sample, once all messages for the sample have been read."""
         transforms = self._truth.transforms()
         matcher = Matcher(self._tolerance, lambda stamp: self._truth.placed(transforms, stamp))
         first = max(0, start - AROUND) if self._by_poses else start
@@ -181,7 +184,7 @@ class Recording:
     def _pairs(
         self, reader: BagReader, matcher: Matcher, transforms: Transforms, infos: deque, start: int
     ) -> Iterator[tuple[Received, Received | None]]:
-        """Stream the bag through the matcher, beginning a little before an image."""
+        """Pass the messages of the bag through the matcher, starting a little before an image."""
         t = self.topics
         topics = [t.image, t.depth, t.camera_info, t.depth_camera_info, *self._truth.transform_topics]
         same, last = 0, None
@@ -208,13 +211,13 @@ class Recording:
         yield from matcher.pairs(_END)
 
     def _sample(self, image: Received, truth: Received | None, infos: deque, transforms: Transforms) -> Sample:
-        """Decode an image and its truth; raises ValueError if there is something wrong with them."""
+        """Decode an image and its ground truth; raises ValueError if they cannot be used."""
         if image.message is not None and truth is None:
-            raise ValueError(f"no truth within {self._tolerance / 1e6:g} ms")
+            raise ValueError(f"no ground truth within {self._tolerance / 1e6:g} ms")
         rgb, view = self._pictures.picture(image, infos)
         depth = self._truth.read(truth.message, view, rgb.shape[1], rgb.shape[0], transforms, image.stamp)
         if not (depth > 0).any():
-            raise ValueError("no valid truth")
+            raise ValueError("no valid ground truth")
         delay = truth.stamp - image.stamp
         return Sample(image.index, image.stamp, rgb, view and view.camera, depth, delay, frame_of(image.message))
 
@@ -232,11 +235,11 @@ class Recording:
         return Shot(image, view, posed(rgb, view, pose))
 
     def _triangulated(self, shot: Shot, before: list[Posed], after: list[Posed]) -> Sample:
-        """Triangulate what an image shows; raises ValueError if that cannot be."""
+        """Triangulate the ground truth of an image; raises ValueError if that is not possible."""
         if shot.posed is None:
             raise ValueError(shot.problem)
         depth, deviation = triangulate(shot.posed, before, after)
-        # Decoded a second time: images that wait for others would take up the memory.
+        # Decoded a second time, because keeping the decoded images of all neighbours would need too much memory.
         image, rgb = shot.image, self._pictures.seen(shot.image, shot.view)
         return Sample(image.index, image.stamp, rgb, shot.view.camera, depth, 0, frame_of(image.message), deviation)
 
@@ -244,7 +247,7 @@ class Recording:
         return received if self._by_receipt else stamp_of(message) or received
 
     def _infos_before(self, reader: BagReader, moment: int) -> deque:
-        """Return the last camera_info before a moment, or the first of all, with its time of receipt."""
+        """Return the last camera_info before a time of receipt, or else the first one, with its time of receipt."""
         if not len(self._info_times):
             return deque()
         at = int(self._info_times[max(0, int(np.searchsorted(self._info_times, moment)) - 1)])
@@ -252,7 +255,7 @@ class Recording:
         return deque([(at, message)] if message is not None else [])
 
     def _note_camera(self, reader: BagReader) -> None:
-        """Say what is known of the intrinsics; do without those of a camera that nobody calibrated."""
+        """Add notes about the intrinsics; drop the camera_info of an uncalibrated camera."""
         message = reader.first(self.topics.camera_info) if self.topics.camera_info else None
         try:
             view = message and view_of(message, message.width, message.height, is_rectified(self.topics.image))
@@ -263,13 +266,15 @@ class Recording:
             self.topics, self._info_times = replace(self.topics, camera_info=""), np.empty(0, np.int64)
             view = None
         if view is None:
-            self.notes.append("there is no camera_info: estimates are metric only for the training's field of view")
+            self.notes.append(
+                "there is no camera_info: estimates are metric only for the field of view of the training"
+            )
         elif view.lens is not None:
-            self.notes.append(f"{self.topics.image} has a lens with distortion: image and truth are rectified")
+            self.notes.append(f"the lens of {self.topics.image} has distortion: images and ground truth are rectified")
 
     def _has_zero_stamps(self, reader: BagReader) -> bool:
         firsts = [reader.first(topic) for topic in (self.topics.image, self.topics.depth)]
         zero = any(message is not None and stamp_of(message) == 0 for message in firsts)
         if zero:
-            self.notes.append("stamps are zero: images and truth are matched by the times of receipt")
+            self.notes.append("stamps are zero: images and ground truth are matched by their times of receipt")
         return zero

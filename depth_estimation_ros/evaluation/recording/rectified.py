@@ -1,4 +1,4 @@
-"""Images of a recording as a pinhole camera would have taken them: by the camera_info of their time, and rectified."""
+"""Decoding and rectification of the images of a recording."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from depth_estimation_ros.ground_truth.views import View, Views
 
 class Pictures:
     """
-    Decodes and rectifies the images of a recording.
+    Decoder that also rectifies the images of a recording.
 
     Parameters
     ----------
     rectified : bool
-        Whether the images are known to be rectified, although the lens distorts.
+        Whether the images are already rectified although their camera_info has distortion.
     """
 
     def __init__(self, rectified: bool):
@@ -28,26 +28,26 @@ class Pictures:
 
     def picture(self, image: Received, infos: Sequence[tuple[int, Any]]) -> tuple[np.ndarray, View | None]:
         """
-        Decode an image.
+        Decode and rectify an image.
 
         Parameters
         ----------
         image : Received
-            The image.
+            Message of the image.
         infos : sequence of (int, message)
-            The camera_info around it, with the times of receipt; none if nothing is known of the camera.
+            Messages of camera_info around the image, with their times of receipt; empty if there are none.
 
         Returns
         -------
         rgb : numpy.ndarray
-            uint8 [h, w, 3], rectified where the lens distorts.
+            uint8 [h, w, 3], rectified if the lens has distortion.
         view : View or None
-            By the camera_info that is nearest in time, one of the image's size rather than another.
+            View from the camera_info nearest in time; one with the size of the image is preferred.
 
         Raises
         ------
         ValueError
-            If it cannot be decoded, or the camera_info does not fit.
+            If the image cannot be decoded, or the camera_info does not fit.
         """
         if image.message is None:
             raise ValueError("the image's message cannot be decoded")
@@ -56,7 +56,7 @@ class Pictures:
         return self._rectify(rgb, view), view
 
     def seen(self, image: Received, view: View) -> np.ndarray:
-        """Decode an image again whose view is known."""
+        """Decode and rectify an image whose view is known."""
         return self._rectify(rgb_of(image.message), view)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Which topics of a bag are the image, its intrinsics and the truth: as asked for, or guessed where that is certain."""
+"""Choice of the topics of a bag: the image, its intrinsics and the ground truth."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ from depth_estimation_ros.support.sentences import choices
 
 def choose_topics(reader: BagReader, wanted: Topics) -> tuple[Topics, list[str]]:
     """
-    Choose the topics of a bag.
+    Choose the topics of a bag, as requested or automatically where the choice is certain.
 
     Parameters
     ----------
     reader : BagReader
         The bag.
     wanted : Topics
-        As asked for.
+        Requested topics; empty ones are chosen automatically.
 
     Returns
     -------
     topics : Topics
-        Those of camera_info may be empty.
+        Chosen topics. Those of camera_info may be empty.
     notes : list of str
-        Choices that could have been others.
+        Sentences about choices that had alternatives.
 
     Raises
     ------
     ValueError
-        If one does not exist, is of another type, or several fit.
+        If a topic does not exist or has a wrong type, or several topics fit.
     """
     return _Choice(reader).all(wanted)
 
@@ -70,7 +70,7 @@ class _Choice:
 
     def all(self, wanted: Topics) -> tuple[Topics, list[str]]:
         image = self._take("--image", wanted.image, self._colours) or self._image()
-        # A picture of 16 bits can be depth, although nothing but the user says so.
+        # A 16-bit picture can be depth, but only the user can know.
         packed = [topic for topic in self._colours if may_be_depth(self._firsts[topic])]
         truths = self._depths + packed + self._clouds + self._scans + self._poses + self._transforms
         depth = self._take("--depth", wanted.depth, truths) or self._depth(image)
@@ -98,7 +98,7 @@ class _Choice:
         ranks = {topic: camera_rank(topic, self._firsts[topic], self._infos) for topic in topics}
         best = [topic for topic in topics if ranks[topic] == min(ranks.values())]
         if len(topics) > 1 and len(best) == 1:
-            self._notes.append(f"{best[0]} is the image; --image chooses among {choices(topics)}")
+            self._notes.append(f"{best[0]} is used as image; --image selects one of {choices(topics)}")
             topics = best
         if not topics:
             raise ValueError(
@@ -119,19 +119,19 @@ class _Choice:
                 f"'{self._reader.path}' has no depth images, point clouds, laser scans or poses to compare with"
                 f"{self._besides()}; its topics are {self._reader.listing()}"
             )
-        depth = self._only("--depth", "topics with truth", topics)
+        depth = self._only("--depth", "topics with ground truth", topics)
         others = self._foreign(without_twins(only_depth(self._depths)) + self._clouds + self._scans)
         if len(others) > 1:
-            self._notes.append(f"{depth} is the truth; --depth chooses among {choices(others)}")
+            self._notes.append(f"{depth} is used as ground truth; --depth selects one of {choices(others)}")
         return depth
 
     def _is_aligned(self, image: str, depth: str) -> bool:
-        """Whether a depth image lies pixel on pixel over the image, as drivers give one beside their sensor's own."""
+        """Whether a depth image is registered to the image; drivers publish such a one beside the raw depth."""
         info = next(iter(camera_infos(self._reader, image, self._depths)), "")
         return standing(self._reader, image, info, depth) == REGISTERED
 
     def _foreign(self, topics: list[str]) -> list[str]:
-        """Leave out what this package's node has published: its own estimate must not pass for the truth."""
+        """Remove topics published by this package's node: its estimate must not be used as ground truth."""
         return [topic for topic in topics if topic not in self._own]
 
     def _besides(self) -> str:
@@ -147,7 +147,7 @@ class _Choice:
         if not others:
             return ""
         info = self._only("--camera-info", f"camera_info topics, none beside {image}", others)
-        self._notes.append(f"{info} is taken as the camera_info of {image}")
+        self._notes.append(f"{info} is used as camera_info of {image}")
         return info
 
     def _frame(self, info: str) -> str:

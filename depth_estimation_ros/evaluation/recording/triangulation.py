@@ -1,12 +1,12 @@
 """
-Sparse true depth from the known poses of a moving camera: corners are tracked to other images and triangulated.
+Sparse ground truth from known poses of a moving camera: corners are tracked to other images and triangulated.
 
-Linear triangulation with known cameras, epipolar geometry and the growth of the error with a small parallax are in
-Hartley and Zisserman, Multiple View Geometry (2nd ed. 2004), chapters 9 and 12; the tracker is that of Lucas and Kanade
-in pyramids (Bouguet 2000), checked forward and backward.
+Triangulation with known cameras, epipolar geometry, and the growth of the error at small parallax are described in
+Hartley and Zisserman, Multiple View Geometry (2nd ed. 2004), chapters 9 and 12. The tracker is the pyramidal one of
+Lucas and Kanade (Bouguet 2000) with a forward-backward check.
 
-What is not handled: things that move, where they move along the epipolar lines; and a wrong length of the poses' steps
-(the scale of a monocular SLAM), which no image shows and which all depths share.
+Limitations: objects that move along the epipolar lines are not detected, and neither is a wrong scale of the poses (for
+example of a monocular SLAM), which changes all depths by the same factor.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ import numpy as np
 from depth_estimation_ros.camera import PinholeCamera
 
 MIN_PARALLAX = np.radians(1.0)
-"""Between the rays of a point that are furthest apart; less leaves its depth to chance."""
+"""Minimum angle between the rays to a point, radians; with a smaller angle its depth is not reliable."""
 
 MAX_DEVIATION = 0.1
-"""Points whose estimated relative standard deviation is larger are left out."""
+"""Maximum relative standard deviation of the depth of a point; other points are discarded."""
 
-_CORNERS, _QUALITY, _APART = 800, 0.005, 0.011  # how many, of what strength, and how far apart (of the image's width)
-_STEPS = (1.0, 0.4, 0.16, 0.064)  # distances of the images to track to, as shares of the longest on either side
-_SHORTEST = 0.15  # share of the longest distance of all
+_CORNERS, _QUALITY, _APART = 800, 0.005, 0.011  # maximum number, quality level, minimum distance / image width
+_STEPS = (1.0, 0.4, 0.16, 0.064)  # baselines of the images to track to, as shares of the longest on either side
+_SHORTEST = 0.15  # minimum baseline, as a share of the longest of both sides
 _MOST_TURNED = np.radians(25.0)
-_BACK = 0.3  # pixels by which a corner tracked there and back may miss itself
-_BEST, _WORST = 0.5, 3.0  # px: no tracker is better; poses that leave more do not fit the images
+_BACK = 0.3  # maximum forward-backward error, pixels
+_BEST, _WORST = 0.5, 3.0  # px: lower limit of the tracker's error; with a larger error the poses do not fit the images
 _SIGMAS = 3.0
-_SURE = 0.01  # relative deviation from which a point need not be tracked any further
+_SURE = 0.01  # relative deviation below which a point is not tracked any further
 _FEWEST = 12
 _TRACKER = {
     "winSize": (11, 11),
@@ -52,11 +52,11 @@ class Posed:
     grey : numpy.ndarray
         uint8 [h, w], without distortion.
     camera : PinholeCamera
-        Its intrinsics, of this size.
+        Intrinsics at the size of `grey`.
     pose : numpy.ndarray
-        float64 [4, 4], from the optical frame to one that does not move.
+        float64 [4, 4], transform from the optical frame to a fixed frame.
     shown : numpy.ndarray, optional
-        bool [h, w]: what the camera saw; all without.
+        bool [h, w], pixels that the camera saw. All pixels without it.
     """
 
     grey: np.ndarray
@@ -67,28 +67,28 @@ class Posed:
 
 def triangulate(target: Posed, before: Sequence[Posed], after: Sequence[Posed]) -> tuple[np.ndarray, float]:
     """
-    Find the depth of corners of an image.
+    Compute the depth of corners of an image.
 
     Parameters
     ----------
     target : Posed
         The image.
     before, after : sequence of Posed
-        Images of the same camera from around; which of them to track to is chosen by how far the camera has moved.
+        Images of the same camera before and after it. Those to track to are selected by their baseline.
 
     Returns
     -------
     truth : numpy.ndarray
         float32 [h, w], metres along z, NaN where there is no point.
     deviation : float
-        Relative standard deviation of a depth, estimated from what the images say of the errors of tracker, poses and
-        intrinsics: how far corners lie beside their epipolar lines, and by how much the depths differ that the other
-        images give one by one.
+        Relative standard deviation of a depth. It covers errors of tracker, poses and intrinsics, and is estimated
+        from the distances of corners to their epipolar lines and from the differences between the depths from single
+        images.
 
     Raises
     ------
     ValueError
-        If there is no depth to be had; the reason.
+        If no depth can be computed; the message is the reason.
     """
     apart = max(3.0, _APART * target.grey.shape[1])
     mask = None if target.shown is None else target.shown.astype(np.uint8)
@@ -99,7 +99,7 @@ def triangulate(target: Posed, before: Sequence[Posed], after: Sequence[Posed]) 
     for view in _choose(target, before, after):
         misfits.append(points.observe(view))
     if misfits and not points.views:
-        raise ValueError("the poses do not fit the images: what is tracked does not lie on its epipolar lines")
+        raise ValueError("the poses do not fit the images: tracked corners are not on their epipolar lines")
     kept = points.reliable()
     if not kept.any():
         raise ValueError("the camera moved too little, or its view changed too much, to triangulate")
@@ -110,7 +110,7 @@ def triangulate(target: Posed, before: Sequence[Posed], after: Sequence[Posed]) 
 
 
 def _choose(target: Posed, before: Sequence[Posed], after: Sequence[Posed]) -> list[Posed]:
-    """Return images from several distances on either side, the nearest first."""
+    """Select images with several baselines on either side, the shortest first."""
     sides = [[(_distance(target, other), other) for other in others] for others in (before, after)]
     longest = max((distance or 0.0 for side in sides for distance, _ in side), default=0.0)
     chosen: dict[int, tuple[float, Posed]] = {}
@@ -124,7 +124,7 @@ def _choose(target: Posed, before: Sequence[Posed], after: Sequence[Posed]) -> l
 
 
 def _distance(target: Posed, other: Posed) -> float | None:
-    """Return how far the camera has moved, metres; None where too little of its view can be the same."""
+    """Return the baseline in metres; None if the views overlap too little."""
     relative = np.linalg.inv(other.pose) @ target.pose
     turned = np.arccos(np.clip((np.trace(relative[:3, :3]) - 1) / 2, -1, 1))
     return float(np.linalg.norm(relative[:3, 3])) if turned < _MOST_TURNED and other.camera == target.camera else None
@@ -132,7 +132,7 @@ def _distance(target: Posed, other: Posed) -> float | None:
 
 class _Points:
     """
-    Corners of an image and where others see them; each has one unknown, its inverse depth along the pixel's ray.
+    Corners of an image with their observations; each has one unknown, the inverse depth along its ray.
 
     Attributes
     ----------
@@ -141,17 +141,17 @@ class _Points:
     inverse, deviation : numpy.ndarray
         float64 [n]: 1 / metres, and the relative standard deviation of the depth.
     views : list of numpy.ndarray
-        float64 [4, 4], from the image's camera to those of the others that saw them.
+        float64 [4, 4], transforms from the camera of the image to the cameras that observed the corners.
     """
 
     def __init__(self, image: Posed, pixels: np.ndarray):
         self._image, self._k, self.pixels, self.views = image, image.camera.k, pixels, []
         self._rays = np.column_stack([pixels, np.ones(len(pixels))]) @ np.linalg.inv(self._k).T
-        self._seen, self._sigmas = [], []  # [n, 2] with NaN where not, and pixels
+        self._seen, self._sigmas = [], []  # [n, 2] with NaN where not seen, and pixels
         self.inverse, self.deviation = np.zeros(len(pixels)), np.full(len(pixels), np.inf)
 
     def observe(self, other: Posed) -> float:
-        """Track the points that are not certain yet to another image; return how far they lie off, px."""
+        """Track the points that are still uncertain to another image; return their epipolar error in pixels."""
         relative = np.linalg.inv(other.pose) @ self._image.pose
         pending = np.flatnonzero(self.deviation > _SURE)
         if not len(pending):
@@ -173,11 +173,11 @@ class _Points:
         return sigma
 
     def reliable(self) -> np.ndarray:
-        """Return which points are seen well enough: bool [n]."""
+        """Return which points are reliable, bool [n]."""
         if not self.views:
             return np.zeros(len(self.pixels), bool)
         seen, error = self._residuals()
-        # From two other images at least: a single one cannot contradict.
+        # At least two other images are needed: a single one cannot reveal an error.
         agree = (np.sum(seen, axis=0) >= 2) & np.all(error < _SIGMAS * np.reshape(self._sigmas, (-1, 1)), axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
             places = self._rays / self.inverse[:, None]
@@ -190,7 +190,7 @@ class _Points:
         return agree & wide & (self.inverse > 0) & (self.deviation < MAX_DEVIATION)
 
     def disagreement(self, kept: np.ndarray) -> float:
-        """Return the relative standard deviation that the depths of a whole image have in common."""
+        """Return the relative standard deviation of the error that all depths of an image share."""
         apart, weights = [], []
         for relative, seen, sigma in zip(self.views, self._seen, self._sigmas, strict=True):
             place, slope = self._project(relative)
@@ -205,7 +205,7 @@ class _Points:
         return float(np.sqrt(np.average(np.square(apart), weights=weights) / (len(apart) - 1)))
 
     def _solve(self) -> None:
-        """Find the inverse depths with the least weighted squares of the distances in the images (Gauss-Newton)."""
+        """Compute the inverse depths by weighted least squares of the reprojection errors (Gauss-Newton)."""
         for _ in range(5):
             step, information = np.zeros(len(self.pixels)), np.zeros(len(self.pixels))
             for relative, seen, sigma in zip(self.views, self._seen, self._sigmas, strict=True):
@@ -221,13 +221,13 @@ class _Points:
             self.deviation = np.where(self.inverse > 0, 1 / (self.inverse * np.sqrt(information)), np.inf)
 
     def _residuals(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return which views saw which points, bool [views, n], and the distances in the images, px (0 if unseen)."""
+        """Return which views saw which points, bool [views, n], and the reprojection errors in px (0 if unseen)."""
         seen = np.isfinite(np.array(self._seen)[..., 0])
         places = np.array([self._project(relative)[0] for relative in self.views])
         return seen, np.where(seen, np.linalg.norm(np.array(self._seen) - places, axis=2), 0.0)
 
     def _project(self, relative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return where another camera sees the points, [n, 2], and how that moves with their inverse depth."""
+        """Return the projections of the points in another camera, [n, 2], and their derivatives by inverse depth."""
         image = self._rays @ (self._k @ relative[:3, :3]).T
         shift = self._k @ relative[:3, 3]
         x, y, z = (image + self.inverse[:, None] * shift).T
@@ -236,7 +236,7 @@ class _Points:
         return place, (shift[:2] - place * shift[2]) / z[:, None]
 
     def _off_lines(self, relative: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        """Return how far points lie beside their epipolar lines in another image, px [n]."""
+        """Return the signed distances of points from their epipolar lines in another image, px [n]."""
         inverse_k, t = np.linalg.inv(self._k), relative[:3, 3]
         cross = np.array([[0, -t[2], t[1]], [t[2], 0, -t[0]], [-t[1], t[0], 0]])
         lines = self._rays @ (inverse_k.T @ cross @ relative[:3, :3]).T
@@ -244,7 +244,7 @@ class _Points:
 
 
 def _track(image: np.ndarray, other: np.ndarray, pixels: np.ndarray, guess: np.ndarray) -> np.ndarray:
-    """Return where pixels [n, 2] of an image are in another, NaN where lost."""
+    """Track pixels [n, 2] of an image to another image; NaN where the track is lost."""
     guess = np.where(np.isfinite(guess), guess, pixels).astype(np.float32)
     there, found, _ = cv2.calcOpticalFlowPyrLK(image, other, pixels, guess.copy(), **_TRACKER)
     back, returned, _ = cv2.calcOpticalFlowPyrLK(other, image, there, pixels.copy(), **_TRACKER)

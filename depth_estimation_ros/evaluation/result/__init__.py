@@ -1,1 +1,1 @@
-"""From one compared frame to the figures of a report."""
+"""Results of compared frames and their summary."""

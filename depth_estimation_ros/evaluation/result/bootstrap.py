@@ -1,4 +1,4 @@
-"""How far a mean over frames can be trusted: percentile bootstrap (Efron 1979), by blocks for the frames of a video."""
+"""Confidence intervals of means over frames: percentile bootstrap (Efron 1979), in blocks for frames of a video."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 
 RESAMPLES = 2000
 _AT_ONCE = 500_000  # numbers held in memory
-# Of more blocks than these the interval is no better, but takes longer and longer: an hour's frames, one by one.
+# More blocks do not improve the interval but take longer, for example an hour of frames drawn one by one.
 _MOST_BLOCKS = 20_000
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over frames, and the 95 % interval that the choice of frames leaves it."""
+    """Mean over frames with its 95 % confidence interval."""
 
     mean: float
     low: float
@@ -24,7 +24,7 @@ class Interval:
 
     @property
     def decided(self) -> bool:
-        """Whether the interval excludes zero: other frames would hardly turn the sign."""
+        """Whether the interval excludes zero, so that the sign is significant."""
         return not self.low <= 0 <= self.high
 
     def __str__(self) -> str:
@@ -34,22 +34,23 @@ class Interval:
 
 def mean_interval(recordings: Sequence[np.ndarray], blocks: Sequence[int] | None = None) -> list[Interval]:
     """
-    Return the means over all frames, with their intervals.
+    Return the means over all frames with their 95 % intervals.
 
-    Every resample draws as many frames of every recording as it has, in circular blocks (Politis and Romano 1992).
+    Each resample draws as many frames from each recording as the recording has, in circular blocks (Politis and Romano
+    1992).
 
     Parameters
     ----------
     recordings : sequence of numpy.ndarray
-        [frames, values] each, frames in the order of time.
+        [frames, values] each, frames in order of time.
     blocks : sequence of int, optional
-        Frames in a block, for each recording, as from `block_length`; without it frames are drawn one by one, as
-        befits frames that have nothing to do with each other.
+        Number of frames in a block for each recording, see `block_length`. Without it, frames are drawn one by one,
+        which is correct for independent frames.
 
     Returns
     -------
     list of Interval
-        One for each of the values, all over the same resamples.
+        One interval for each value, all from the same resamples.
     """
     rng = np.random.default_rng(0)
     sums, count = 0.0, sum(map(len, recordings))
@@ -62,18 +63,19 @@ def mean_interval(recordings: Sequence[np.ndarray], blocks: Sequence[int] | None
 
 def block_length(series: np.ndarray) -> int:
     """
-    Return how many successive frames to draw at once for a value that is alike in successive frames.
+    Return the block length for a value that is correlated between consecutive frames.
 
     Parameters
     ----------
     series : numpy.ndarray
-        [n], the value in every frame of one recording, in the order of time.
+        [n], the value in every frame of one recording, in order of time.
 
     Returns
     -------
     int
-        1 for frames without correlation. The choice of Politis and White (2004) for circular blocks, as corrected by
-        Patton, Politis and White (2009), at most a third of the frames; so many that there are `_MOST_BLOCKS` at most.
+        Number of frames in a block; 1 for frames without correlation. The choice of Politis and White (2004) for
+        circular blocks, as corrected by Patton, Politis and White (2009), at most a third of the frames. Longer if
+        there would be more than `_MOST_BLOCKS` blocks.
     """
     return max(_correlated(series), math.ceil(len(series) / _MOST_BLOCKS))
 
@@ -85,7 +87,7 @@ def _correlated(series: np.ndarray) -> int:
         return 1
     lags = min(n - 1, math.ceil(math.sqrt(n)) + 5)
     covariance = np.array([apart[: n - lag] @ apart[lag:] for lag in range(lags + 1)]) / n
-    # Correlations are nothing from the first lag on after which several in a row are within noise.
+    # Correlations are taken as zero from the first lag that begins a run of several within the noise.
     small = np.abs(covariance[1:] / covariance[0]) < 2 * math.sqrt(math.log10(n) / n)
     run = min(max(5, math.ceil(math.sqrt(math.log10(n)))), lags)
     last = next((lag for lag in range(lags - run + 1) if small[lag : lag + run].all()), lags)
@@ -93,17 +95,17 @@ def _correlated(series: np.ndarray) -> int:
     window = np.clip(2 * (1 - lag / lag[-1]), 0, 1) * np.where(lag, 2, 1)  # flat top; both signs of a lag
     spectrum = window @ covariance[lag]
     slope = (window * lag) @ covariance[lag]
-    # A spectrum at or under zero: values that alternate need no block.
+    # A spectrum of zero or less comes from alternating values, which need no blocks.
     best = (2 * slope**2 / (4 / 3 * spectrum**2)) ** (1 / 3) * n ** (1 / 3) if spectrum > 0 and last else 1
     return max(1, min(math.ceil(best), math.ceil(3 * math.sqrt(n)), n // 3))
 
 
 def _resampled_sums(values: np.ndarray, block: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Yield sums over resamples, [some, values] at a time, `RESAMPLES` in all."""
+    """Yield the sums of all `RESAMPLES` resamples in arrays of shape [some, values]."""
     n = len(values)
     sizes = np.full(-(-n // block), block)
     sizes[-1] = n - block * (len(sizes) - 1)
-    # A block's sum is a difference of two running sums, whatever its length.
+    # The sum of a block is the difference of two cumulative sums, at the same cost for any length.
     running = np.cumsum(np.concatenate([np.zeros((1, values.shape[1])), values, values]), axis=0)
     step = max(1, _AT_ONCE // (len(sizes) * values.shape[1]))
     for start in range(0, RESAMPLES, step):

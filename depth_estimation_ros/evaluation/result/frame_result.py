@@ -1,4 +1,4 @@
-"""What the comparison of one estimated frame with its truth leaves: figures and small sums, never the images."""
+"""Comparison of one estimated frame with its ground truth; the result has metrics and small sums but no images."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ if TYPE_CHECKING:
     from depth_estimation_ros.evaluation.result.sample import Sample
 
 DISTANCES = (0, 0.5, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 80)
-"""Edges in metres of true depth; the last range is open."""
+"""Lower edges of the ranges of ground truth depth, metres; the last range is open."""
 
 REGIONS = (9, 12)
-"""Rows and columns of the grid that divides the image into regions."""
+"""Number of rows and columns of the grid that divides the image into regions."""
 
 STATIC = 0.02
-"""A pixel whose true depth changes by less than this share of it from one frame to the next is static."""
+"""A pixel is static if its ground truth changes by less than this share from one frame to the next."""
 
-# Between frames further apart, and where less of the truth stays as it was, equal truth is chance: a camera that has
-# moved on, or a scene that was cut.
+# Beyond these limits, equal ground truth is a coincidence: the camera has moved on, or the scene was cut.
 _LONGEST_STEP = 500_000_000  # ns
 _LEAST_STATIC = 0.25
 _LEAST_PIXELS = 30
@@ -33,41 +32,41 @@ _LEAST_PIXELS = 30
 @dataclass(frozen=True, eq=False)
 class FrameResult:
     """
-    One frame of a recording, estimated by one model.
+    Result of one model on one frame of a recording.
 
-    Metrics are over the pixels that have both a truth and an estimate; `invalid` says how many have no estimate.
+    Metrics are over the pixels that have both ground truth and an estimate; `invalid` is the share without an estimate.
 
     Parameters
     ----------
     recording, model : str
-        Their names.
+        Names of the recording and the model.
     index : int
-        Of the image among all images of the recording.
+        Index of the image among all images of the recording.
     stamp : int
-        Of the image, nanoseconds.
+        Stamp of the image, nanoseconds.
     delay_ms : float
-        Stamp of the truth less that of the image.
+        Stamp of the ground truth minus that of the image, milliseconds.
     known : int
-        Pixels with a truth.
+        Number of pixels with ground truth.
     invalid : float
         Share of them without an estimate, 0 to 1.
     raw : dict
-        As from `metrics.depth_metrics`, nothing scaled; empty where no pixel has both truth and estimate.
+        Metrics of the unscaled estimate, see `metrics.depth_metrics`; empty if no pixel has ground truth and estimate.
     scale : float or None
-        Median of the truth over median of the estimate; None where ``raw`` is empty.
+        Median of the ground truth divided by the median of the estimate; None if ``raw`` is empty.
     scaled : dict
-        Metrics of the estimate times ``scale``: of its shape alone, a diagnostic.
+        Metrics of the estimate times ``scale``, which show the error of the shape only; a diagnostic.
     by_distance, by_region : dict of numpy.ndarray
-        Sums as from `metrics.PixelErrors.grouped`, raw, over the number of all pixels compared: of the ranges between
-        `DISTANCES` (the last open), and of the cells of `REGIONS`, row by row.
+        Sums of the unscaled estimate, see `metrics.PixelErrors.grouped`, divided by the number of compared pixels: for
+        the ranges between `DISTANCES` (the last is open), and for the cells of `REGIONS`, row by row.
     flicker : dict or None
         See `flicker`.
     inference_ms : float or None
-        What the estimate took, where that is known.
+        Time of the estimate, if known.
     latency_ms : float or None
-        From the image's stamp to the receipt of depth, live only.
+        Time from the image's stamp to the receipt of its depth; live runs only.
     truth_deviation : float or None
-        Relative standard deviation of the truth, where it is estimated itself.
+        Relative standard deviation of triangulated ground truth.
     """
 
     recording: str
@@ -98,22 +97,22 @@ def compare(
     previous: tuple[Sample, np.ndarray] | None = None,
 ) -> FrameResult:
     """
-    Compare an estimate with the truth, pixel by pixel of the truth.
+    Compare an estimate with the ground truth at each pixel of the ground truth.
 
     Parameters
     ----------
     sample : Sample
-        The image and its truth, [H, W] metres, NaN where unknown.
+        Image and ground truth, [H, W] metres, NaN where unknown.
     depth : numpy.ndarray
-        The estimate, [h, w] metres at any size, NaN where invalid; interpolated to the truth's.
+        Estimate, [h, w] metres at any size, NaN where invalid; it is interpolated to the size of the ground truth.
     recording, model : str
-        Their names.
+        Names of the recording and the model.
     inference_ms : float, optional
-        What the estimate took.
+        Time of the estimate.
     latency_ms : float, optional
-        From the image's stamp to the receipt of depth.
+        Time from the image's stamp to the receipt of its depth.
     previous : tuple of (Sample, numpy.ndarray), optional
-        The frame before in the recording and this model's estimate of it, for the flicker.
+        The preceding frame and this model's estimate of it, for the flicker.
 
     Returns
     -------
@@ -122,7 +121,7 @@ def compare(
     Raises
     ------
     ValueError
-        If no pixel's truth is a positive number.
+        If no pixel has positive ground truth.
     """
     truth = sample.truth
     known = _is_depth(truth)
@@ -161,25 +160,25 @@ def compare(
 
 def flicker(sample: Sample, depth: np.ndarray, before: Sample, depth_before: np.ndarray) -> dict[str, float] | None:
     """
-    Measure how much an estimate changes where the truth does not, from one frame to the next.
+    Measure how much an estimate changes from one frame to the next where the ground truth does not change.
 
-    Over the static pixels (see `STATIC`), the change being the logarithm of the ratio of the two estimates. The
-    definition is this package's own; measures in the literature ask for optical flow, or for more than two frames.
+    The change is the logarithm of the ratio of the two estimates, over static pixels (see `STATIC`). The definition is
+    specific to this package: measures in the literature need optical flow or more than two frames.
 
     Parameters
     ----------
     sample, before : Sample
-        A frame and the one before it.
+        A frame and the preceding one.
     depth, depth_before : numpy.ndarray
         Their estimates, [h, w] metres at any size, NaN where invalid.
 
     Returns
     -------
     dict or None
-        ``pixels`` that are static, their ``share`` of those with truth in both frames, the mean absolute ``change``
-        of the estimate, the part of it that the whole image does at once (``common``, the absolute mean), and the
-        mean absolute change of the truth itself (``truth``: its noise). None where the frames are too far apart, of
-        different sizes, or hold too few static pixels for them to be more than chance.
+        ``pixels``: number of compared static pixels. ``share``: share of static pixels among those with ground truth in
+        both frames. ``change``: mean absolute change of the estimate. ``common``: absolute value of the mean change,
+        which the whole image shares. ``truth``: mean absolute change of the ground truth, its noise. None if the frames
+        are too far apart, have different sizes, or have too few static pixels.
     """
     if not 0 < sample.stamp - before.stamp <= _LONGEST_STEP or sample.truth.shape != before.truth.shape:
         return None

@@ -1,4 +1,4 @@
-"""Results of frames as rows of numbers in a file: a recording of any length takes no memory."""
+"""Results of frames as rows of numbers in a file, so that memory use does not grow with the recording."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROW = np.dtype(
         *((name, np.float64) for name in ("log_bias", "inference_ms", "latency_ms", "truth_deviation")),
     ]
 )
-"""A `FrameResult` without the names and the sums; NaN where there is no figure. ``log_bias``: of all its pixels."""
+"""A `FrameResult` without names and sums; NaN where there is no value. ``log_bias``: mean log(estimate / truth)."""
 
 _AT_ONCE = 4096  # rows in memory
 _UNWRITTEN = 256  # rows
@@ -33,19 +33,19 @@ _UNWRITTEN = 256  # rows
 
 class FrameTable:
     """
-    The results of one model on one recording, in the order of the images.
+    Results of one model on one recording, in the order of the images.
 
     Parameters
     ----------
     file : binary file, optional
-        Takes the rows; several tables may share one. In memory without.
+        File for the rows; several tables may share one. Rows are kept in memory without it.
 
     Attributes
     ----------
     sums : dict
-        ``by_distance`` and ``by_region`` of `FrameResult`, added up over the frames with an estimate.
+        ``by_distance`` and ``by_region`` of `FrameResult`, summed over the frames with an estimate.
     estimated : int
-        Number of these frames.
+        Number of frames with an estimate.
     """
 
     def __init__(self, file: BinaryIO | None = None):
@@ -68,13 +68,13 @@ class FrameTable:
             self._flush()
 
     def extend(self, other: FrameTable) -> None:
-        """Add the frames of a table that follows this one."""
+        """Append the frames of another table."""
         for rows in other.chunks():
             self.append(rows, {}, 0)
         self._add_sums(other.sums, other.estimated)
 
     def append(self, rows: np.ndarray, sums: dict[str, dict[str, np.ndarray]], estimated: int) -> None:
-        """Add frames, as `chunks`, `sums` and `estimated` gave them."""
+        """Append frames, given as an array of `chunks`, `sums` and `estimated` of another table."""
         self._flush()
         begin = self._file.seek(0, os.SEEK_END)
         self._file.write(rows.astype(ROW, copy=False).tobytes())
@@ -82,7 +82,7 @@ class FrameTable:
         self._add_sums(sums, estimated)
 
     def chunks(self) -> Iterator[np.ndarray]:
-        """Give the rows, array after array of `ROW`."""
+        """Yield the rows in arrays of dtype `ROW`."""
         self._flush()
         for begin, count in self._parts:
             for start in range(0, count, _AT_ONCE):
@@ -90,20 +90,20 @@ class FrameTable:
 
     def column(self, name: str, estimated: bool = False) -> np.ndarray:
         """
-        Return one figure of every frame.
+        Return one column for all frames.
 
         Parameters
         ----------
         name : str
-            Of `ROW`.
+            Name of a field of `ROW`.
         estimated : bool
-            Only of the frames with an estimate.
+            Return only frames with an estimate.
         """
         parts = [rows[name][_estimated(rows)] if estimated else rows[name].copy() for rows in self.chunks()]
         return np.concatenate(parts) if parts else np.empty(0, ROW[name])
 
     def row(self, number: int) -> np.void:
-        """Return one of the frames with an estimate, by its number among them."""
+        """Return the row of a frame by its number among the frames with an estimate."""
         for rows in self.chunks():
             places = np.flatnonzero(_estimated(rows))
             if number < len(places):
@@ -133,7 +133,7 @@ Tables = dict[str, dict[str, FrameTable]]
 
 
 def tabulate(results: Tables | Iterable[FrameResult]) -> Tables:
-    """Return results as tables, in the order of their images; what are tables already, as they are."""
+    """Return results as tables in the order of the images; tables are returned unchanged."""
     if isinstance(results, dict):
         return results
     tables: Tables = {}
@@ -143,7 +143,7 @@ def tabulate(results: Tables | Iterable[FrameResult]) -> Tables:
 
 
 def indices(tables: Iterable[FrameTable]) -> np.ndarray:
-    """Return which images of a recording are in the tables of its models, int64 [n], ascending."""
+    """Return the indices of the images in any of the tables of a recording, int64 [n], ascending."""
     found = np.empty(0, np.int64)
     for table in tables:
         found = np.union1d(found, table.column("index"))
@@ -151,7 +151,7 @@ def indices(tables: Iterable[FrameTable]) -> np.ndarray:
 
 
 def csv_values(row: Sequence, names: Sequence[str]) -> list:
-    """Return the figures of a row, a tuple of `ROW`, by names; None where there is none."""
+    """Return the named fields of a row (tuple of `ROW`) with None for NaN."""
     return [None if (value := row[_PLACES[name]]) != value else value for name in names]
 
 

@@ -1,4 +1,4 @@
-"""What is compared with an estimate: one image with its truth."""
+"""Sample of a recording: one image with its ground truth."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from depth_estimation_ros.camera import PinholeCamera
 @dataclass(frozen=True)
 class Sample:
     """
-    One image with its truth.
+    One image with its ground truth.
 
     Parameters
     ----------
     index : int
-        Of the image among all images of the recording, from 0.
+        Index of the image among all images of the recording, from 0.
     stamp : int
-        Of the image, nanoseconds.
+        Stamp of the image, nanoseconds.
     rgb : numpy.ndarray
-        uint8 [H, W, 3]; rectified where the lens distorts.
+        Image, uint8 [H, W, 3]; rectified if the lens has distortion.
     camera : PinholeCamera or None
-        Intrinsics of this image.
+        Intrinsics of `rgb`.
     truth : numpy.ndarray
-        float32 [h, w], metres along z in the view of the image, NaN unknown. Of the image's size, or of another size of
-        the same view where a depth camera measures more coarsely.
+        Ground truth, float32 [h, w], metres along z in the view of the image, NaN where unknown. It has the size of the
+        image, or a smaller one with the same view if the depth camera has a lower resolution.
     delay : int
-        Stamp of the truth, by the images' clock, less that of the image; nanoseconds.
+        Stamp of the ground truth, by the clock of the images, minus that of the image; nanoseconds.
     frame_id : str
-        Of the image.
+        TF frame of the image.
     deviation : float or None
-        Relative standard deviation of the truth, where it is estimated itself.
+        Relative standard deviation of triangulated ground truth; None for measured ground truth.
     """
 
     index: int

@@ -1,4 +1,4 @@
-"""From the results of frames to the figures of a report: means with intervals, differences, where and when it fails."""
+"""Summary of the results of frames: means with intervals, differences between models, and where errors are largest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from depth_estimation_ros.evaluation.result.frame_result import DISTANCES, REGIO
 from depth_estimation_ros.evaluation.result.frame_table import FrameTable, Tables, tabulate
 
 EXTREMES = 10
-"""Worst and best frames that are listed for each model."""
+"""Number of worst and of best frames listed for each model."""
 
 _FLICKER = ("change", "common", "truth", "share")
 _PACKAGES = ("depth_estimation_ros", "numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu", "openvino")
@@ -33,32 +33,33 @@ def summarise(
     interrupted: bool = False,
 ) -> dict[str, Any]:
     """
-    Return the figures of an evaluation: what ``metrics.json`` holds.
+    Return the summary of an evaluation, the content of ``metrics.json``.
 
-    Figures of a model are means over its frames, of all recordings. They do not depend on the order of the results.
+    Values of a model are means over its frames of all recordings. They do not depend on the order of the results.
 
     Parameters
     ----------
     results : tables, or iterable of FrameResult
-        Each frame of a recording at most once for a model.
+        Results, each frame of a recording at most once per model.
     models : mapping, optional
-        Facts of each model by its name, in the order in which the report shows them, as from `describe_model`; they
-        come before figures of the same name. Where it ran in the node also ``live``: its counts ``received``,
-        ``published``, ``superseded``, ``failed`` and ``rate_hz``.
+        Facts of each model by name, see `describe_model`, in the order of the report. They override computed values of
+        the same name. For a live run also ``live`` with ``received``, ``published``, ``superseded``, ``failed`` and
+        ``rate_hz`` of the node.
     recordings : sequence of mapping, optional
-        Of each: ``name``, and what is known of ``images`` and ``images_done`` (numbers), ``kind`` (of the truth),
-        ``topics`` (by use), ``clock_offset`` (seconds), ``notes`` (sentences), ``problems`` (images not compared, by
-        reason), ``error`` (why it ends early), ``triangulated`` (medians over frames where the truth is: its ``points``
-        and their relative standard ``deviation``).
+        Facts of each recording: ``name`` and, if known, ``images`` and ``images_done`` (numbers), ``kind`` (of the
+        ground truth), ``topics`` (by use), ``clock_offset`` (seconds), ``notes`` (sentences), ``problems`` (number of
+        images that were not compared, by reason), ``error`` (why it is incomplete), and ``triangulated`` (for
+        triangulated ground truth, medians over frames of the number of ``points`` and of their relative standard
+        ``deviation``).
     machine : mapping, optional
-        Facts of the machine, as from `describe_machine`.
+        Facts of the machine, see `describe_machine`.
     interrupted : bool
-        Whether frames are left to do.
+        Whether the evaluation ended before all frames were done.
 
     Returns
     -------
     dict
-        Strict JSON: no infinity, no NaN; None where there is no figure.
+        Values for strict JSON: without infinity and NaN; None where there is no value.
     """
     models = dict(models or {})
     by_model: dict[str, dict[str, FrameTable]] = {name: {} for name in models}
@@ -76,7 +77,7 @@ def summarise(
 
 
 def describe_model(estimator: DepthEstimator) -> dict[str, Any]:
-    """Return the facts of a model and of the engine that runs it."""
+    """Return facts about a model and the engine that runs it."""
     model, info = estimator.model, estimator.model.info
     return {
         "about": {
@@ -94,7 +95,7 @@ def describe_model(estimator: DepthEstimator) -> dict[str, Any]:
 
 
 def describe_machine() -> dict[str, str]:
-    """Return what figures of speed depend on, and the versions of what computed the rest."""
+    """Return facts about the machine that affect speed, and the versions of the packages used."""
     versions = {}
     for package in _PACKAGES:
         try:
@@ -111,7 +112,7 @@ def describe_machine() -> dict[str, str]:
 
 
 def _model_figures(tables: dict[str, FrameTable]) -> dict[str, Any]:
-    # Column by column: those of all frames together would fill the memory.
+    # Column by column: all columns of a long recording would not fit into memory.
     def every(name: str) -> np.ndarray:
         return _joined([table.column(name) for table in tables.values()])
 
@@ -147,7 +148,7 @@ def _model_figures(tables: dict[str, FrameTable]) -> dict[str, Any]:
 
 
 def _means(good: dict[str, FrameTable], blocks: dict[str, int], prefix: str = "") -> dict[str, Any]:
-    """Return the metrics, and their intervals by name."""
+    """Return the mean metrics, and under ``intervals`` the interval of each metric."""
     if not good:
         return {**dict.fromkeys(METRICS), "intervals": {}}
     found = {}
@@ -161,7 +162,7 @@ def _means(good: dict[str, FrameTable], blocks: dict[str, int], prefix: str = ""
 
 
 def _paired(reference: str, model: str, first: dict[str, FrameTable], second: dict[str, FrameTable]) -> dict[str, Any]:
-    """Return the differences, the second model less the first, over the frames that both have."""
+    """Return the differences, second model minus the first, over their common frames."""
     pairs = {}
     for name in sorted(set(first) & set(second)):
         images = [tables[name].column("index", True) for tables in (first, second)]
@@ -188,7 +189,7 @@ def _paired(reference: str, model: str, first: dict[str, FrameTable], second: di
 
 
 def _by_distance(good: dict[str, FrameTable], frames: int) -> list[dict[str, Any]]:
-    """Return a row for each range of distance that has pixels."""
+    """Return one row for each range of distances that has pixels."""
     if not good:
         return []
     groups = _groups(good, frames, "by_distance")
@@ -201,7 +202,7 @@ def _by_distance(good: dict[str, FrameTable], frames: int) -> list[dict[str, Any
 
 
 def _by_region(good: dict[str, FrameTable], frames: int) -> dict[str, Any] | None:
-    """Return the figures of every cell of the image, row by row; None in cells without truth."""
+    """Return the values of every cell of the image, row by row; None for cells without ground truth."""
     if not good:
         return None
     groups, (rows, columns) = _groups(good, frames, "by_region"), REGIONS
@@ -213,10 +214,10 @@ def _by_region(good: dict[str, FrameTable], frames: int) -> dict[str, Any] | Non
 
 def _groups(good: dict[str, FrameTable], frames: int, name: str) -> list[dict[str, float]]:
     """
-    Return the figures of every group of pixels; empty for groups without any.
+    Return the values of every group of pixels; empty for a group without pixels.
 
-    Frames count the same, whatever their size: ``share`` is the mean share of a frame's pixels. ``bias`` is the typical
-    share by which depth is too far (negative: too near).
+    Frames have equal weight, independent of their size: ``share`` is the mean share of the pixels of a frame. ``bias``
+    is the geometric mean of estimate / ground truth, minus one: positive if too far, negative if too near.
     """
     tables = [table.sums[name] for table in good.values()]
     sums = {key: sum(table[key] for table in tables) / frames for key in tables[0]}
@@ -235,7 +236,7 @@ def _groups(good: dict[str, FrameTable], frames: int, name: str) -> list[dict[st
 
 
 def _flicker(columns: dict[str, np.ndarray]) -> dict[str, float] | None:
-    """Return the mean over pairs of frames, every static pixel counting the same."""
+    """Return the mean over pairs of frames, weighted by the number of static pixels."""
     if not len(columns["pixels"]):
         return None
     means = {name: float(np.average(columns[name], weights=columns["pixels"])) for name in _FLICKER}
@@ -243,7 +244,7 @@ def _flicker(columns: dict[str, np.ndarray]) -> dict[str, float] | None:
 
 
 def _place(good: dict[str, FrameTable], number: int) -> dict[str, Any]:
-    """Return what is said of one of the frames with an estimate, by its number among all of them."""
+    """Return the facts of a frame by its number among all frames with an estimate."""
     for recording, table in good.items():
         if number < table.estimated:
             row = table.row(number)
@@ -280,7 +281,7 @@ def _percentiles(values: np.ndarray, which: tuple[int, ...]) -> dict[str, float]
 
 
 def _processor() -> str:
-    """Return the processor's name; Linux tells it, elsewhere its kind has to do."""
+    """Return the name of the processor on Linux, elsewhere its architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

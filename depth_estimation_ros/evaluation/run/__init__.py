@@ -1,1 +1,1 @@
-"""A run over bags: work in slices, processes, checkpoints."""
+"""Run of an evaluation: slices of work, worker processes and checkpoints."""

@@ -1,4 +1,4 @@
-"""Results of slices on disk: a run that was broken off goes on from them, and never from those of another run."""
+"""Results of finished slices on disk, from which an interrupted run with the same options resumes."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from depth_estimation_ros.evaluation.result.frame_table import ROW, FrameTable
 from depth_estimation_ros.evaluation.run.work import Options, SliceResult, Survey, identity
 from depth_estimation_ros.support.files import write_whole
 
-_VERSION = 3  # of the files, and of what a slice's figures mean
+_VERSION = 3  # of the file format and of the meaning of the results
 
 
 class Checkpoint:
     """
-    The folder that keeps the results of finished slices.
+    Folder with the results of finished slices.
 
     Parameters
     ----------
     folder : pathlib.Path
-        Is made.
+        Folder; it is created if it does not exist.
     options : Options
-        Of this run; results of others are not seen.
+        Options of this run. Results of runs with other options are ignored.
     """
 
     def __init__(self, folder: Path, options: Options):
@@ -39,26 +39,26 @@ class Checkpoint:
         folder.mkdir(parents=True, exist_ok=True)
 
     def key(self, survey: Survey, start: int, stop: int) -> str:
-        """Return the name of a slice: a digest of all that its figures depend on."""
+        """Return the key of a slice, a digest of everything that its results depend on."""
         options = asdict(self._options)
-        # The same model at another place is the same model.
+        # The path of a model does not matter; its sha256 does.
         for model in options["models"]:
             del model["path"]
         facts = [_VERSION, identity(survey.path), asdict(survey), start, stop, options]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
     def bag(self, key: str) -> Path:
-        """Return where the output bag of a finished slice is."""
+        """Return the path of the output bag of a finished slice."""
         return self._folder / f"{key}_bag"
 
     def draft_bag(self, key: str) -> Path:
-        """Return where the output bag of a slice is to be written; what was broken off there is removed."""
+        """Return the path where the output bag of a slice is written, and remove an incomplete bag there."""
         draft = self._folder / "drafts" / f"{key}_bag"
         shutil.rmtree(draft, ignore_errors=True)
         return draft
 
     def load(self, key: str) -> SliceResult | None:
-        """Return a slice's result, or None where there is none yet, or its output bag is gone."""
+        """Return the result of a slice; None if there is none or its output bag is missing."""
         try:
             with np.load(self._folder / f"{key}.npz", allow_pickle=False) as stored:
                 result = _unpack(stored)
@@ -67,7 +67,7 @@ class Checkpoint:
         return None if self._options.bag and not self.bag(key).is_dir() else result
 
     def save(self, key: str, result: SliceResult) -> None:
-        """Keep a slice's result: whole, or not at all."""
+        """Store the result of a slice, completely or not at all."""
         if self._options.bag:
             shutil.rmtree(self.bag(key), ignore_errors=True)
             os.replace(self._folder / "drafts" / self.bag(key).name, self.bag(key))

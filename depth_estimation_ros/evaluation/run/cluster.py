@@ -1,4 +1,4 @@
-"""Workers of other machines, by Dask."""
+"""Workers on other machines, with Dask."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _CONNECT_SECONDS = 10
 
 class ClusterPool:
     """
-    The workers of a Dask cluster; recordings and models are to be at the same paths for all of them.
+    Workers of a Dask cluster. Recordings and models must have the same paths on all workers.
 
     Parameters
     ----------
     address : str
-        Of the scheduler, ``tcp://HOST:8786``.
+        Address of the scheduler, ``tcp://HOST:8786``.
     threads : int
         CPU threads of each engine.
 
     Raises
     ------
     ValueError
-        If Dask is missing, there is no scheduler at the address, or it has no workers.
+        If Dask is not installed, no scheduler answers at the address, or it has no workers.
     """
 
     def __init__(self, address: str, threads: int):
@@ -46,7 +46,7 @@ class ClusterPool:
         if not self.size:
             self._client.close()
             raise ValueError(f"the cluster at '{address}' has no workers; start some with `dask worker {address}`")
-        # Not pure: what a task reads from a disk may have changed since the last time.
+        # Not pure: files that a task reads may have changed since its last call.
         self._executor = self._client.get_executor(pure=False)
         self._futures: set[Future] = set()
 
@@ -55,33 +55,33 @@ class ClusterPool:
         return self
 
     def __exit__(self, *_) -> None:
-        """Leave the cluster."""
+        """Disconnect from the cluster."""
         self.stop()
         self._client.close()
 
     def submit(self, function: Callable, *args) -> Future:
-        """Call a function in a worker."""
+        """Submit a function call to a worker."""
         future = self._executor.submit(_named, function, *args)
         self._futures.add(future)
         future.add_done_callback(self._futures.discard)
         return future
 
     def submit_slice(self, survey: Survey, start: int, stop: int, options: Options, bag: Path | None) -> Future:
-        """Call `evaluate_slice` in a worker."""
+        """Submit a call of `evaluate_slice` to a worker."""
         return self.submit(evaluate_slice, survey, start, stop, options, self._threads, bag)
 
     def images_done(self) -> int:
-        """Return 0: workers say nothing before their slice is done."""
+        """Return 0, because workers report nothing before their slice is done."""
         return 0
 
     def stop(self) -> None:
-        """Drop what is in work."""
+        """Cancel all pending calls."""
         for future in list(self._futures):
             future.cancel()
 
 
 def _named(function: Callable, *args):
-    """Call a function; what its worker lacks is said with the worker's name."""
+    """Call a function and add the name of the worker to a WorkerError."""
     try:
         return function(*args)
     except WorkerError as error:

@@ -1,4 +1,4 @@
-"""One run of ``evaluate_bag``: from what was asked for to the report, and to what is said in the terminal."""
+"""Run of ``evaluate_bag``, from the arguments to the report and the output in the terminal."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from depth_estimation_ros.model import PACKAGED, load_model
 
 class Command:
     """
-    One run of the command.
+    Run of the command.
 
     Parameters
     ----------
     chosen : argparse.Namespace
-        As from `evaluate_bag.parse`.
+        Result of `evaluate_bag.parse`.
     complain : callable
-        Says a sentence to the user.
+        Function that prints an error for the user; called with one sentence (str).
 
     Raises
     ------
     ValueError
-        If a recording or model cannot be had, or the report not be written.
+        If a recording or model cannot be loaded, or the report cannot be written.
     """
 
     def __init__(self, chosen: Namespace, complain: Callable[[str], object]):
@@ -59,7 +59,7 @@ class Command:
         )
 
     def run(self) -> int:
-        """Evaluate, write the report, and say what is to be said; returns the exit code."""
+        """Evaluate, write the report and print results and errors; returns the exit code."""
         self._catch_signals()
         folder = OutputFolder(self._chosen.output)
         resumable = not self._chosen.live
@@ -68,9 +68,9 @@ class Command:
             resumable = resumable and outcome.broken_off
             if not outcome.empty:
                 self._report(outcome, facts, folder)
-        except OSError as error:  # of a full disk, most often
+        except OSError as error:  # most often a full disk
             resumable = not self._chosen.live
-            hint = "; the same command goes on from what is done" if resumable else ""
+            hint = "; run the same command again to resume" if resumable else ""
             place = error.filename or folder.path
             raise ValueError(f"'{place}' cannot be read or written: {error.strerror or error}{hint}") from None
         finally:
@@ -79,14 +79,14 @@ class Command:
         if outcome.broken_off:
             done, total = outcome.images_done()
             verb = "interrupted" if outcome.interrupted else "stopped"
-            hint = "; the same command goes on from there" if resumable and done else ""
+            hint = "; run the same command again to resume" if resumable and done else ""
             complaints += [f"{verb} after {done} of {total} images{hint}"] if done or outcome.interrupted else []
         for sentence in complaints:
             self._complain(sentence)
         return 130 if outcome.interrupted else int(bool(complaints))
 
     def _evaluate(self, folder: OutputFolder) -> tuple[Outcome, dict[str, dict]]:
-        """Return the outcome, and the facts of each model."""
+        """Return the outcome and the facts of each model."""
         chosen, options, bags = self._chosen, self._options, folder.bags if self._options.bag else None
         common = folder.work, lambda: self._ended, self._console
         if chosen.live:
@@ -125,13 +125,13 @@ class Command:
         self._console.print(f"In {folder.path}: {', '.join(written)}", soft_wrap=True)
 
     def _catch_signals(self) -> None:
-        """Let the first Ctrl-C ask for the end, and the second one force it."""
+        """Stop after the images in work on the first Ctrl-C, and immediately on the second."""
 
         def ask(*_) -> None:
             if self._ended:
                 raise KeyboardInterrupt
             self._ended = True
-            self._console.print("ending: what is done goes into a report; Ctrl-C again ends without one")
+            self._console.print("stopping: the report will cover the frames done so far; Ctrl-C again stops without it")
 
         for number in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(number) is not signal.SIG_IGN:
@@ -139,22 +139,22 @@ class Command:
 
 
 def _models(names: Sequence[str]) -> tuple[ModelChoice, ...]:
-    """Check the models, and give each a name of its own for the report."""
+    """Load the models and give each a unique name for the report."""
     models = [load_model(name) for name in names]
     if len({model.sha256 for model in models}) < len(models):
-        raise ValueError(f"--model names a model twice: {', '.join(names)}")
+        raise ValueError(f"--model has the same model twice: {', '.join(names)}")
     plain = [model.info.name for model in models]
     titles = [
         title if plain.count(title) == 1 else f"{title} {model.sha256[:6]}"
         for title, model in zip(plain, models, strict=True)
     ]
-    # A packaged model may lie elsewhere on a cluster's workers.
+    # A packaged model may have another path on the workers of a cluster.
     places = [name if name in PACKAGED else str(m.path.absolute()) for name, m in zip(names, models, strict=True)]
     return tuple(ModelChoice(*facts, m.sha256) for *facts, m in zip(titles, places, models, strict=True))
 
 
 def _names(paths: Sequence[str]) -> list[str]:
-    """Name recordings by as much of the end of their paths as tells them apart."""
+    """Name recordings by the shortest end of their paths that is unique."""
     parts = [Path(re.sub(r"\.(bag|mcap|db3)$", "", path)).parts for path in paths]
     for length in range(1, max(map(len, parts)) + 1):
         names = ["/".join(p[-length:]) for p in parts]
@@ -164,9 +164,9 @@ def _names(paths: Sequence[str]) -> list[str]:
 
 
 def _table(summary: dict) -> Table:
-    """Return the figures for a terminal."""
+    """Return the table of results for the terminal."""
     table = Table(
-        title="Depth against the truth, mean over frames", title_justify="left", box=box.SIMPLE, pad_edge=False
+        title="Accuracy against ground truth, mean over frames", title_justify="left", box=box.SIMPLE, pad_edge=False
     )
     table.add_column("model", overflow="fold")
     for column in ("frames", "AbsRel", "95 %", "RMSE", "log10", "delta1", "scaled"):

@@ -1,4 +1,4 @@
-"""What a run came to: results, and what is wrong with the recordings."""
+"""Outcome of a run: results and problems of each recording."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from depth_estimation_ros.evaluation.run.work import SliceResult, Survey
 @dataclass
 class RecordingResult:
     """
-    What became of a recording.
+    Results and problems of a recording.
 
     Parameters
     ----------
     path, name : str
-        Where it is, and what the report calls it.
+        Path, and name in the report.
     survey : Survey or None
-        None if it was not opened.
+        Survey of the recording; None if it was not opened.
     file : binary file
-        Takes the rows of `frames`.
+        File for the rows of `frames`.
     frames : dict of FrameTable
-        Of each model, in the order of the options.
+        Table of each model, in the order of the options.
     problems : Counter
-        Images that were not compared, by reason.
+        Number of images that were not compared, by reason.
     errors : list of str
-        What is wrong with it, one sentence each.
+        Problems of the recording, one sentence each.
     models : dict
-        What `summary.describe_model` says of each model.
+        Result of `summary.describe_model` for each model.
     images : int
-        How many images were looked at.
+        Number of processed images.
     """
 
     path: str
@@ -51,7 +51,7 @@ class RecordingResult:
     images: int = 0
 
     def open(self, survey: Survey) -> None:
-        """Take what a look at the recording has brought."""
+        """Set the survey of the recording."""
         self.survey = survey
         self.errors += survey.damage
 
@@ -69,11 +69,11 @@ class RecordingResult:
         return self.frames.setdefault(model, FrameTable(self.file))
 
     def note_damage(self, sentences: Iterable[str]) -> None:
-        """Take what was found to be missing while reading: each sentence once, however many slices say it."""
+        """Add sentences about missing parts; a sentence that several slices report is added once."""
         self.errors += [sentence for sentence in dict.fromkeys(sentences) if sentence not in self.errors]
 
     def facts(self) -> dict[str, Any]:
-        """Return what the report says of it, for `summary.summarise`."""
+        """Return the facts of the recording for `summary.summarise`."""
         facts = {"name": self.name, "problems": dict(self.problems), "error": "; ".join(self.errors) or None}
         if self.survey is None:
             return facts
@@ -88,7 +88,7 @@ class RecordingResult:
         }
 
     def _triangulated(self) -> dict[str, float] | None:
-        """Return how many points of a frame have a truth, and how good that is, where it is triangulated."""
+        """Return medians of points per frame and of their deviation if ground truth is triangulated, else None."""
         table = max(self.frames.values(), key=len, default=FrameTable())
         deviation = table.column("truth_deviation")
         estimated = ~np.isnan(deviation)
@@ -98,7 +98,7 @@ class RecordingResult:
         return {name: float(np.median(values)) for name, values in figures.items()}
 
     def complaint(self) -> str:
-        """Say in one line what is wrong with it; empty where nothing is."""
+        """Return all problems of the recording in one line; empty without problems."""
         compared = len(indices(self.frames.values()))
         if self.errors:
             return "; ".join([*self.errors, f"{compared} of its images were compared"] if compared else self.errors)
@@ -111,18 +111,18 @@ class RecordingResult:
 @dataclass
 class Outcome:
     """
-    What a run came to.
+    Outcome of a run.
 
     Parameters
     ----------
     recordings : list of RecordingResult
-        In the order given.
+        Results in the order of the arguments.
     gallery : Gallery
-        The worst and the best frames of all of them.
+        Worst and best frames of all recordings.
     fault : str
-        Why the run ended early, one sentence; empty if it did not.
+        Why the run failed, one sentence; empty if it did not.
     interrupted : bool
-        Whether the user ended it.
+        Whether the user stopped the run.
     """
 
     recordings: list[RecordingResult]
@@ -132,7 +132,7 @@ class Outcome:
 
     @property
     def frames(self) -> Tables:
-        """All results."""
+        """All results by recording and model."""
         return {recording.name: recording.frames for recording in self.recordings}
 
     @property
@@ -142,16 +142,16 @@ class Outcome:
 
     @property
     def broken_off(self) -> bool:
-        """Whether it ended before all was done."""
+        """Whether the run ended before all images were done."""
         return self.interrupted or bool(self.fault)
 
     def images_done(self) -> tuple[int, int]:
-        """Return how many images were looked at, and how many there are."""
+        """Return the number of processed images and the number of all images."""
         opened = [recording for recording in self.recordings if recording.survey]
         return sum(r.images for r in opened), sum(r.survey.images for r in opened)
 
     def complaints(self) -> list[str]:
-        """Return what is wrong, a line each."""
-        # Of what was broken off, nobody knows whether all of it is bad.
+        """Return the problems of the run, one line each."""
+        # After an early end, a recording without compared images is not a problem yet.
         lines = [r.complaint() for r in self.recordings if r.errors or not self.broken_off]
         return [line for line in (*lines, self.fault) if line]

@@ -1,4 +1,4 @@
-"""The folder that a run writes into: never anybody else's files, and each file whole or not at all."""
+"""Output folder of a run: never overwrites files of other programs, and writes each file completely or not at all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 MADE_BY = "evaluate_bag of depth_estimation_ros"
-"""Stands in ``metrics.json`` under ``made_by``."""
+"""Value of ``made_by`` in ``metrics.json``."""
 
 _MARK = "evaluate_bag"
 _FILES = ("report.html", "metrics.json", "frames.csv")
@@ -18,17 +18,17 @@ _FILES = ("report.html", "metrics.json", "frames.csv")
 
 class OutputFolder:
     """
-    A folder for reports.
+    Folder for a report.
 
     Parameters
     ----------
     path : pathlib.Path
-        Is made. What it holds is overwritten only if an earlier run has written it.
+        Folder; it is created if it does not exist. Files in it are overwritten only if an earlier run wrote them.
 
     Raises
     ------
     ValueError
-        If it holds files that would be overwritten and are not ours, or another run is at work in it.
+        If it has files of another program that would be overwritten, or another run is using it.
     """
 
     def __init__(self, path: Path):
@@ -36,10 +36,10 @@ class OutputFolder:
         if path.exists() and not path.is_dir():
             raise ValueError(f"'{path}' is a file; name a folder with --output")
         self._new = not path.exists()
-        # Another program's .work is not ours to fill, let alone to remove.
+        # A .work folder of another program must not be changed.
         self._going_on = (self.work / _MARK).is_file()
         if self.work.exists() and not self._going_on:
-            raise ValueError(f"'{self.work}' is of another program; name another folder with --output")
+            raise ValueError(f"'{self.work}' belongs to another program; name another folder with --output")
         self._must_be_ours([*_FILES, "bags"])
         try:
             self.work.mkdir(parents=True, exist_ok=True)
@@ -51,19 +51,17 @@ class OutputFolder:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise ValueError(
-                f"another evaluate_bag is at work in '{path}'; name another folder with --output"
-            ) from None
+            raise ValueError(f"another evaluate_bag is using '{path}'; name another folder with --output") from None
 
     def publish(self, write: Callable[[Path], None]) -> list[str]:
-        """Let `write` fill a folder, and move every file of it into this one; returns their names."""
+        """Call `write` with a draft folder, then move all files of it into this folder; returns their names."""
         draft = self.work / "report"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()
         write(draft)
         files = sorted(file.relative_to(draft) for file in draft.rglob("*") if file.is_file())
         self._must_be_ours([str(file) for file in files])
-        # The file that says whose folder it is comes first.
+        # metrics.json comes first, because it marks the folder as ours.
         for file in sorted(files, key=lambda file: file.name != "metrics.json"):
             (self.path / file).parent.mkdir(parents=True, exist_ok=True)
             os.replace(draft / file, self.path / file)
@@ -73,7 +71,7 @@ class OutputFolder:
         return [str(file) for file in files]
 
     def close(self, keep: bool) -> None:
-        """Remove the work folder, unless there is something to be gone on with; and the folder, if it is empty."""
+        """Remove the work folder unless ``keep`` is set and it has results, and remove a new folder that is empty."""
         self._lock.close()
         if not (keep and any(self.work.glob("*.npz"))):
             shutil.rmtree(self.work)
@@ -84,7 +82,7 @@ class OutputFolder:
         there = [name for name in names if (self.path / name).exists()]
         if there and not self._is_ours():
             raise ValueError(
-                f"'{self.path}' holds {', '.join(there)} of another program; name another folder with --output"
+                f"'{self.path}' has {', '.join(there)} of another program; name another folder with --output"
             )
 
     def _is_ours(self) -> bool:

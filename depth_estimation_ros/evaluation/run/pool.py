@@ -1,4 +1,4 @@
-"""Worker processes of this machine."""
+"""Worker processes on this machine."""
 
 from __future__ import annotations
 
@@ -18,44 +18,44 @@ from depth_estimation_ros.evaluation.run.work import Options, SliceResult, Surve
 
 class Pool(Protocol):
     """
-    Where the work is done.
+    Workers that evaluate slices.
 
     Attributes
     ----------
     size : int
-        How many slices are in work at a time.
+        Number of slices evaluated at the same time.
     faults : tuple of exception types
-        What a future raises where a worker is lost, whatever it was doing.
+        Exceptions that a future raises if a worker process is lost.
     """
 
     size: int
     faults: tuple[type[Exception], ...]
 
     def submit(self, function: Callable, *args) -> Future:
-        """Call a function in a worker."""
+        """Submit a function call to a worker."""
         ...
 
     def submit_slice(self, survey: Survey, start: int, stop: int, options: Options, bag: Path | None) -> Future:
-        """Call `evaluate_slice` in a worker."""
+        """Submit a call of `evaluate_slice` to a worker."""
         ...
 
     def images_done(self) -> int:
-        """Return how many images the workers have looked at, as far as that is known before their slice is done."""
+        """Return the number of processed images, including those of unfinished slices if known."""
         ...
 
     def stop(self) -> None:
-        """Break the slices in work off, as soon as may be."""
+        """Stop the running slices as soon as possible."""
         ...
 
 
 class LocalPool:
     """
-    Processes of this machine, each with engines of its own.
+    Processes on this machine, each with its own engines.
 
     Parameters
     ----------
     jobs : int
-        How many.
+        Number of processes.
     threads : int
         CPU threads of each engine.
     """
@@ -63,7 +63,7 @@ class LocalPool:
     faults = (BrokenExecutor,)
 
     def __init__(self, jobs: int, threads: int):
-        # A fresh interpreter each: engines and ROS do not survive a fork.
+        # Spawned, because engines and ROS do not survive a fork.
         context = multiprocessing.get_context("spawn")
         self.size, self._threads = jobs, threads
         self._stopping, self._done = context.Event(), context.Value("Q", 0)
@@ -81,26 +81,26 @@ class LocalPool:
         self._executor.shutdown(cancel_futures=True)
 
     def submit(self, function: Callable, *args) -> Future:
-        """Call a function in a worker."""
+        """Submit a function call to a worker."""
         with _no_interrupts():
             return self._executor.submit(function, *args)
 
     def submit_slice(self, survey: Survey, start: int, stop: int, options: Options, bag: Path | None) -> Future:
-        """Call `evaluate_slice` in a worker."""
+        """Submit a call of `evaluate_slice` to a worker."""
         return self.submit(_evaluate_slice, survey, start, stop, options, self._threads, bag)
 
     def images_done(self) -> int:
-        """Return how many images the workers have looked at."""
+        """Return the number of images that the workers have processed."""
         return self._done.value
 
     def stop(self) -> None:
-        """Let the workers end after the image that they are at."""
+        """Stop the workers after their current image."""
         self._stopping.set()
 
 
 @contextlib.contextmanager
 def _no_interrupts():
-    """Start processes that never see Ctrl-C, from their first moment on: their parent tells them when to end."""
+    """Block SIGINT while processes start, so that they ignore Ctrl-C; the parent tells them when to stop."""
     numbers = {signal.SIGINT}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
@@ -110,7 +110,7 @@ def _no_interrupts():
 
 
 def _begin(stopping, done) -> None:
-    """Begin a worker process."""
+    """Initialise a worker process."""
     global _tick
 
     def tick() -> bool:
@@ -123,7 +123,7 @@ def _begin(stopping, done) -> None:
         os._exit(1)
 
     _tick = tick
-    # A parent that was killed cannot say so.
+    # A killed parent cannot stop its workers, so they watch it.
     threading.Thread(target=watch, daemon=True).start()
 
 

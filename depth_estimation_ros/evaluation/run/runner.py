@@ -1,4 +1,4 @@
-"""Recordings and models go in, results come out: in order, whatever the number of workers, and not from scratch."""
+"""Evaluation of models on recordings by workers; results are in order, and an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from depth_estimation_ros.evaluation.run.outcome import Outcome, RecordingResult
 from depth_estimation_ros.evaluation.run.pool import Pool
 from depth_estimation_ros.evaluation.run.work import Options, SliceResult, WorkerError, survey
 
-_TALKATIVE = 10  # recordings whose notes are printed; the report has those of any number
-_LOST = "a worker process was lost; if memory is short, fewer --jobs need less of it"
+_TALKATIVE = 10  # notes of more recordings are not printed; the report has them all
+_LOST = "a worker process was lost; if memory is short, use fewer --jobs"
 
 
 @dataclass
 class _Piece:
-    """A slice of a recording on its way: done, and its result kept on disk; or broken off, with what there is of it."""
+    """Slice of a recording: done, with its result on disk, or interrupted, with a partial result in `broken_off`."""
 
     recording: RecordingResult
     start: int
@@ -44,9 +44,9 @@ class _Piece:
 
 def slices(images: int, every: int) -> list[tuple[int, int]]:
     """
-    Cut a recording into pieces of work: (start, stop) in images.
+    Divide a recording into slices, (start, stop) in images.
 
-    They do not depend on the workers, so that a run can be gone on with by more or fewer of them.
+    Slices do not depend on the number of workers, so a run can resume with more or fewer workers.
     """
     length = min(max(images // 32, 50), 250)
     length += -length % every
@@ -60,27 +60,27 @@ def show_progress(console: Console) -> Progress:
 
 
 def say_notes(recording: RecordingResult, console: Console) -> None:
-    """Print what the user should know of a recording that was opened."""
+    """Print the notes of a recording."""
     for note in recording.survey.notes:
         console.print(f"{recording.name}: {note}", soft_wrap=True, highlight=False, markup=False)
 
 
 class Runner:
     """
-    Runs models on recordings, slice by slice.
+    Runner that evaluates models on recordings slice by slice.
 
     Parameters
     ----------
     pool : Pool
-        Does the work.
+        Workers.
     options : Options
-        What is to be done.
+        Options of the evaluation.
     work_folder : pathlib.Path
-        Keeps the results of finished slices.
+        Folder for the results of finished slices.
     interrupted : callable
-        Whether the user wants the end.
+        Returns whether the user has asked to stop.
     console : rich.console.Console
-        Shows how far it is.
+        Console for progress and notes.
     """
 
     def __init__(
@@ -98,9 +98,9 @@ class Runner:
         Parameters
         ----------
         recordings : sequence of (str, str)
-            Path and name.
+            Path and name of each recording.
         bags : pathlib.Path, optional
-            Folder for the output bags, one a recording; they are made once all slices are done.
+            Folder for the output bags, one per recording; they are written once all slices are done.
 
         Returns
         -------
@@ -116,7 +116,7 @@ class Runner:
         return Outcome(results, self._gallery, self._fault, broken_off and not self._fault)
 
     def figures(self, _model: str) -> dict[str, Any]:
-        """Return what is known of a model besides its results: how many processes shared the machine with it."""
+        """Return facts about a model besides its results: the number of processes that shared the machine."""
         return {"processes": self._pool.size}
 
     @property
@@ -140,7 +140,7 @@ class Runner:
             progress.advance(task)
 
     def _evaluate(self, results: list[RecordingResult], progress: Progress) -> list[_Piece]:
-        """Evaluate the slices that are not done yet, and give all of them to their recordings."""
+        """Evaluate the slices that are not done yet, and add the results of all slices to their recordings."""
         pieces = []
         for recording in (r for r in results if r.survey):
             for start, stop in slices(recording.survey.images, self._options.every):
@@ -150,7 +150,7 @@ class Runner:
         finished = restored
         task = progress.add_task("evaluating images", total=total, completed=restored)
         if restored:
-            progress.console.print(f"going on: {restored} of {total} images were done before")
+            progress.console.print(f"resuming: {restored} of {total} images were already done")
 
         def submit(piece: _Piece) -> Future:
             bag = self._checkpoint.draft_bag(piece.key) if self._options.bag else None
@@ -172,7 +172,7 @@ class Runner:
         return pieces
 
     def _collect(self, pieces: list[_Piece]) -> None:
-        """Give the results of all slices to their recordings, in order, one after the other in memory."""
+        """Add the results of all slices to their recordings in order, with one result in memory at a time."""
         for piece in pieces:
             result = self._checkpoint.load(piece.key) if piece.done else piece.broken_off
             if result is None:
@@ -187,7 +187,7 @@ class Runner:
     def _completed(
         self, items: Iterable, submit: Callable[..., Future], watch: Callable[[], None] = lambda: None
     ) -> Iterator[tuple]:
-        """Submit items, a few ahead of the workers, and give each with its future once that is done."""
+        """Submit items, a few more than there are workers, and yield each with its future once that is done."""
         waiting, flying = iter(items), {}
         while True:
             while not self._stopped and len(flying) < 2 * self._pool.size and (item := next(waiting, None)):

@@ -1,4 +1,4 @@
-"""The work of one process: look at a recording, and turn a slice of it into results."""
+"""Work of one worker: survey a recording, and evaluate a slice of it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from depth_estimation_ros.model import ModelError
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A model: what the report calls it, where it is, and the sha256 by which every process knows that it is it."""
+    """Model to evaluate: name in the report, path, and sha256, with which every worker checks the file."""
 
     name: str
     path: str
@@ -35,7 +35,7 @@ class ModelChoice:
 @dataclass(frozen=True)
 class Options:
     """
-    All that figures depend on besides the recordings.
+    Options that the results depend on.
 
     Parameters
     ----------
@@ -44,11 +44,11 @@ class Options:
         One of `backends.BACKENDS`.
     topics : Topics
     tolerance : float
-        Seconds that an image and its truth may be apart.
+        Maximum difference of the stamps of an image and its ground truth, seconds.
     clock_offset : float or None
-        Seconds that the truth's clock is ahead of the camera's; None estimates it.
+        Seconds by which the clock of the ground truth is ahead of the clock of the camera; None estimates it.
     every : int
-        Take every n-th image.
+        Evaluate every n-th image.
     bag : bool
         Whether to write an output bag.
     """
@@ -65,26 +65,26 @@ class Options:
 @dataclass(frozen=True)
 class Survey:
     """
-    A recording before any of its images is looked at.
+    Facts about a recording before its images are evaluated.
 
     Parameters
     ----------
     path, name : str
-        Where it is, and what the report calls it.
+        Path, and name in the report.
     images : int
-        How many it has.
+        Number of images.
     topics : Topics
-        As chosen.
+        Chosen topics.
     clock_offset : float
-        Seconds, as given or estimated.
+        Clock offset in seconds, as given or estimated.
     kind : str
-        Of the truth.
+        Kind of the ground truth.
     notes : tuple of str
-        What the user should know.
+        Notes for the user.
     damage : tuple of str
-        What is missing of it.
+        Missing parts of the bag.
     compressed : bool
-        Whether its images are sensor_msgs/CompressedImage.
+        Whether the images are sensor_msgs/CompressedImage.
     """
 
     path: str
@@ -101,22 +101,22 @@ class Survey:
 @dataclass
 class SliceResult:
     """
-    What a slice of a recording, or a whole one, came to.
+    Result of a slice of a recording.
 
     Parameters
     ----------
     frames : dict of FrameTable
-        Of each model, in the order of the options.
+        Table of each model, in the order of the options.
     gallery : Gallery
-        Worst and best frames as pictures.
+        Pictures of the worst and best frames.
     problems : Counter
-        Images that were not compared, by reason.
+        Number of images that were not compared, by reason.
     errors : list of str
-        What is missing of it, and why.
+        Missing parts and the reasons.
     complete : bool
-        False where it was broken off.
+        False if the slice was interrupted.
     models : dict
-        What `summary.describe_model` says of each model.
+        Result of `summary.describe_model` for each model.
     """
 
     frames: dict[str, FrameTable] = field(default_factory=dict)
@@ -128,7 +128,7 @@ class SliceResult:
 
 
 class WorkerError(RuntimeError):
-    """A worker that cannot take part; the message says what to do."""
+    """A worker cannot do its work; the message says what to do."""
 
 
 def survey(path: str, name: str, options: Options) -> Survey:
@@ -138,9 +138,9 @@ def survey(path: str, name: str, options: Options) -> Survey:
     Raises
     ------
     ValueError
-        If it cannot be used; one sentence.
+        If the recording cannot be used; one sentence.
     WorkerError
-        If this machine does not see it.
+        If the path does not exist on this machine.
     """
     _must_see(path)
     recording = Recording(path, options.topics, tolerance=options.tolerance, clock_offset=options.clock_offset)
@@ -167,31 +167,31 @@ def evaluate_slice(
     tick: Callable[[], bool] = lambda: False,
 ) -> SliceResult:
     """
-    Run every model on the images ``start`` to ``stop`` (exclusive) of a recording, and compare with the truth.
+    Run every model on the images ``start`` to ``stop`` (exclusive) of a recording and compare with the ground truth.
 
-    Figures do not depend on where a recording is cut: the image before the slice is estimated as well, for the flicker.
+    The image before the slice is also estimated, for the flicker, so results do not depend on the division into slices.
 
     Parameters
     ----------
     survey : Survey
         The recording.
     start, stop : int
-        Indices among its images; ``start`` a multiple of ``options.every``.
+        Range of image indices; ``start`` must be a multiple of ``options.every``.
     options : Options
-        What to do.
+        Options of the evaluation.
     threads : int
-        CPU threads of an engine, 0 for all cores.
+        CPU threads of an engine; 0 uses all cores.
     bag : pathlib.Path, optional
-        Folder of the slice's output bag; must not exist.
+        Folder of the slice's output bag; it must not exist.
     tick : callable
-        Called after each image; True breaks off.
+        Called after each image; the evaluation stops if it returns True.
 
     Raises
     ------
     BackendError
         If an engine fails.
     WorkerError
-        If this machine cannot run a model, or does not see the recording.
+        If this machine cannot run a model, or the recording does not exist on it.
     """
     _must_see(survey.path)
     estimators = {choice.name: _estimator(choice, options.backend, threads) for choice in options.models}
@@ -220,7 +220,7 @@ def evaluate_slice(
 
 
 def _samples(survey: Survey, start: int, stop: int, options: Options, result: SliceResult) -> Iterator[Sample]:
-    """Give the samples of a slice; what keeps one from being compared goes into the result."""
+    """Yield the samples of a slice, and add problems and damage to the result."""
     recording = open_recording(survey, options)
     try:
         yield from recording.samples(start, stop, options.every)
@@ -232,18 +232,18 @@ def _samples(survey: Survey, start: int, stop: int, options: Options, result: Sl
 
 
 def open_recording(survey: Survey, options: Options) -> Recording:
-    """Open a recording again, with the topics and the clock offset of its survey: every slice is to be read alike."""
-    # Of a long one, finding out about it takes as long as a slice: the last one stays open.
+    """Open a recording with the topics and the clock offset of its survey, so that all slices are read the same way."""
+    # Opening a long recording takes as long as a slice, so the last one is kept.
     key = survey, options.tolerance, tuple(map(tuple, identity(survey.path)))
     if _last.__dict__.get("key") != key:
         recording = Recording(survey.path, survey.topics, tolerance=options.tolerance, clock_offset=survey.clock_offset)
         _last.key, _last.recording, _last.damage = key, recording, list(recording.damage)
-    _last.recording.damage = list(_last.damage)  # a slice tells of its own damage only
+    _last.recording.damage = list(_last.damage)  # a slice reports only its own damage
     return _last.recording
 
 
 def identity(path: str | Path) -> list[list]:
-    """Return what tells a recording from another, or from itself when it is written again: sizes and times."""
+    """Return the path of a recording with sizes and modification times of its files, which identify its content."""
     path = Path(path).resolve()
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     stats = [(file.name, file.stat()) for file in files if file.is_file()]
@@ -253,7 +253,7 @@ def identity(path: str | Path) -> list[list]:
 def _frame_before(
     survey: Survey, start: int, options: Options, estimators: dict[str, DepthEstimator]
 ) -> tuple[Sample, dict[str, DepthMap]] | None:
-    """Estimate the frame before a slice; what is wrong with it is the business of the slice it belongs to."""
+    """Estimate the frame before a slice; its problems are reported by the slice that it belongs to."""
     index = start - options.every
     if index < 0:
         return None
@@ -266,7 +266,7 @@ def _follows(before: tuple[Sample, dict] | None, sample: Sample, every: int) -> 
 
 
 def _estimate(estimator: DepthEstimator, sample: Sample) -> tuple[DepthMap, float]:
-    """Return the depth of a sample, and the milliseconds that the engine took."""
+    """Return the depth of a sample and the inference time in milliseconds."""
     batch = estimator.preprocess(sample.rgb)
     start = time.perf_counter()
     outputs = estimator.backend.infer(batch)
@@ -274,12 +274,12 @@ def _estimate(estimator: DepthEstimator, sample: Sample) -> tuple[DepthMap, floa
     return estimator.postprocess(outputs, sample.rgb, sample.camera), elapsed
 
 
-# An engine belongs to the thread that made it, and a recording is read by one; a cluster's workers have several.
+# Engines and recordings are not shared between threads; a worker of a cluster may have several threads.
 _engines, _last = threading.local(), threading.local()
 
 
 def _estimator(choice: ModelChoice, backend: str, threads: int) -> DepthEstimator:
-    """Load a model once a thread, and warm it up: the first inference pays for allocations."""
+    """Load a model once per thread and warm it up, because the first inference includes allocations."""
     loaded = _engines.__dict__.setdefault("loaded", {})
     key = choice.sha256, backend, threads
     if key not in loaded:
@@ -289,7 +289,7 @@ def _estimator(choice: ModelChoice, backend: str, threads: int) -> DepthEstimato
             raise WorkerError(str(error)) from None
         if estimator.model.sha256 != choice.sha256:
             raise WorkerError(
-                f"'{choice.path}' is another file there than here; put the model into a folder that all workers share"
+                f"'{choice.path}' is another file on this worker; put the model into a folder that all workers share"
             )
         info = estimator.model.info
         estimator.backend.infer(np.zeros((1, info.input_height, info.input_width, 3), np.uint8))
@@ -300,5 +300,5 @@ def _estimator(choice: ModelChoice, backend: str, threads: int) -> DepthEstimato
 def _must_see(path: str) -> None:
     if not Path(path).exists():
         raise WorkerError(
-            f"'{path}' is not there; put the recordings into a folder that all workers have under the same path"
+            f"'{path}' does not exist; put the recordings into a folder that all workers have under the same path"
         )
