@@ -1,1 +1,1 @@
-"""Ground truth depth in the view of the image."""
+"""Ground truth depth, transformed into the view of the image."""

@@ -1,9 +1,9 @@
 """
-True depth in the image's own view: from a depth image beside it, a depth camera elsewhere, a cloud or a scan.
+Ground truth in the view of the image, from a registered depth image, another depth camera, a point cloud or a scan.
 
-What is not handled: the robot's motion between the stamps of image and truth, or during a lidar's turn (the points are
-taken as if all were measured at the image's stamp); glass and mirrors; and what a sensor that is mounted elsewhere sees
-behind a near thing where that thing gave no points itself.
+Limitations: motion of the robot between the stamps of image and ground truth, or during a lidar revolution, is not
+corrected (all points are taken as measured at the image's stamp). Glass and mirrors are not handled. A sensor mounted
+elsewhere may see points behind an object; they are not removed if the object itself has no points.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from depth_estimation_ros.geometry.rectify import Lens, rectified_depth
 from depth_estimation_ros.ground_truth.views import View
 
 NEAREST = 0.05
-"""Metres along the optical axis; points nearer than this are behind or in the lens."""
+"""Minimum distance along the optical axis, metres; nearer points are behind or in the lens."""
 
-_SAME_SURFACE = 1.05  # neighbouring pixels of dense truth within this factor are of one surface
-_SAME_SURFACE_SPARSE = 1.15  # as of points further apart
-_DENSE = 1.5  # pixels between points
-_NOTHING = np.float32(1e9)  # metres, of a pixel that no point is on
+_SAME_SURFACE = 1.05  # neighbouring pixels of dense ground truth within this factor belong to one surface
+_SAME_SURFACE_SPARSE = 1.15  # the same for sparse points, which are further apart
+_DENSE = 1.5  # maximum spacing of dense points, pixels
+_NOTHING = np.float32(1e9)  # metres, marks a pixel without a point
 
 
 def registered_truth(depth: np.ndarray, view: View | None) -> np.ndarray:
     """
-    Take the truth of a depth image that has the view of the colour image.
+    Return the ground truth from a depth image that is registered to the colour image.
 
     Parameters
     ----------
     depth : numpy.ndarray
-        float32 [h, w] metres, NaN invalid, of any size.
+        float32 [h, w] metres, NaN invalid, at any size.
     view : View or None
-        Of the image; where it has a lens, depth is rectified as the image is.
+        View of the image. If it has a lens, depth is rectified as the image is.
 
     Returns
     -------
     numpy.ndarray
-        float32 [h, w], metres along z of the (rectified) image, NaN unknown.
+        float32 [h, w], metres along z of the (rectified) image, NaN where unknown.
     """
     if view is None or view.lens is None:
         return depth
@@ -49,26 +49,26 @@ def registered_truth(depth: np.ndarray, view: View | None) -> np.ndarray:
 
 def camera_truth(depth: np.ndarray, source: View, to_image: np.ndarray, view: View) -> np.ndarray:
     """
-    Take the truth of a depth camera that stands elsewhere, or has another lens.
+    Return the ground truth from a depth camera at another pose or with another lens.
 
-    Where it measures more coarsely than the image, the truth is made smaller, so that its pixels lie side by side.
-    Pixels that fall behind others, or through the gaps between them, are left out.
+    If the depth camera has a lower resolution than the image, the result is smaller than the image, so that it has no
+    gaps. Pixels that are hidden behind others, or seen through the gaps between them, are discarded.
 
     Parameters
     ----------
     depth : numpy.ndarray
         float32 [h, w] metres, NaN invalid.
     source : View
-        Of the depth image.
+        View of the depth image.
     to_image : numpy.ndarray
-        [4, 4], from the depth camera's optical frame to the image's.
+        [4, 4], transform from the depth camera's optical frame to that of the image.
     view : View
-        Of the image.
+        View of the image.
 
     Returns
     -------
     numpy.ndarray
-        float32 [h', w'], metres along z of the (rectified) image, NaN unknown.
+        float32 [h', w'], metres along z of the (rectified) image, NaN where unknown.
     """
     rows, columns = np.nonzero(depth > 0)
     seen = depth[rows, columns]
@@ -83,27 +83,28 @@ def points_truth(
     points: np.ndarray, to_image: np.ndarray, view: View, size: tuple[int, int] | None = None
 ) -> np.ndarray:
     """
-    Take the truth of points of a lidar, a laser scan or a depth camera.
+    Return the ground truth from points of a lidar, a laser scan or a depth camera.
 
-    Of the points on a pixel the nearest counts; points are left out that lie behind another one of their neighbourhood,
-    which is as large as the points are apart: 3x3 pixels for dense ones, up to a 20th of the width for sparse ones.
-    Points that are further apart still (a few hundred in all) may show through near things.
+    Each pixel takes the nearest of its points. A point behind another one in its neighbourhood is discarded. The size
+    of the neighbourhood depends on the spacing of the points: 3x3 pixels for dense points, up to a 20th of the image
+    width for sparse ones. With a larger spacing (a few hundred points in the image), points behind near objects may
+    remain.
 
     Parameters
     ----------
     points : numpy.ndarray
         [N, 3] metres.
     to_image : numpy.ndarray
-        [4, 4], from the points' frame to the image's optical frame.
+        [4, 4], transform from the frame of the points to the optical frame of the image.
     view : View
-        Of the image.
+        View of the image.
     size : tuple of int, optional
-        Width and height of the truth; the image's without.
+        Width and height of the result; those of the image without it.
 
     Returns
     -------
     numpy.ndarray
-        float32 [h, w], metres along z of the (rectified) image, NaN where no point is.
+        float32 [h, w], metres along z of the (rectified) image, NaN where there is no point.
     """
     camera = view.camera if size is None else view.camera.resized(*size)
     rotation = np.reshape(view.lens.rotation, (3, 3)) if view.lens else np.eye(3)
@@ -130,7 +131,7 @@ def points_truth(
 
 
 def _fill(truth: np.ndarray) -> np.ndarray:
-    """Fill the pixels that rounding left empty within a surface: most neighbours known, all of them alike."""
+    """Fill pixels within a surface that rounding left empty: most neighbours are known and have similar depth."""
     known = np.isfinite(truth)
     kernel = np.ones((3, 3), np.uint8)
     near = cv2.erode(np.where(known, truth, _NOTHING), kernel)
@@ -142,13 +143,13 @@ def _fill(truth: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def shown_of(lens: Lens, width: int, height: int) -> np.ndarray | None:
-    """Return which pixels of the rectified image the camera saw; None if all."""
+    """Return which pixels of the rectified image the camera saw, bool [height, width]; None if it saw all."""
     return lens.resized(width, height).shows(lens.rectified.resized(width, height))
 
 
 @lru_cache(maxsize=4)
 def _rays(view: View) -> np.ndarray:
-    """Return (x/z, y/z) of every pixel of a depth image as it is, float32 [h, w, 2]."""
+    """Return (x/z, y/z) of every pixel of the unrectified depth image, float32 [h, w, 2]."""
     if view.lens is None:
         return view.camera.rays()
     c, d = view.lens.camera, np.array(view.lens.coefficients)

@@ -1,4 +1,4 @@
-"""From a message with truth to true depth in the image: decides once for a recording how, then does it."""
+"""Reading of ground truth messages: the method is chosen once per recording, then applied to each message."""
 
 from __future__ import annotations
 
@@ -19,51 +19,52 @@ from depth_estimation_ros.ground_truth.views import View, Views, is_rectified, s
 from depth_estimation_ros.support.sentences import choices
 
 REGISTERED, PROJECTED, ASSUMED = "registered", "projected", "taken as registered"
-"""How a depth image stands to the image: pixel on pixel; to be projected into it; nobody knows."""
+"""Relation of a depth image to the image: registered, to be projected, or unknown and assumed to be registered."""
 
 _STANDINGS = (REGISTERED, PROJECTED, ASSUMED)
 _ALIGNED = re.compile(r"align|regist|to_rgb|to_color")
 
-_SAME = 0.01  # share by which intrinsics of one view may differ
-_SAME_COEFFICIENT = 1e-3  # by which their distortion may
-_SAME_PLACE = 1e-3  # metres, and entries of a rotation
-_BODY = camera_pose(0.0)[:3, :3]  # axes of an optical frame in one with x forward (REP 103)
-_ALIKE = 1 + 2 * np.cos(np.radians(20))  # trace of a rotation by this angle
+_SAME = 0.01  # maximum relative difference of the intrinsics of one view
+_SAME_COEFFICIENT = 1e-3  # maximum difference of their distortion coefficients
+_SAME_PLACE = 1e-3  # maximum difference in metres, and of the entries of a rotation
+_BODY = camera_pose(0.0)[:3, :3]  # axes of an optical frame in a body frame, x forward (REP 103)
+_ALIKE = 1 + 2 * np.cos(np.radians(20))  # trace of a rotation by 20 degrees
 
 
 class TruthReader:
     """
-    Reads the truth of a recording.
+    Reader of the ground truth of a recording.
 
-    A depth image is registered to the image if it is in the same frame with the same intrinsics; taken as registered,
-    with a note, if nothing says that it is not: no camera_info of its own, or no transform. Else it is projected.
+    A depth image is registered to the image if it has the same TF frame and the same intrinsics. It is assumed to be
+    registered, with a note, if this cannot be checked because it has no camera_info or there is no transform. Otherwise
+    it is projected.
 
     Parameters
     ----------
     reader : BagReader
         The bag.
     topics : Topics
-        As chosen.
+        Chosen topics.
 
     Attributes
     ----------
     topics : Topics
-        As given.
+        Topics, as given.
     kind : str
-        See `Recording`.
+        Kind of the ground truth, see `Recording`.
     standing : str
         One of `REGISTERED`, `PROJECTED` and `ASSUMED`.
     projects : bool
         Whether the intrinsics of the image are needed.
     notes : list of str
-        What the user should know.
+        Notes for the user.
     transform_topics : tuple of str
-        Of frames that move, to be read along with the images and given to `Transforms`; empty if none is needed.
+        Topics with moving frames, which are read along with the images and added to `Transforms`; empty if not needed.
 
     Raises
     ------
     ValueError
-        If the truth cannot be brought into the image.
+        If the ground truth cannot be transformed into the view of the image.
     """
 
     def __init__(self, reader: BagReader, topics: Topics):
@@ -91,8 +92,8 @@ class TruthReader:
             self.kind = "depth image"
         elif self._info is None:
             raise ValueError(
-                f"{topics.depth} of '{reader.path}' ({self.kind}) can only be brought into the image with the image's "
-                "camera_info: name its topic (--camera-info), or record it"
+                f"{topics.depth} of '{reader.path}' ({self.kind}) can only be projected into the image with the "
+                "camera_info of the image: set its topic (--camera-info), or record it"
             )
         elif not self._same_frame and self._pose is None:
             raise ValueError(
@@ -102,19 +103,19 @@ class TruthReader:
             )
 
     def transforms(self) -> Transforms:
-        """Return a tree with the frames that do not move."""
+        """Return a tree with the fixed frames."""
         return self._tree.fixed()
 
     def add_transforms(self, transforms: Transforms, topic: str, message, offset: int) -> None:
-        """Take in a message of `transform_topics`; the robot's clock is that of the images."""
+        """Add a message of `transform_topics`; its clock is assumed to be the clock of the images."""
         transforms.add(message, static=False)
 
     def placed(self, transforms: Transforms, stamp: int) -> bool:
-        """Whether all transforms for a moment have been read."""
+        """Whether all transforms needed at a stamp have been read."""
         return not self._moves or transforms.known_until(self._target, self._source) >= stamp
 
     def add_camera_info(self, message) -> None:
-        """Take the intrinsics of the depth camera from now on from this message."""
+        """Use the intrinsics of this message for the depth camera from now on."""
         if self._depth_info is not None:
             self._depth_info = message
 
@@ -122,30 +123,30 @@ class TruthReader:
         self, message, view: View | None, width: int, height: int, transforms: Transforms, stamp: int
     ) -> np.ndarray:
         """
-        Bring a truth into the image.
+        Return the ground truth of a message in the view of the image.
 
         Parameters
         ----------
         message : object
-            The truth.
+            Message with ground truth.
         view : View or None
-            Of the image.
+            View of the image.
         width, height : int
-            Of the image.
+            Size of the image in pixels.
         transforms : Transforms
-            The tree, with the frames that move around this time.
+            Tree with the fixed frames and the moving frames around this stamp.
         stamp : int
-            Of the image.
+            Stamp of the image, nanoseconds.
 
         Returns
         -------
         numpy.ndarray
-            As `Sample.truth`.
+            Ground truth as in `Sample.truth`.
 
         Raises
         ------
         ValueError
-            If it does not fit or cannot be decoded; the reason.
+            If the message does not fit the image or cannot be decoded; the message is the reason.
         """
         depth = depth_of(message) if self._is_image else None
         source = self._depth_view(depth) if self._is_image and self._depth_info is not None else None
@@ -176,14 +177,14 @@ class TruthReader:
             raise ValueError(f"of the depth camera: {error}") from None
 
     def _place(self) -> None:
-        """Find out how the frames lie to each other."""
+        """Determine the transform between the frames."""
         self._pose, self._names = None, []
-        self._before, self._after = np.eye(4), np.eye(4)  # of a transform: from frames of bodies to optical ones
+        self._before, self._after = np.eye(4), np.eye(4)  # corrections from body frames to optical frames
         unnamed = self._is_image and not (self._source and self._target)
         self._same_frame = self._source == self._target or unnamed
         if not self._same_frame:
             fixed = self._tree.fixed()
-            # Drivers of old, and simulators, give images the frame of the camera's body; points are where they say.
+            # Old drivers and simulators stamp images with the body frame of the camera. Frames of points are correct.
             self._target = fixed.optical(self._target)
             self._source = fixed.optical(self._source) if self._is_image else self._source
             self._same_frame = self._source == self._target
@@ -193,7 +194,7 @@ class TruthReader:
         self._pose = self._probe()
         if not self._is_image or self._pose is None:
             return
-        # Two cameras that see the same look the same way: else one of the frames is that of a body.
+        # Two cameras with a common view look in about the same direction; otherwise one frame is a body frame.
         to_body, to_optical = np.eye(4), np.eye(4)
         to_body[:3, :3], to_optical[:3, :3] = _BODY, _BODY.T
         if np.trace((to_optical @ self._pose)[:3, :3]) > _ALIKE:
@@ -203,24 +204,24 @@ class TruthReader:
         else:
             return
         self._pose = self._after @ self._pose @ self._before
-        self.notes.append(f"x of {frame} looks forward, as in the frame of a body: its optical frame is meant")
+        self.notes.append(f"{frame} is a body frame (x forward): its images are assumed to be in its optical frame")
 
     def _to_image(self, transforms: Transforms, stamp: int) -> np.ndarray | None:
-        """Return the transform [4, 4] from the truth's frame to the image's."""
+        """Return the transform [4, 4] from the frame of the ground truth to the frame of the image."""
         if self._same_frame:
             return self._pose
         pose = transforms.between(self._target, self._source, stamp)
         return None if pose is None else self._after @ pose @ self._before
 
     def _beside(self) -> np.ndarray:
-        """Return the transform within one frame: of a stereo pair, P says how far the right camera is from the left."""
+        """Return the transform within one frame; P has the offset of the right camera of a stereo pair."""
         pose = np.eye(4)
         if self._is_image and self._info is not None and self._depth_info is not None:
             pose[:2, 3] = np.subtract(_offset(self._info), _offset(self._depth_info))
         return pose
 
     def _stands(self, image, truth) -> str:
-        """Return how the depth image stands to the image; raises ValueError if it cannot be known."""
+        """Return the relation of the depth image to the image; raises ValueError if it cannot be determined."""
         near = self._pose is not None and np.allclose(self._pose, np.eye(4), atol=_SAME_PLACE)
         source = self._view_of_first(self._depth_views, depth_of, truth, self._depth_info)
         view = self._view_of_first(Views(is_rectified(self.topics.image)), rgb_of, image, self._info)
@@ -233,22 +234,22 @@ class TruthReader:
         if self._pose is not None:
             if source is None:
                 raise ValueError(
-                    f"{self.topics.depth} of '{self._path}' is seen from {self._source}, not from {self._target}; to "
-                    "project it, the camera_info of both is needed: name them (--camera-info, --depth-camera-info), "
-                    "or record them"
+                    f"{self.topics.depth} of '{self._path}' is in frame {self._source}, the image in {self._target}; "
+                    "to project it, the camera_info of both is needed: set their topics (--camera-info, "
+                    "--depth-camera-info), or record them"
                 )
             return PROJECTED
         if source is not None and not _same_view(source, view):
             return PROJECTED
-        why = "their intrinsics are the same" if source is not None else "nothing says how they lie to each other"
+        why = "their intrinsics are the same" if source is not None else "there is no transform between them"
         self.notes.append(
-            f"{self.topics.depth} is in frame {self._source}, the image in {self._target}, and {why}: depth is taken "
-            "as registered to the image"
+            f"{self.topics.depth} is in frame {self._source}, the image in {self._target}, and {why}: depth is assumed "
+            "to be registered to the image"
         )
         return ASSUMED
 
     def _view_of_first(self, views: Views, decode: Callable, message, info) -> View | None:
-        """Return the view of a first message; None if nobody knows."""
+        """Return the view of the first message; None if it is unknown."""
         if info is None:
             return None
         try:
@@ -262,7 +263,7 @@ class TruthReader:
             return None
 
     def _fits(self, source: View | None, view: View | None) -> bool:
-        """Whether a depth image lies pixel on pixel over the image, as far as their intrinsics tell."""
+        """Whether a depth image is registered to the image, as far as transform and intrinsics show."""
         if self._pose is None or not np.allclose(self._pose, np.eye(4), atol=_SAME_PLACE):
             return False
         if source is None or view is None:
@@ -272,7 +273,7 @@ class TruthReader:
         return self._same_views[source, view]
 
     def _probe(self) -> np.ndarray | None:
-        """Look whether the frames are connected, by /tf_static or with /tf too; return the first transform."""
+        """Return the first transform between the frames from /tf_static and, if needed, /tf; None if unconnected."""
 
         def connected(tree: Transforms) -> bool:
             return tree.moves(self._target, self._source) is not None
@@ -289,7 +290,7 @@ class TruthReader:
 
 
 def standing(reader: BagReader, image: str, info: str, depth: str) -> str | None:
-    """Return how a depth image stands to an image, as `TruthReader.standing`; None if it cannot be brought into it."""
+    """Return `TruthReader.standing` of a depth image; None if it cannot be transformed into the view of the image."""
     try:
         return TruthReader(reader, Topics(image, depth, info, depth_camera_info(reader, image, depth, info))).standing
     except ValueError:
@@ -298,18 +299,25 @@ def standing(reader: BagReader, image: str, info: str, depth: str) -> str | None
 
 def best_depth(reader: BagReader, image: str, info: str, depths: Iterable[str]) -> tuple[TruthReader | None, list[str]]:
     """
-    Choose the depth image that belongs to an image most surely, and a sentence for each that cannot be brought into it.
+    Choose the depth image that most likely belongs to an image.
 
-    Registered ones come first, then those that can be projected; names decide between equals.
+    Registered depth images are preferred to those that must be projected; then names decide.
 
     Parameters
     ----------
     reader : BagReader
         The bag.
     image, info : str
-        Topics: the image, and its camera_info or nothing.
+        Topics of the image and of its camera_info; the latter may be empty.
     depths : iterable of str
         Topics of depth images.
+
+    Returns
+    -------
+    truth : TruthReader or None
+        Reader of the chosen depth image; None if none can be used.
+    problems : list of str
+        A sentence for each depth image that cannot be used.
     """
     found, problems = [], []
     for depth in depths:
@@ -328,7 +336,7 @@ def best_depth(reader: BagReader, image: str, info: str, depths: Iterable[str]) 
 
 
 def _same_view(depth: View, image: View) -> bool:
-    """Whether two cameras in one place see the same, pixel by pixel, but for their sizes."""
+    """Whether two cameras at the same pose have the same view, apart from the image size."""
     of_depth, of_image = _plain(depth), _plain(image)
     if not same_shape(of_depth.width, of_depth.height, of_image.width, of_image.height):
         return False
@@ -346,11 +354,11 @@ def _same_view(depth: View, image: View) -> bool:
 
 
 def _plain(view: View):
-    """Return the pinhole camera that the unrectified image would have without its distortion."""
+    """Return the pinhole camera of the unrectified image, ignoring its distortion."""
     return view.lens.camera if view.lens else view.camera
 
 
 def _offset(info) -> tuple[float, float]:
-    """Return how far a camera of a stereo pair lies from the first one, metres: Tx / fx and Ty / fy of P."""
+    """Return the offset of a camera from the first one of a stereo pair, metres: Tx / fx and Ty / fy of P."""
     p = info.p if hasattr(info, "p") else info.P
     return (p[3] / p[0], p[7] / p[5]) if p[0] > 0 and p[5] > 0 else (0.0, 0.0)

@@ -1,4 +1,4 @@
-"""How the images of a recording see the world, by the camera_info beside them."""
+"""Views of the images of a recording: intrinsics and lens from their camera_info."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from depth_estimation_ros.geometry.rectify import Lens
 @dataclass(frozen=True)
 class View:
     """
-    How an image sees the world.
+    Intrinsics of an image, and its lens if it has distortion.
 
     Parameters
     ----------
     camera : PinholeCamera
-        Of the image; of the rectified one where there is a lens.
+        Intrinsics of the image, or of the rectified image if there is a lens.
     lens : Lens or None
-        Of an image with distortion, which is to be rectified.
+        Lens of an image with distortion, which must be rectified.
     """
 
     camera: PinholeCamera
@@ -29,16 +29,16 @@ class View:
 
 def view_of(info, width: int, height: int, rectified: bool) -> View:
     """
-    Read a camera_info for an image.
+    Return the view of an image from its camera_info.
 
     Parameters
     ----------
     info : object
-        The message, of either ROS.
+        Message of ROS 1 or ROS 2.
     width, height : int
-        Of the image; where the camera_info is of another size of the same shape, it is scaled.
+        Size of the image. A camera_info for another size of the same aspect ratio is scaled.
     rectified : bool
-        Whether the image is known to be rectified, although the lens distorts.
+        Whether the image is already rectified although its camera_info has distortion.
 
     Returns
     -------
@@ -47,36 +47,36 @@ def view_of(info, width: int, height: int, rectified: bool) -> View:
     Raises
     ------
     ValueError
-        If the camera is not calibrated, its lens is unknown, or its image has another shape.
+        If the camera is not calibrated, its distortion model is unknown, or the aspect ratios differ.
     """
     lens = None if rectified else lens_of(info)
     camera = lens.camera if lens else camera_of(info, rectified)
     if not same_shape(camera.width, camera.height, width, height):
-        raise ValueError(f"camera_info is of {camera.width}x{camera.height}, which does not fit {width}x{height}")
+        raise ValueError(f"camera_info for {camera.width}x{camera.height} does not fit images of {width}x{height}")
     if (camera.width, camera.height) != (width, height):
         lens, camera = lens and lens.resized(width, height), camera.resized(width, height)
     return View(lens.rectified, lens) if lens and lens.distorts else View(camera)
 
 
 def is_rectified(topic: str) -> bool:
-    """Whether a topic's name says, as those of image_proc do, that its images are rectified."""
+    """Whether the name of a topic says that its images are rectified, as the names of image_proc do."""
     name = topic.removesuffix("/compressed").removesuffix("/compressedDepth").rpartition("/")[2]
     return re.search(r"(^|_)rect", name) is not None
 
 
 def same_shape(width: int, height: int, other_width: int, other_height: int) -> bool:
-    """Whether two sizes have the same ratio of width to height, but for the rounding of one pixel."""
+    """Whether two sizes have the same aspect ratio, up to rounding by one pixel."""
     return abs(width * other_height - other_width * height) <= max(width, other_width, height, other_height)
 
 
 class Views:
     """
-    Views by camera_info, each read once: of a recording, nearly all messages say the same.
+    Cache of views by camera_info, because nearly all camera_info messages of a recording are equal.
 
     Parameters
     ----------
     rectified : bool
-        Whether the images are known to be rectified, although the lens distorts.
+        Whether the images are already rectified although their camera_info has distortion.
     """
 
     def __init__(self, rectified: bool):
@@ -84,7 +84,7 @@ class Views:
         self._found: dict[tuple, View | str] = {}
 
     def of(self, info, width: int, height: int) -> View:
-        """Return the view of an image of this size; arguments and errors as of `view_of`."""
+        """Return the view of an image of this size; arguments and errors are those of `view_of`."""
         calibration = (info.k, info.d, info.r, info.p) if hasattr(info, "k") else (info.K, info.D, info.R, info.P)
         key = (width, height, info.width, info.height, info.distortion_model, *(tuple(part) for part in calibration))
         key += (info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height, info.binning_x, info.binning_y)

@@ -179,7 +179,7 @@ def test_images_without_a_sample_are_counted_by_reason(tmp_path):
     problems = dict(recording.problems)
     assert problems.pop("no ground truth within 20 ms") == 1
     assert problems.pop("no valid ground truth") == 2
-    assert problems.pop("camera_info is of 32x24, which does not fit 20x20") == 1
+    assert problems.pop("camera_info for 32x24 does not fit images of 20x20") == 1
     assert [(("cannot be decoded" in reason), count) for reason, count in problems.items()] == [(True, 1)]
     assert len(list(recording.samples(3, 5))) == 0 and dict(recording.problems) == {"no valid ground truth": 2}
 

@@ -11,7 +11,7 @@ from depth_estimation_ros.evaluation.recording.recording import Recording, Topic
 def test_depth_of_another_frame_without_camera_info_of_its_own_is_taken_as_registered_and_told(tmp_path):
     recording = Recording(write(tmp_path / "run", truth_frame="elsewhere"))
     assert recording.kind == "depth image"
-    assert any("taken as registered" in note for note in recording.notes)
+    assert any("assumed to be registered" in note for note in recording.notes)
 
 
 def test_topics_that_are_not_certain_are_listed(tmp_path):

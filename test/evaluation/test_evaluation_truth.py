@@ -179,7 +179,7 @@ def info(camera, d=(), model="plumb_bob"):
 
 def test_a_camera_info_of_another_size_is_scaled_if_it_has_the_same_shape():
     assert view_of(info(IMAGE), 640, 480, False) == View(IMAGE.resized(640, 480))
-    with pytest.raises(ValueError, match="camera_info is of 320x240, which does not fit 640x400"):
+    with pytest.raises(ValueError, match="camera_info for 320x240 does not fit images of 640x400"):
         view_of(info(IMAGE), 640, 400, False)
     lens = view_of(info(IMAGE, BARREL), 160, 120, False).lens
     assert lens.camera == IMAGE.resized(160, 120) and lens.coefficients == BARREL
