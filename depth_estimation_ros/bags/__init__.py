@@ -1,1 +1,1 @@
-"""Bags of ROS 1 and ROS 2: storages, messages, topics, transforms."""
+"""Reading of ROS 1 and ROS 2 bags: storages, messages, topics and transforms."""

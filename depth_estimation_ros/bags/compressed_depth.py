@@ -1,8 +1,8 @@
 """
-Depth as image_transport compresses it.
+Decoding of depth that image_transport compressed.
 
-Through ``compressedDepth`` (compressed_depth_image_transport): 16 bits as PNG or RVL behind a header of 12 bytes.
-Through ``compressed`` (compressed_image_transport): a 16-bit PNG or TIFF, which loses nothing either.
+``compressedDepth`` (compressed_depth_image_transport) has 16-bit PNG or RVL data after a header of 12 bytes.
+``compressed`` (compressed_image_transport) has a 16-bit PNG or TIFF, which is lossless too.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import numpy as np
 from depth_estimation_ros.imaging import decode
 
 _PNG, _TIFF = b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*")
-_HEADER = 12  # bytes: an enum, and two float32 of the quantisation
-_SATURATED = 65535  # the largest number of 16 bits is no measurement
-_MOST_PIXELS = 2**26  # more than any depth camera has
+_HEADER = 12  # bytes: an enum, and two float32 quantisation parameters
+_SATURATED = 65535  # the largest 16-bit value is not a measurement
+_MOST_PIXELS = 2**26  # more pixels than any depth camera has
 
 
 def is_compressed_depth(message, topic: str) -> bool:
     """
-    Whether a CompressedImage is depth.
+    Return whether a CompressedImage is depth.
 
     Parameters
     ----------
     message : object
         The message.
     topic : str
-        Its topic, whose name decides where only a picture of 16 bits is known: other cameras have such, too.
+        Topic of the message. Its name decides for 16-bit pictures, because other cameras publish them as well.
     """
     form = message.format.lower()
     if "compresseddepth" in form or topic.endswith("/compressedDepth"):
@@ -40,14 +40,14 @@ def is_compressed_depth(message, topic: str) -> bool:
 
 
 def may_be_depth(message) -> bool:
-    """Whether a message is a CompressedImage that can hold depth: of compressedDepth, or a channel of 16 or 32 bits."""
+    """Whether a message is a CompressedImage that can be depth: compressedDepth, or one channel of 16 or 32 bits."""
     if not hasattr(message, "format"):
         return False
     if "compresseddepth" in message.format.lower():
         return True
     head = bytes(message.data[:26])
     if head.startswith(_PNG):
-        return len(head) == 26 and head[24] == 16 and head[25] == 0  # bits and kind of colour in IHDR
+        return len(head) == 26 and head[24] == 16 and head[25] == 0  # bit depth and colour type in IHDR
     if not head.startswith(_TIFF):
         return False
     try:
@@ -58,12 +58,12 @@ def may_be_depth(message) -> bool:
 
 def compressed_depth_of(message) -> np.ndarray:
     """
-    Decode depth of either transport.
+    Decode depth of either image transport.
 
     Returns
     -------
     numpy.ndarray
-        float32 [height, width], metres, NaN invalid; in 16 bits, both 0 and 65535 are.
+        float32 [height, width], metres, NaN invalid; 0 and 65535 of 16-bit depth are invalid.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def compressed_depth_of(message) -> np.ndarray:
         if stored.dtype == np.float32:
             return np.where((stored > 0) & (stored < np.inf), stored, np.float32(np.nan))
         if stored.dtype != np.uint16:
-            raise ValueError("has 8 bits, in which there are no metres")
+            raise ValueError("has 8 bits, which cannot be depth in millimetres")
         if form.startswith("32fc1") and not data.startswith((_PNG, *_TIFF)):
             return _inverse(stored, *struct.unpack_from("<ff", data, 4))
     except ValueError as error:
@@ -97,15 +97,16 @@ def decode_rvl(data: bytes, pixels: int) -> np.ndarray:
     """
     Decode RVL (A. D. Wilson, Fast Lossless Depth Image Compression, ISS 2017).
 
-    The stream is of numbers in nibbles, three bits each from the lowest on and one that says that more follow: how many
-    zeros, how many that are not, and the differences of those, with the sign in the lowest bit; and so on.
+    The stream is a sequence of integers of variable length. Each nibble has three bits of an integer, lowest first, and
+    one bit that says whether another nibble follows. The integers repeat this pattern: number of zero pixels, number
+    of nonzero pixels, and the differences of the nonzero pixels with the sign in the lowest bit.
 
     Parameters
     ----------
     data : bytes
-        The stream, in little-endian words of 32 bits, whose highest nibble is the first.
+        Stream of little-endian 32-bit words, highest nibble first.
     pixels : int
-        How many there are.
+        Number of pixels.
 
     Returns
     -------
@@ -115,12 +116,12 @@ def decode_rvl(data: bytes, pixels: int) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the data ends before the pixels do, or holds more.
+        If the data ends too early, or has too many pixels.
     """
     words = np.frombuffer(data, "<u4", len(data) // 4)
     halves = words.astype(">u4").view(np.uint8)
     nibbles = np.stack([halves >> 4, halves & 15], axis=1).ravel()
-    last = np.flatnonzero(nibbles < 8)  # of each number
+    last = np.flatnonzero(nibbles < 8)  # last nibble of each integer
     if not len(last):
         raise ValueError("has an RVL stream that is cut off")
     first = np.concatenate([[0], last[:-1] + 1])
@@ -129,7 +130,7 @@ def decode_rvl(data: bytes, pixels: int) -> np.ndarray:
         raise ValueError("has a damaged RVL stream")
     parts = (nibbles[: len(digit)] & 7).astype(np.int64) << (3 * digit)
     numbers = np.add.reduceat(parts, first)
-    runs, at, done = [], 0, 0  # (first pixel, number of pixels, where their differences begin)
+    runs, at, done = [], 0, 0  # (first pixel, number of pixels, index of their first difference)
     while done < pixels:
         if at + 2 > len(numbers):
             raise ValueError("has an RVL stream that is cut off")
@@ -152,7 +153,7 @@ def _rvl(data: bytes) -> np.ndarray:
         raise ValueError("is cut off")
     width, height = struct.unpack_from("<II", data)
     if not 0 < width * height <= _MOST_PIXELS:
-        raise ValueError(f"claims {width}x{height} pixels")
+        raise ValueError(f"has an invalid size of {width}x{height} pixels")
     return decode_rvl(data[8:], width * height).reshape(height, width)
 
 
@@ -164,7 +165,7 @@ def _picture(data: bytes) -> np.ndarray:
 
 
 def _inverse(stored: np.ndarray, a: float, b: float) -> np.ndarray:
-    """Return metres of a quantised inverse depth: z = a / (value - b), 0 invalid."""
+    """Return depth in metres from quantised inverse depth, z = a / (value - b); 0 is invalid."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         depth = np.float32(a) / (stored - np.float32(b))
     return np.where((stored == 0) | ~(depth > 0) | ~np.isfinite(depth), np.float32(np.nan), depth).astype(np.float32)

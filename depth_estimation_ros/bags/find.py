@@ -1,4 +1,4 @@
-"""Recordings by files, folders and patterns."""
+"""Search for recordings by files, folders and glob patterns."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from depth_estimation_ros.bags.storage import is_bag_file, is_rosbag2, natural
 
 def find_recordings(patterns: Iterable[str]) -> list[Path]:
     """
-    Find the recordings that names stand for.
+    Find recordings by path or glob pattern.
 
-    A rosbag2 folder is one recording, also where its metadata.yaml is lost but its files have its name. In any other
-    folder, its bag files are recordings of their own, and so are the folders in it.
+    A rosbag2 folder is one recording, also without a metadata.yaml if the names of its files begin with the name of the
+    folder. In any other folder, each bag file is a recording, and subfolders are searched in the same way.
 
     Parameters
     ----------
     patterns : iterable of str
-        Bag files, folders, or patterns with ``*``, ``?``, ``[...]`` and ``**``.
+        Bag files, folders, or glob patterns with ``*``, ``?``, ``[...]`` and ``**``.
 
     Returns
     -------
     list of pathlib.Path
-        Without duplicates; those of a pattern in natural order (2 before 10).
+        Recordings without duplicates; those of one pattern are in natural order (2 before 10).
 
     Raises
     ------
     ValueError
-        If a name or pattern stands for no recording, or for a folder that cannot be looked into.
+        If a path or pattern matches no recording, or a folder cannot be read.
     """
     found: dict[Path, Path] = {}
     for pattern in patterns:
@@ -43,8 +43,8 @@ def find_recordings(patterns: Iterable[str]) -> list[Path]:
             raise ValueError(f"'{pattern}' cannot be read: {error.strerror}") from None
         if not recordings:
             raise ValueError(
-                f"'{pattern}' {'holds' if exists else 'stands for'} no recording: a .bag, .mcap or .db3 file, or a "
-                "folder of rosbag2"
+                f"'{pattern}' {'contains' if exists else 'matches'} no recording (a .bag, .mcap or .db3 file, or a "
+                "rosbag2 folder)"
                 if exists or glob.has_magic(name)
                 else f"'{pattern}' does not exist"
             )

@@ -1,4 +1,4 @@
-"""The frames of a recording, found out before its images are read: which are fixed, and which move."""
+"""TF frames of a recording, read before its images: fixed and moving ones."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from depth_estimation_ros.bags.messages import TRANSFORMS
 from depth_estimation_ros.bags.reader import BagReader
 from depth_estimation_ros.bags.transforms import Transforms
 
-_PROBE = 10_000_000_000  # ns of /tf in which frames must become connected
+_PROBE = 10_000_000_000  # ns of /tf within which frames must become connected
 
 
 class FrameTree:
     """
-    Reads ``/tf_static``, and the beginning of ``/tf`` where that is asked for.
+    Reader of ``/tf_static`` and, on request, of the beginning of ``/tf``.
 
     Parameters
     ----------
     reader : BagReader
         The bag.
     begin : int
-        When the images begin, ns.
+        Time of the first image, ns.
 
     Attributes
     ----------
     moving : tuple of str
-        Topics with frames that move.
+        Topics with moving frames.
     """
 
     def __init__(self, reader: BagReader, begin: int):
@@ -36,14 +36,14 @@ class FrameTree:
         self._messages = [message for _, _, message in reader.messages(static) if message is not None]
 
     def fixed(self) -> Transforms:
-        """Return a tree with the frames that do not move."""
+        """Return a tree with the fixed frames."""
         tree = Transforms()
         for message in self._messages:
             tree.add(message, static=True)
         return tree
 
     def probe(self, enough: Callable[[Transforms], bool]) -> Transforms:
-        """Return a tree with those that move too, as read until it is enough."""
+        """Return a tree with fixed and moving frames, reading ``/tf`` until `enough` returns True for the tree."""
         tree = self.fixed()
         for _, _, message in self._reader.messages(self.moving, None, self._end):
             if message is not None:

@@ -1,4 +1,4 @@
-"""What could not be read of a source, counted and told, while the rest goes on."""
+"""Counter of items of a source that could not be read and were skipped."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ T = TypeVar("T")
 
 class Losses:
     """
-    Items that were left out, by what they are, with the reason of the first of each.
+    Counts of skipped items by kind, with the reason for the first of each kind.
 
     Attributes
     ----------
     counts : collections.Counter
-        By what, such as ``images of /camera/image``.
+        Number of skipped items by kind, such as ``images of /camera/image``.
     """
 
     def __init__(self):
@@ -25,12 +25,12 @@ class Losses:
         self._told: set[str] = set()
 
     def add(self, what: str, reason: object) -> None:
-        """Count an item that is left out."""
+        """Count a skipped item."""
         self.counts[what] += 1
         self._reasons.setdefault(what, str(reason).rstrip("."))
 
     def tried(self, what: str, read: Callable[..., T], *arguments) -> T | None:
-        """Return what a function reads; None, and count it, if that raises ValueError."""
+        """Return the result of a function; if it raises ValueError, count the item and return None."""
         try:
             return read(*arguments)
         except ValueError as error:
@@ -38,16 +38,16 @@ class Losses:
             return None
 
     def clear(self) -> None:
-        """Count from the beginning; what was told stays told."""
+        """Reset the counts; kinds that `news` has reported are not reported again."""
         self.counts.clear()
         self._reasons.clear()
 
     def news(self) -> list[str]:
-        """Return a sentence for each kind of loss that was not told yet."""
+        """Return a sentence for each kind of loss that was not reported yet."""
         new = [what for what in self.counts if what not in self._told]
         self._told.update(new)
         return [f"one of the {what} is left out: {self._reasons[what]}" for what in new]
 
     def sentences(self) -> list[str]:
-        """Return all of them with their numbers."""
+        """Return a sentence with the count for each kind of loss."""
         return [f"{what} left out: {count} (the first: {self._reasons[what]})" for what, count in self.counts.items()]

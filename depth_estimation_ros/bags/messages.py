@@ -1,4 +1,4 @@
-"""What the messages of a bag mean, as rosbags gives them: images, depth, intrinsics, stamps and points as arrays."""
+"""Conversion of messages decoded by rosbags: images, depth, intrinsics, stamps and points."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ ODOMETRY = "nav_msgs/msg/Odometry"
 POSES = (ODOMETRY, "geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/PoseWithCovarianceStamped")
 TRANSFORMS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 
-_SATURATED = np.float32(65.535)  # metres: the largest number of a 16-bit image is no measurement
+_SATURATED = np.float32(65.535)  # metres: the largest value of a 16-bit image is not a measurement
 
 
 def stamp_of(message) -> int:
-    """Return the stamp of the header, or of the first transform, in nanoseconds; 0 where nobody filled it."""
+    """Return the stamp of the header, or of the first transform, in nanoseconds; 0 if it was not set."""
     if hasattr(message, "transforms"):
         return stamp_of(message.transforms[0]) if message.transforms else 0
     return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
 
 
 def frame_of(message) -> str:
-    """Return the frame of the header; ROS 1 wrote some with a slash in front."""
+    """Return the frame_id of the header without the leading slash that ROS 1 may have."""
     return message.header.frame_id.lstrip("/")
 
 
 def is_depth(message, topic: str) -> bool:
-    """Whether an image, or compressed image, of this topic is depth."""
+    """Whether an Image or CompressedImage of this topic is depth."""
     if hasattr(message, "format"):
         return is_compressed_depth(message, topic)
     return message.encoding in ("32FC1", "16UC1") or (message.encoding == "mono16" and "depth" in topic)
 
 
 def is_blank(message) -> bool:
-    """Whether a message says nothing: an image, or cloud, without data, or a camera_info that nobody calibrated."""
+    """Whether a message is empty: an image or cloud without data, or a camera_info without calibration."""
     if hasattr(message, "distortion_model"):
         focal = [m[0] for m in ((message.k, message.p) if hasattr(message, "k") else (message.K, message.P))]
         return not any(0 < f < math.inf for f in focal)
@@ -51,7 +51,7 @@ def is_blank(message) -> bool:
 
 
 def rgb_of(message) -> np.ndarray:
-    """Decode an image or compressed image, as `image_to_rgb` and `compressed_to_rgb` of the conversions do."""
+    """Decode an Image or CompressedImage with `conversions.image_to_rgb` or `conversions.compressed_to_rgb`."""
     from depth_estimation_ros.conversions import compressed_to_rgb, image_to_rgb
 
     return compressed_to_rgb(message) if hasattr(message, "format") else image_to_rgb(message)
@@ -59,12 +59,12 @@ def rgb_of(message) -> np.ndarray:
 
 def depth_of(message) -> np.ndarray:
     """
-    Decode a depth image, or one that image_transport compressed.
+    Decode a depth image, raw or compressed by image_transport.
 
     Returns
     -------
     numpy.ndarray
-        float32 [height, width], metres, NaN invalid; in 16 bits, both 0 and 65535 are.
+        float32 [height, width], metres, NaN invalid; 0 and 65535 of 16-bit depth are invalid.
 
     Raises
     ------
@@ -80,13 +80,13 @@ def depth_of(message) -> np.ndarray:
 
 
 def distorts(message) -> bool:
-    """Whether a camera_info of either ROS has distortion."""
+    """Whether a camera_info of ROS 1 or ROS 2 has distortion."""
     return bool(np.any(message.d if hasattr(message, "d") else message.D))
 
 
 def camera_of(message, rectified: bool = False) -> PinholeCamera:
     """
-    Return the intrinsics of a camera_info of either ROS, as `camera_from_info` of the conversions does.
+    Return the intrinsics of a camera_info of ROS 1 or ROS 2, as `conversions.camera_from_info` does.
 
     Raises
     ------
@@ -100,12 +100,12 @@ def camera_of(message, rectified: bool = False) -> PinholeCamera:
 
 def lens_of(message) -> Lens | None:
     """
-    Return the lens of a camera_info of either ROS; None if it does not distort.
+    Return the lens of a camera_info of ROS 1 or ROS 2; None without distortion.
 
     Raises
     ------
     ValueError
-        If the camera is not calibrated, or its distortion is of an unknown model.
+        If the camera is not calibrated, or its distortion model is unknown.
     """
     from depth_estimation_ros.conversions import lens_from_info
 
@@ -120,12 +120,12 @@ def points_of(message) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        float32 [N, 3], metres in the cloud's frame; those that are not finite are left out.
+        float32 [N, 3], metres in the cloud's frame, without points that are not finite.
 
     Raises
     ------
     ValueError
-        If it has no floating-point x, y and z, or sizes and data length do not agree.
+        If it has no floating-point x, y and z, or its sizes do not match the data length.
     """
     from depth_estimation_ros.conversions import message_to_points
 
@@ -134,7 +134,7 @@ def points_of(message) -> np.ndarray:
 
 
 def _in_lower_case(message):
-    """Return a camera_info with the names of ROS 2; ROS 1 wrote the matrices in capitals."""
+    """Return a camera_info with the field names of ROS 2; ROS 1 has capital letters for the matrices."""
     if not hasattr(message, "K"):
         return message
     names = ("width", "height", "roi", "binning_x", "binning_y", "distortion_model")

@@ -1,4 +1,4 @@
-"""Which truth belongs to which image, found while a recording is read once."""
+"""Matching of images and ground truth in a single pass over a recording."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dataclasses import dataclass
 from typing import Any
 
 PATIENCE = 2_000_000_000
-"""Nanoseconds of receipt by which an image and its truth, or what else belongs to it, may lie apart in a bag."""
+"""Maximum difference of the times of receipt of an image and the messages that belong to it, nanoseconds."""
 
-_SLACK = 200_000_000  # ns of stamps by which images may come out of order
+_SLACK = 200_000_000  # ns by which the stamps of images may be out of order
 
 
 @dataclass(frozen=True)
 class Received:
     """
-    A message on its way to its partner.
+    Message that waits for its partner.
 
     Parameters
     ----------
     stamp, received : int
-        Nanoseconds; the stamp by the images' clock.
+        Stamp, by the clock of the images, and time of receipt; nanoseconds.
     message : object
-        The message; None where it could not be decoded.
+        The message; None if it could not be decoded.
     index : int
-        Of an image among the images.
+        Index of an image among the images.
     """
 
     stamp: int
@@ -36,17 +36,17 @@ class Received:
 
 class Matcher:
     """
-    Gives each image the truth nearest in time, while both stream by.
+    Matcher of each image with the ground truth nearest in time, in a single pass.
 
-    What it gives for an image depends only on what was received within `PATIENCE` of it: reading may begin
-    in the middle. No more than that is kept.
+    The match of an image depends only on messages received within `PATIENCE` of it, so reading can start anywhere. No
+    other messages are kept.
 
     Parameters
     ----------
     tolerance : int
-        Nanoseconds.
+        Maximum difference of the stamps of partners, nanoseconds.
     ready : callable, optional
-        Whether all else that an image (its stamp) needs has come.
+        Returns whether all other messages for the image with a given stamp have been received.
     """
 
     def __init__(self, tolerance: int, ready: Callable[[int], bool] = lambda stamp: True):
@@ -56,22 +56,22 @@ class Matcher:
         self._latest = -(2**63)  # stamp of an image
 
     def add_truth(self, truth: Received) -> None:
-        """Take in a truth."""
+        """Add a ground truth message."""
         self._truths.append(truth)
 
     def add_image(self, image: Received) -> None:
-        """Take in an image."""
+        """Add an image."""
         self._waiting.append(image)
         self._latest = max(self._latest, image.stamp)
 
     def pairs(self, now: int) -> Iterator[tuple[Received, Received | None]]:
         """
-        Give the images whose partner has come, or comes no more; in their order.
+        Yield the images whose match is final, in order, each with its partner or None.
 
         Parameters
         ----------
         now : int
-            Time of receipt of the newest message, ns; a very late one at the end.
+            Time of receipt of the newest message, ns; a very large number at the end of the recording.
         """
         while self._waiting:
             image = self._waiting[0]

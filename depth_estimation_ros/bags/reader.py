@@ -1,4 +1,4 @@
-"""Bags of either ROS, whole or damaged: their topics, and their messages in the order of receipt."""
+"""Reader of ROS 1 and ROS 2 bags, intact or damaged: topics, and messages in the order of receipt."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from depth_estimation_ros.bags.storage.common import FOREVER
 from depth_estimation_ros.bags.types import decoder
 from depth_estimation_ros.support.sentences import choices, quoted
 
-_FIRSTS = 300  # messages among which one is looked for that says something
+_FIRSTS = 300  # number of messages among which the first non-empty one is searched
 
 
 class Topic(NamedTuple):
-    """A topic of a bag: the type of its messages in the manner of ROS 2, and how many there are."""
+    """Topic of a bag: message type, in the notation of ROS 2, and number of messages."""
 
     kind: str
     count: int
@@ -29,33 +29,33 @@ class Topic(NamedTuple):
 
 class BagReader:
     """
-    A bag that is open: ROS 1, rosbag2 sqlite3 or mcap.
+    Reader of an open bag: ROS 1, rosbag2 sqlite3 or mcap.
 
-    Of a damaged one, what is there is read, and `notes` say what is missing.
+    The intact parts of a damaged bag are read; `notes` say what is missing.
 
     Parameters
     ----------
     path : pathlib.Path
-        A file (``.bag``, ``.bag.active``, ``.mcap``, ``.db3``, ``.mcap.zstd``, ``.db3.zstd``), or a folder of those of
-        one recording.
+        File (``.bag``, ``.bag.active``, ``.mcap``, ``.db3``, ``.mcap.zstd``, ``.db3.zstd``), or a folder with the files
+        of one recording.
 
     Attributes
     ----------
     topics : dict of str to Topic
-        Those with messages.
+        Topics that have messages.
     undecodable : collections.Counter
-        Messages that could not be decoded, by topic; counted while reading.
+        Number of messages that could not be decoded, by topic; counted while reading.
 
     Raises
     ------
     ValueError
-        If it is no readable bag.
+        If it is not a readable bag.
     """
 
     def __init__(self, path: Path):
         self.path, self.undecodable = path, Counter()
         self._storages, self._notes = open_storages(path)
-        kinds = defaultdict(Counter)  # of each topic, the messages of each type
+        kinds = defaultdict(Counter)  # number of messages by topic and type
         for channel, count in ((c, s.counts[number]) for s in self._storages for number, c in s.channels.items()):
             if not (channel.topic + channel.kind).isprintable():
                 self._notes.append(f"{count} messages of {quoted(channel.topic)}, a damaged topic, are left out")
@@ -68,11 +68,11 @@ class BagReader:
                 self.topics[topic], self._decoders[topic] = Topic(kind, count), decoder(kind, encoding)
 
     def __enter__(self) -> BagReader:
-        """Return the reader, to be closed at the end."""
+        """Return the reader."""
         return self
 
     def __exit__(self, *_) -> None:
-        """Close it."""
+        """Close the reader."""
         self.close()
 
     def close(self) -> None:
@@ -82,16 +82,16 @@ class BagReader:
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know of the bag, one sentence each; reading may find more."""
+        """Notes for the user, one sentence each; reading may add more."""
         damaged = [f"'{s.path.name}' is damaged: {s.damage}" for s in self._storages if s.damage]
         return self._notes + damaged
 
     def of_kind(self, *kinds: str) -> list[str]:
-        """Return the topics of some types, in the order of the bag; those in an encoding that is not read are not."""
+        """Return the topics of the given types in the order of the bag, without those of an unsupported encoding."""
         return [name for name, topic in self.topics.items() if topic.kind in kinds and self._decoders[name]]
 
     def listing(self) -> str:
-        """Return the topics with their types, for a sentence."""
+        """Return the topics with their types, for use in a sentence."""
         return choices(f"{name} ({topic.kind})" for name, topic in self.topics.items())
 
     def messages(
@@ -100,22 +100,22 @@ class BagReader:
         """
         Read messages in the order of receipt.
 
-        A chunk that turns out to be damaged is left out, with a note.
+        A damaged chunk is skipped with a note.
 
         Parameters
         ----------
         topics : iterable of str
-            Which.
+            Topics to read.
         start, stop : int, optional
-            Times of receipt in nanoseconds, from and before.
+            Range of times of receipt in nanoseconds; ``stop`` is exclusive.
 
         Yields
         ------
         topic : str
         received : int
-            Nanoseconds.
+            Time of receipt, nanoseconds.
         message : object or None
-            None where it cannot be decoded.
+            The message; None if it cannot be decoded.
         """
         topics = set(topics)
         start, stop = max(start or 0, 0), FOREVER if stop is None else stop
@@ -128,7 +128,7 @@ class BagReader:
             yield topic, received, self._decode(topic, content)
 
     def _chosen(self, storage: Storage, topics: set[str]) -> dict[int, str]:
-        """Return the channels of some topics; of those only that are of the topic's type."""
+        """Return the channels of the given topics that have the type of their topic."""
         return {
             number: channel.topic
             for number, channel in storage.channels.items()
@@ -140,13 +140,13 @@ class BagReader:
     def _decode(self, topic: str, content: bytes) -> object | None:
         try:
             return self._decoders[topic](unpack(content, "zstd") if content[:4] == ZSTD else content)
-        except Exception:  # rosbags' decoder is generated code, which fails in as many ways as bytes can be wrong
+        except Exception:  # the generated decoders of rosbags can raise any exception on damaged data
             self.undecodable[topic] += 1
             return None
 
     def times(self, topic: str) -> np.ndarray:
         """
-        Return when each message of a topic was received, without reading the messages where the bag has an index.
+        Return the times of receipt of the messages of a topic, from the index if the bag has one.
 
         Returns
         -------
@@ -158,9 +158,9 @@ class BagReader:
 
     def first(self, topic: str, start: int | None = None) -> object | None:
         """
-        Return the first message of a topic that can be decoded, from a time of receipt on; None without one.
+        Return the first decodable message of a topic at or after a time of receipt; None if there is none.
 
-        Of the first hundreds, one that says something (see `is_blank`) is preferred: drivers begin with others.
+        A message that is not empty (see `is_blank`) is preferred, because drivers may start with empty ones.
         """
         blank = None
         for _, _, message in islice(self.messages([topic], start), _FIRSTS):
@@ -170,7 +170,7 @@ class BagReader:
         return blank
 
     def first_and_last(self, topic: str) -> tuple[tuple[int, object], tuple[int, object]] | None:
-        """Return the first and the last message with the times of receipt; None if either cannot be decoded."""
+        """Return the first and the last message with their times of receipt; None if either cannot be decoded."""
         times = self.times(topic)
         ends = []
         for moment in (times[0], times[-1]) if len(times) else ():

@@ -1,4 +1,4 @@
-"""What the names and encodings of a bag's topics say: which belong together, and which this package's node made."""
+"""Relations between the topics of a bag by name and encoding, and topics published by this package's node."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Topics:
     """
-    Topics of a recording; an empty one is guessed.
+    Topics of a recording; an empty one is chosen automatically.
 
     Parameters
     ----------
     image : str
-        Image or CompressedImage.
+        Topic of the images: Image or CompressedImage.
     depth : str
-        The truth: Image or CompressedImage with depth, PointCloud2 or LaserScan; or the poses of the camera: Odometry,
-        PoseStamped (also with covariance), or TFMessage.
+        Topic of the ground truth: Image or CompressedImage with depth, PointCloud2 or LaserScan; or the poses of the
+        camera: Odometry, PoseStamped, PoseWithCovarianceStamped or TFMessage.
     camera_info : str
-        Of the image.
+        Topic of the camera_info of the image.
     depth_camera_info : str
-        Of a depth camera that has its own.
+        Topic of the camera_info of the depth camera, if it has its own.
     """
 
     image: str = ""
@@ -38,18 +38,18 @@ class Topics:
 
 
 _BESIDE_DEPTH = re.compile(r"confidence|disparity|infra|(^|[/_])ir([/_]|$)|amplitude|intensity")
-# Topics that nobody else publishes.
+# Topics that only this package's node publishes.
 _OF_THE_NODE = ("depth/preview", "depth/scale", "depth/latency")
 
 
 def node_outputs(topics: Iterable[str]) -> set[str]:
-    """Return the topics that depth_estimation_node published: its preview is no camera, its estimate no truth."""
+    """Return topics published by depth_estimation_node, which are neither camera images nor ground truth."""
     folders = {topic.rpartition("/")[0] for topic in topics if topic.endswith(_OF_THE_NODE)}
     return {topic for topic in topics if topic.rpartition("/")[0] in folders}
 
 
 def uncompressed(topic: str) -> str:
-    """Return the topic that image_transport was given."""
+    """Return the base topic of image_transport."""
     return topic.removesuffix("/compressed").removesuffix("/compressedDepth")
 
 
@@ -59,27 +59,27 @@ def camera_info_beside(topic: str) -> str:
 
 
 def without_twins(topics: list[str]) -> list[str]:
-    """Leave out compressed topics whose images are there uncompressed."""
+    """Remove compressed topics whose base topic is in the list."""
     return [topic for topic in topics if uncompressed(topic) == topic or uncompressed(topic) not in topics]
 
 
 def only_depth(topics: Iterable[str]) -> list[str]:
-    """Leave out what sensors publish beside their depth, in the same encodings: confidence, disparity, infrared."""
+    """Remove topics that have the encoding of depth but other content: confidence, disparity, infrared."""
     return [topic for topic in topics if not _BESIDE_DEPTH.search(uncompressed(topic))]
 
 
 def camera_rank(topic: str, message, infos: Collection[str]) -> tuple[bool, bool]:
     """
-    Return how likely an image topic is the camera's; the smallest is the likeliest.
+    Return a sort key for image topics; the topic most likely to be the camera has the smallest key.
 
     Parameters
     ----------
     topic : str
-        Of the images.
+        Topic of the images.
     message : Image or CompressedImage
-        Its first.
+        First message of the topic.
     infos : collection of str
-        Topics of camera_info: a camera has one beside it, an overlay or a view has none.
+        Topics of camera_info. A camera has one in its namespace; an overlay or a visualisation has none.
 
     Returns
     -------
@@ -91,14 +91,14 @@ def camera_rank(topic: str, message, infos: Collection[str]) -> tuple[bool, bool
 
 def depth_camera_info(reader: BagReader, image: str, depth: str, info: str) -> str:
     """
-    Return the camera_info of a depth image that has one of its own, beside it or in its frame; empty without.
+    Return the topic of a depth image's own camera_info, in its namespace or of its frame; empty without one.
 
     Parameters
     ----------
     reader : BagReader
         The bag.
     image, depth, info : str
-        Topics: the image, the depth image, and the camera_info of the image.
+        Topics of the image, the depth image, and the camera_info of the image.
     """
     infos = reader.of_kind(INFO)
     if (beside := camera_info_beside(depth)) in infos:
@@ -112,9 +112,9 @@ def depth_camera_info(reader: BagReader, image: str, depth: str, info: str) -> s
 
 def camera_infos(reader: BagReader, image: str, depths: Iterable[str]) -> list[str]:
     """
-    Return the topics of camera_info that may be an image's, the likeliest first.
+    Return the camera_info topics that may belong to an image, the most likely first.
 
-    What belongs to a depth image of another frame is not among them.
+    A camera_info that belongs to a depth image of another frame is excluded.
     """
     beside, frame, own = camera_info_beside(image), _frame(reader, image), node_outputs(reader.topics)
     of_depths = {camera_info_beside(depth) for depth in depths} - {beside}

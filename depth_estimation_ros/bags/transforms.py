@@ -1,4 +1,4 @@
-"""Where the frames of a recording lie to each other: ``/tf_static``, and ``/tf`` interpolated at a moment."""
+"""Transforms between the TF frames of a recording: ``/tf_static``, and ``/tf`` with interpolation in time."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import numpy as np
 from depth_estimation_ros.bags.messages import stamp_of
 from depth_estimation_ros.geometry.pose import camera_pose, pose_from_transform
 
-_BEYOND = 100_000_000  # ns by which a moment may lie outside of what /tf says, with the nearest pose taken
+_BEYOND = 100_000_000  # ns before the first or after the last pose within which the nearest pose is used
 _LONGEST = 20_000_000_000  # ns of /tf that are kept
 
-_BODY = camera_pose(0.0)  # of an optical frame in one with x forward
-_ONE_PLACE = 2e-3  # metres, and entries of a rotation
+_BODY = camera_pose(0.0)  # pose of an optical frame in a body frame (x forward)
+_ONE_PLACE = 2e-3  # maximum difference in metres, and of the entries of a rotation
 
 
 @dataclass
 class _Moving:
-    """The poses of a frame in its parent over time: stamp, translation and quaternion, in the order of stamps."""
+    """Poses of a frame in its parent: stamp, translation and quaternion, in the order of stamps."""
 
     parent: str
     poses: list[tuple[int, tuple[float, ...], tuple[float, ...]]] = field(default_factory=list)
@@ -45,9 +45,9 @@ class _Moving:
 
 class Transforms:
     """
-    The tree of frames, filled from the messages of a bag; names without a leading slash.
+    Tree of TF frames, filled from the messages of a bag; names have no leading slash.
 
-    Frames that move are known for the last 20 s of the messages that were added.
+    Poses of moving frames are kept for the last 20 s of the added messages.
     """
 
     def __init__(self):
@@ -55,7 +55,7 @@ class Transforms:
         self._moving: dict[str, _Moving] = {}
 
     def add(self, message, static: bool, offset: int = 0) -> None:
-        """Take in a message of ``/tf_static`` or ``/tf``, by a clock that is `offset` ns ahead."""
+        """Add a message of ``/tf_static`` or ``/tf`` whose clock is `offset` ns ahead."""
         for transform in message.transforms:
             parent, child = (n.lstrip("/") for n in (transform.header.frame_id, transform.child_frame_id))
             t, q = transform.transform.translation, transform.transform.rotation
@@ -67,7 +67,7 @@ class Transforms:
                 self._fixed[child] = parent, pose_from_transform(translation, quaternion)
 
     def move(self, stamp: int, parent: str, child: str, translation: tuple, quaternion: tuple) -> None:
-        """Take in where a frame is at a moment (ns); nothing if that is none, as with a quaternion of zeros."""
+        """Add the pose of a frame at a stamp (ns); an invalid pose, such as a zero quaternion, is ignored."""
         try:
             pose_from_transform(translation, quaternion)
         except ValueError:
@@ -79,7 +79,7 @@ class Transforms:
             moving.poses.pop(0)
 
     def above(self, frame: str) -> list[str]:
-        """Return a frame and those that it is under, the highest last."""
+        """Return a frame and its ancestors, the root last."""
         found = [frame]
         while True:
             over = self._fixed[frame][0] if frame in self._fixed else getattr(self._moving.get(frame), "parent", None)
@@ -88,7 +88,7 @@ class Transforms:
             found.append(frame := over)
 
     def optical(self, frame: str) -> str:
-        """Return the optical frame (REP 103) of a camera's body; a frame that has none, or is one, as it is."""
+        """Return the optical frame (REP 103) of a camera's body frame; any other frame is returned unchanged."""
         if "optical" in frame:
             return frame
         for other in (name for name in self._fixed if "optical" in name):
@@ -99,10 +99,10 @@ class Transforms:
 
     def gap(self, target: str, source: str, moment: int, near: int) -> float:
         """
-        Return how far the poses are apart (ns) between which `between` interpolates at a moment.
+        Return the time (ns) between the two poses that `between` interpolates at a moment.
 
-        0 where the frames are fixed, or have a pose within `near` of the moment; infinite where they are not connected,
-        or the moment is before the first pose or after the last.
+        It is 0 if the frames are fixed or have a pose within `near` (ns) of the moment, and infinite if they are not
+        connected or the moment is before the first or after the last pose.
         """
         path = self._path(target, source)
         if path is None:
@@ -121,7 +121,7 @@ class Transforms:
         return path and any(child not in self._fixed for part in path for child in part)
 
     def known_until(self, target: str, source: str) -> float:
-        """Return the moment (ns) up to which two frames are connected: infinite if fixed, minus infinity if never."""
+        """Return the time (ns) up to which two frames are connected: infinite if fixed, minus infinity if never."""
         path = self._path(target, source)
         if path is None:
             return -math.inf
@@ -130,20 +130,20 @@ class Transforms:
 
     def between(self, target: str, source: str, moment: int) -> np.ndarray | None:
         """
-        Return the transform from one frame to another.
+        Return the transform from one frame to another at a moment.
 
         Parameters
         ----------
         target, source : str
-            Frames; points of `source` are taken to `target`.
+            Frames; the transform maps points of `source` to `target`.
         moment : int
-            Nanoseconds; for frames that move.
+            Time in nanoseconds, for moving frames.
 
         Returns
         -------
         numpy.ndarray or None
-            float64 [4, 4]; None if the frames are not connected, or not at this moment (more than 0.1 s outside of
-            what was recorded).
+            float64 [4, 4]. None if the frames are not connected, or if the moment is more than 0.1 s before the first
+            or after the last pose.
         """
         path = self._path(target, source)
         if path is None:
@@ -160,7 +160,7 @@ class Transforms:
         return np.linalg.inv(ends[0]) @ ends[1]
 
     def _path(self, target: str, source: str) -> tuple[list[str], list[str]] | None:
-        """Return the frames to climb from each up to the first that both are under."""
+        """Return the frames from each of the two up to, but without, their nearest common ancestor."""
         ups = [self.above(target), self.above(source)]
         common = next((frame for frame in ups[1] if frame in set(ups[0])), None)
         return None if common is None else tuple(up[: up.index(common)] for up in ups)
@@ -169,7 +169,7 @@ class Transforms:
 def _slerp(q0: tuple[float, ...], q1: tuple[float, ...], share: float) -> tuple[float, ...]:
     a, b = (np.array(q) / np.linalg.norm(q) for q in (q0, q1))
     cosine = float(a @ b)
-    if cosine < 0:  # the same rotation the short way
+    if cosine < 0:  # the same rotation, along the shorter path
         b, cosine = -b, -cosine
     angle = math.acos(min(cosine, 1.0))
     if angle < 1e-4:

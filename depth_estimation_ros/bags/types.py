@@ -1,8 +1,7 @@
 """
-Decoding of messages of the types that are read here.
+Decoding of the supported message types.
 
-The types are known by their names: definitions in a bag, which may be missing, of another language or damaged, are not
-needed.
+Types are identified by name. The message definitions in a bag are not used, because they may be missing or damaged.
 """
 
 from __future__ import annotations
@@ -18,19 +17,20 @@ _KINDS = {IMAGE, COMPRESSED, INFO, CLOUD, SCAN, *POSES, *TRANSFORMS}
 
 def decoder(kind: str, encoding: str) -> Callable[[bytes], object] | None:
     """
-    Return what decodes messages of a type.
+    Return the function that decodes messages of a type.
 
     Parameters
     ----------
     kind : str
-        The type in the manner of ROS 2.
+        Message type in the notation of ROS 2.
     encoding : str
         ``cdr`` or ``ros1``.
 
     Returns
     -------
     callable or None
-        Raises whatever wrong bytes lead to. None if the type or the encoding is not read here.
+        Function of the serialised message (bytes), which may raise any exception on damaged data. None if the type or
+        the encoding is not supported.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def _store(encoding: str):
     try:
         from rosbags.typesys import Stores, get_types_from_msg, get_typestore
     except ImportError:
-        raise ValueError(f"bags are read with the package rosbags; install it: {how_to_install('rosbags')}") from None
+        raise ValueError(f"reading bags needs the package rosbags: {how_to_install('rosbags')}") from None
     store = get_typestore(Stores.ROS2_JAZZY if encoding == "cdr" else Stores.ROS1_NOETIC)
     for kind in TRANSFORMS:
         if kind not in store.types:

@@ -1,8 +1,8 @@
 """
-The files of a bag: mcap, sqlite3 and ROS 1, whole or damaged.
+Files of a bag: mcap, sqlite3 and ROS 1, intact or damaged.
 
-Each gives the messages of its channels as bytes. What cannot be read costs the chunk or the row that it is in, and
-`damage` says so; an index is used where there is one that can be trusted, and is never needed.
+Each storage returns the messages of its channels as bytes. If data is damaged, only its chunk or row is skipped, and
+`damage` reports it. An index is used if it exists and is valid, but is not required.
 """
 
 from depth_estimation_ros.bags.storage.common import Channel, Storage, in_order

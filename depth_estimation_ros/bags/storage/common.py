@@ -1,4 +1,4 @@
-"""What the storages have in common: channels, chunks, and messages in the order of their times."""
+"""Common parts of the storages: channels, chunks, and messages in the order of time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 FOREVER = 2**63 - 1
-"""The last time that can be, ns."""
+"""Largest possible time, ns."""
 
 UNCLOSED = "the recording was not closed"
 
@@ -22,7 +22,7 @@ Message = tuple[int, int, bytes]  # time of receipt in ns, channel, content
 
 
 class Channel(NamedTuple):
-    """A stream of messages of one publisher: topic, type in the manner of ROS 2, ``cdr`` or ``ros1`` (or another)."""
+    """Messages of one publisher: topic, type in the notation of ROS 2, encoding (``cdr``, ``ros1`` or another)."""
 
     topic: str
     kind: str
@@ -30,23 +30,23 @@ class Channel(NamedTuple):
 
 
 def name_of(stored: bytes | str) -> str:
-    """Return a name of a file as text for one line; what is damaged in it is replaced."""
+    """Return a stored name as printable text on one line; invalid characters are replaced."""
     text = stored.decode(errors="replace") if isinstance(stored, bytes) else str(stored)
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 class Storage(Protocol):
     """
-    A file of a bag.
+    One file of a bag.
 
     Attributes
     ----------
     path : pathlib.Path
         The file.
     channels : dict of int to Channel
-        By the numbers that the file gives them.
+        Channels by their number in the file.
     counts : mapping of int to int
-        Messages by channel, as the index says.
+        Number of messages by channel, according to the index.
     begin : int
         Time of the first message, ns.
     """
@@ -58,13 +58,13 @@ class Storage(Protocol):
 
     @property
     def damage(self) -> str:
-        """What is wrong with it, as far as it is known; empty if nothing is."""
+        """Known damage of the file; empty if there is none."""
 
     def messages(self, numbers: set[int], start: int, stop: int) -> Iterator[Message]:
-        """Yield time, channel and content of the messages of some channels, in the order of time."""
+        """Yield time, channel and content of the messages of the given channels, in the order of time."""
 
     def times(self, numbers: set[int]) -> np.ndarray:
-        """Return the times of the messages of some channels, int64 [n] ns, in any order."""
+        """Return the times of the messages of the given channels, int64 [n] ns, in any order."""
 
     def close(self) -> None:
         """Close the file."""
@@ -72,7 +72,7 @@ class Storage(Protocol):
 
 @dataclass
 class Chunk:
-    """Messages that are stored together: their times, where they are, and how many of each channel (if known)."""
+    """Messages that are stored together: time range, position in the file, and number by channel (if known)."""
 
     begin: int
     end: int
@@ -82,12 +82,12 @@ class Chunk:
 
     @classmethod
     def of(cls, begin: int, end: int, *more) -> Chunk:
-        """Make a chunk; times that cannot be are as none at all."""
+        """Create a chunk; an impossible time range is replaced by all times."""
         return cls(*((begin, end) if begin <= end < FOREVER else (0, FOREVER)), *more)
 
 
 class Chunked:
-    """A storage of chunks; who inherits finds them, and reads one."""
+    """Base of storages with chunks; a subclass finds the chunks and reads one at a time."""
 
     def __init__(self, path: Path):
         self.path, self.channels, self.chunks = path, {}, []
@@ -128,7 +128,7 @@ class Chunked:
                 continue
             try:
                 times = self._indexed(chunk, numbers)
-            except (OSError, ValueError, LookupError, struct.error):  # what wrong numbers in an index lead to
+            except (OSError, ValueError, LookupError, struct.error):  # errors from wrong numbers in an index
                 times = None
             if times is None:
                 times = [message[0] for message in self._chosen(chunk, numbers, 0, FOREVER)]
@@ -141,17 +141,17 @@ class Chunked:
         )
 
     def _whole(self, chunk: Chunk) -> list[Message]:
-        """Read a chunk; if it is damaged, what is left of it."""
+        """Read a chunk, or the messages before the damage in it."""
         found: list[Message] = []
         try:
             for message in self._read(chunk):
                 found.append(message)
-        except Exception:  # whatever wrong bytes lead to
+        except Exception:  # damaged data can raise any exception
             self._bad.add(chunk.at)
         return found
 
     def _count(self, chunk: Chunk) -> None:
-        """Count by the content what the index does not say, or says of channels that are not known."""
+        """Count the messages of a chunk by its content if the index has no counts, or counts of unknown channels."""
         if chunk.counts is None or not chunk.counts.keys() <= self.channels.keys():
             found = self._whole(chunk)
             chunk.counts = Counter(message[1] for message in found)
@@ -159,11 +159,11 @@ class Chunked:
             chunk.begin, chunk.end = min(times, default=0), max(times, default=0)
 
     def _read(self, chunk: Chunk) -> Iterable[Message]:
-        """Read a chunk; learns channels; raises what it likes if the bytes are wrong."""
+        """Read a chunk and add its channels; may raise any exception if the data is damaged."""
         raise NotImplementedError
 
     def _indexed(self, chunk: Chunk, numbers: set[int]) -> np.ndarray | None:
-        """Return the times of a chunk by its index; None if it has none."""
+        """Return the times of a chunk from its index; None if it has no index."""
         raise NotImplementedError
 
 
@@ -173,12 +173,13 @@ def _may_hold(chunk: Chunk, numbers: set[int]) -> bool:
 
 def in_order(parts: Iterable[tuple[int, Callable[[], Iterator[tuple]]]]) -> Iterator[tuple]:
     """
-    Merge parts by time, and begin to read one only when its time has come.
+    Merge parts by time; a part is opened only when its start time is reached.
 
     Parameters
     ----------
     parts : iterable of (int, callable)
-        When each begins, and what then gives its messages: tuples that begin with the time.
+        Start time of each part, and a function that returns an iterator of its messages. Messages are tuples whose
+        first element is the time.
     """
     waiting = deque(sorted(parts, key=lambda part: part[0]))
     heap: list[tuple] = []

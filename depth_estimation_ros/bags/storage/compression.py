@@ -1,4 +1,4 @@
-"""The compressions of chunks, messages and files, by the standard library's or rosbags' own packages."""
+"""Decompression of chunks, messages and files with the standard library or packages that rosbags needs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from functools import cache
 from pathlib import Path
 
 ZSTD = b"\x28\xb5\x2f\xfd"
-"""How what is compressed with zstd begins."""
+"""First bytes of zstd data."""
 
 LARGEST = 2**31
-"""Bytes that a chunk or a message may have: no recorder writes more, but a wrong bit may say so."""
+"""Maximum size of a chunk or message in bytes. Recorders write less; a larger size is a sign of damage."""
 
 
 def unpack(data: bytes, compression: str, size: int = LARGEST) -> bytes:
@@ -23,11 +23,11 @@ def unpack(data: bytes, compression: str, size: int = LARGEST) -> bytes:
     Parameters
     ----------
     data : bytes
-        As stored.
+        Compressed data.
     compression : str
         ``zstd``, ``lz4`` (a frame), ``bz2``, ``none`` or nothing.
     size : int
-        Bytes that are expected at most.
+        Maximum size of the result in bytes.
 
     Raises
     ------
@@ -42,8 +42,8 @@ def unpack(data: bytes, compression: str, size: int = LARGEST) -> bytes:
         raise ValueError(f"{size} bytes are more than a chunk can have")
     try:
         unpacker = _unpacker(compression)
-        content = unpacker.decompress(data, size + 1)  # one more, to see whether there is more
-    except Exception as error:  # each package has its own
+        content = unpacker.decompress(data, size + 1)  # one more byte, to detect data that is too long
+    except Exception as error:  # each package raises its own exceptions
         raise ValueError(f"{compression}: {error}") from None
     if len(content) > size or not unpacker.eof:
         raise ValueError(f"{compression}: {'more' if len(content) > size else 'less'} than there should be")
@@ -70,19 +70,19 @@ def _zstd():
 
 def unpacked_file(path: Path) -> tuple[Path, str]:
     """
-    Decompress a file that rosbag2 compressed as a whole, into a temporary folder that is kept until the end.
+    Decompress a file that rosbag2 compressed, into a temporary folder that is removed when the program exits.
 
     Returns
     -------
     path : pathlib.Path
         The decompressed file.
     damage : str
-        Why not all of it could be; empty if it could.
+        Why only a part could be decompressed; empty if all of it was.
 
     Raises
     ------
     ValueError
-        If nothing of it can be.
+        If nothing can be decompressed.
     """
     status = path.stat()
     return _unpacked_file(path.absolute(), status.st_mtime_ns, status.st_size)

@@ -1,4 +1,4 @@
-"""Which files a bag consists of: a file, or what a folder holds, whatever its metadata.yaml says."""
+"""Files of a bag: a single file, or the files of a folder, with or without a valid metadata.yaml."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _KINDS = {
     "db3": (sqlite.MAGIC, sqlite.Sqlite),
     "bag": (ros1.MAGIC, ros1.Ros1),
 }
-_SPLIT = re.compile(r"(_\d{4}(-\d\d){5})?(_\d+)?$")  # what recorders add to the name of a bag's parts
+_SPLIT = re.compile(r"(_\d{4}(-\d\d){5})?(_\d+)?$")  # suffixes that recorders add to the files of a split bag
 
 
 def is_bag_file(path: Path) -> bool:
-    """Whether a file is a bag by its name; hidden ones are not, as of the other systems that a memory stick saw."""
+    """Whether a file is a bag by its name; hidden files, which other systems create on USB sticks, are not."""
     return _NAME.fullmatch(path.name) is not None and not path.name.startswith(".")
 
 
 def is_bag(path: Path) -> bool:
-    """Whether a file is a bag by its name or its content, or a folder holds one; raises OSError if nobody may look."""
+    """Whether a file is a bag by name or content, or a folder contains one; raises OSError if it cannot be read."""
     if path.is_dir():
         return any(is_bag_file(child) for child in path.iterdir()) or is_rosbag2(path)
     if is_bag_file(path):
@@ -37,7 +37,7 @@ def is_bag(path: Path) -> bool:
 
 
 def is_rosbag2(folder: Path) -> bool:
-    """Whether a folder has the metadata.yaml of rosbag2, however damaged, and not that of something else."""
+    """Whether a folder has a metadata.yaml of rosbag2, which may be damaged."""
     try:
         return b"rosbag2" in (folder / "metadata.yaml").read_bytes()
     except OSError:
@@ -51,14 +51,14 @@ def open_storages(path: Path) -> tuple[list[Storage], list[str]]:
     Parameters
     ----------
     path : pathlib.Path
-        A file, or a folder of files that belong together.
+        A file, or a folder with the files of one bag.
 
     Returns
     -------
     storages : list of Storage
-        Open ones.
+        Open storages.
     notes : list of str
-        What was left out, and why.
+        Files that were skipped, and why.
 
     Raises
     ------
@@ -85,28 +85,28 @@ def open_storages(path: Path) -> tuple[list[Storage], list[str]]:
 
 
 def _open(file: Path, notes: list[str]) -> Storage:
-    """Open a file as what it is by its content; by its name, if its beginning is damaged."""
+    """Open a file with the format of its content, or of its name if its beginning is damaged."""
     with file.open("rb") as stream:
         begin = stream.read(16)
     if begin.startswith(ZSTD):
         file, damage = unpacked_file(file)
-        notes += [f"'{file.name}' could be decompressed in part: {damage}"] if damage else []
+        notes += [f"'{file.name}' could only be decompressed in part: {damage}"] if damage else []
         with file.open("rb") as stream:
             begin = stream.read(16)
     opens = next((opens for magic, opens in _KINDS.values() if begin.startswith(magic)), None)
     if opens is None:
         named = _NAME.fullmatch(file.name)
         if named is None:
-            raise ValueError("it does not begin as a bag")
+            raise ValueError("it does not have the header of a bag")
         opens = _KINDS[named["kind"].lower()][1]
     return opens(file)
 
 
 def _files(folder: Path, notes: list[str]) -> list[Path]:
-    """Return the files of a bag: those that its metadata.yaml names; all of one recording, if it does not help."""
+    """Return the files named in metadata.yaml, or else all files if they belong to one recording."""
     found: dict[str, Path] = {}
     for file in sorted(filter(is_bag_file, folder.iterdir()), key=natural):
-        # A player may have decompressed a file beside its compressed one.
+        # A player may have decompressed a file next to the compressed one.
         if (key := _plain(file.name)) not in found or not _NAME.fullmatch(file.name)["packed"]:
             found[key] = file
     names, reason = _named(folder)
@@ -123,7 +123,7 @@ def _files(folder: Path, notes: list[str]) -> list[Path]:
 
 
 def _named(folder: Path) -> tuple[list[str], str]:
-    """Return the names of the files in a metadata.yaml of any version, or why there are none."""
+    """Return the file names in a metadata.yaml of any version, and the reason if there are none."""
     file = folder / "metadata.yaml"
     if not file.exists():
         ros2 = any(child.suffix.lower() != ".bag" for child in folder.iterdir() if is_bag_file(child))
@@ -131,19 +131,19 @@ def _named(folder: Path) -> tuple[list[str], str]:
     try:
         content = yaml.safe_load(file.read_bytes())
         paths = content["rosbag2_bagfile_information"]["relative_file_paths"]
-        # Before version 4, they began with the folder's own name, which may have changed.
+        # Before version 4, they began with the name of the folder, which may have changed.
         return list(dict.fromkeys(PurePosixPath(path).name for path in paths)), ""
     except OSError as error:
         return [], f"it cannot be read ({error.strerror})"
-    except Exception:  # whatever YAML can make of damaged text
+    except Exception:  # damaged YAML can raise any exception
         return [], "it is damaged"
 
 
 def _plain(name: str) -> str:
-    """Return a name without what compressing the file added, and as file systems without small letters have it."""
+    """Return a file name without the suffix of compression and in lower case, because some file systems ignore case."""
     return re.sub(r"\.zstd?$", "", name.lower())
 
 
 def natural(path: Path) -> list[tuple[int, str]]:
-    """Return what sorts paths with 2 before 10; only digits that `int` takes are numbers."""
+    """Return a sort key for paths in natural order (2 before 10); only ASCII digits count as numbers."""
     return [(int(part), "") if re.fullmatch("[0-9]+", part) else (-1, part) for part in re.split("([0-9]+)", str(path))]

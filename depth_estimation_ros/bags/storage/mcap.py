@@ -1,8 +1,8 @@
 """
-A file of mcap (https://mcap.dev/spec).
+Reader of mcap files (https://mcap.dev/spec).
 
-The summary at the end is used if its checksum is right; else, and where messages lie outside of chunks, the records
-are gone through from the beginning.
+The summary at the end is used if its checksum is correct. Otherwise, or if messages are outside of chunks, all records
+are scanned from the beginning.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _LOOSE = np.dtype([("time", "<u8"), ("channel", "<u2"), ("at", "<u8"), ("size", 
 
 class Mcap(Chunked):
     """
-    An open mcap; see `Storage`.
+    Open mcap file; see `Storage`.
 
     Raises
     ------
     ValueError
-        If it is none, or none is left.
+        If it is not an mcap file, or is empty.
     """
 
     def __init__(self, path: Path):
@@ -83,7 +83,7 @@ class Mcap(Chunked):
             yield int(row["time"]), int(row["channel"]), self._file.read(int(row["size"]))
 
     def _summarised(self) -> bool:
-        """Read the summary; False if there is none that tells where everything is."""
+        """Read the summary; returns False if it is missing, damaged or incomplete."""
         self._file.seek(max(self._size - 37, 0))
         end = self._file.read(37)
         if len(end) < 37 or end[:9] != struct.pack("<BQ", _FOOTER, 20) or end[29:] != MAGIC:
@@ -124,10 +124,10 @@ class Mcap(Chunked):
             return False
 
     def _scan(self) -> None:
-        """Go through all records; what comes behind one that makes no sense is cut off."""
+        """Scan all records up to the first invalid one."""
         self._file.seek(0)
         if self._file.read(8) != MAGIC:
-            raise ValueError("it is empty" if not self._size else "it does not begin as an mcap")
+            raise ValueError("it is empty" if not self._size else "it does not have the header of an mcap file")
         loose, end, op = [], 8, 0
         while len(head := self._file.read(9)) == 9:
             op, length = struct.unpack("<BQ", head)
@@ -162,7 +162,7 @@ class Mcap(Chunked):
         self._loose = np.sort(np.array(loose, _LOOSE), order="time", kind="stable")
 
     def _learn(self, op: int, content: bytes) -> None:
-        """Take in a schema or a channel."""
+        """Add a schema or a channel."""
         if op == _SCHEMA:
             self._schemas[struct.unpack_from("<H", content)[0]] = _text(content, 2)[0]
         elif op == _CHANNEL:
@@ -170,7 +170,7 @@ class Mcap(Chunked):
             topic, end = _text(content, 4)
             kind = self._schemas.get(schema, "")
             package, _, name = kind.partition("/")
-            kind = kind if "/" in name or not name else f"{package}/msg/{name}"  # as ROS 1 names it
+            kind = kind if "/" in name or not name else f"{package}/msg/{name}"  # from the notation of ROS 1
             self.channels.setdefault(number, Channel(topic, kind, _text(content, end)[0]))
 
     def _read(self, chunk: Chunk) -> Iterator[Message]:
@@ -211,7 +211,8 @@ def _chunk_of_index(content: bytes) -> Chunk:
     begin, end, at, length = struct.unpack_from("<QQQQ", content)
     entries, behind = _sized(content, 32)
     index = dict(struct.iter_unpack("<HQ", entries))
-    # The indices of the channels follow the chunk, 15 bytes and 16 a message each. Without them, nothing is known.
+    # The message indices of the channels follow the chunk: 15 bytes each plus 16 bytes per message. Without them, the
+    # counts are unknown.
     places = sorted((place, channel) for channel, place in index.items())
     ends = [place for place, _ in places[1:]] + [at + length + struct.unpack_from("<Q", content, behind)[0]]
     counts = {channel: (stop - place - 15) // 16 for (place, channel), stop in zip(places, ends, strict=True)}
@@ -230,7 +231,7 @@ def _records(content: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _sized(content: bytes, at: int) -> tuple[bytes, int]:
-    """Return the bytes behind their number, and where they end."""
+    """Return the bytes of a field that follow its length, and the position of their end."""
     (size,) = struct.unpack_from("<I", content, at)
     if at + 4 + size > len(content):
         raise ValueError("a field is cut off")

@@ -1,7 +1,8 @@
 """
-A bag of ROS 1 (http://wiki.ros.org/Bags/Format/2.0).
+Reader of ROS 1 bags (http://wiki.ros.org/Bags/Format/2.0).
 
-The index at the end is used if it is whole; else, as of a ``.bag.active``, the chunks are found from the beginning.
+The index at the end is used if it is complete. Otherwise, for example in a ``.bag.active``, the file is scanned for
+chunks from the beginning.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ _LONGEST_HEADER = 2**24  # bytes; it may hold a message's definition
 
 class Ros1(Chunked):
     """
-    An open bag of ROS 1; see `Storage`.
+    Open ROS 1 bag; see `Storage`.
 
     Raises
     ------
     ValueError
-        If it is none, or none is left.
+        If it is not a ROS 1 bag, or is empty.
     """
 
     def __init__(self, path: Path):
@@ -37,7 +38,7 @@ class Ros1(Chunked):
         self._size = path.stat().st_size
         try:
             if self._file.read(len(MAGIC)) != MAGIC:
-                raise ValueError("it does not begin as a ROS 1 bag" if self._size else "it is empty")
+                raise ValueError("it does not have the header of a ROS 1 bag" if self._size else "it is empty")
             if not self._summarised():
                 self._scan()
             for chunk in self.chunks:
@@ -48,7 +49,7 @@ class Ros1(Chunked):
             raise
 
     def _summarised(self) -> bool:
-        """Read the index at the end; False if it is not whole."""
+        """Read the index at the end; returns False if it is incomplete."""
         try:
             head = _header(self._file)
             (index,), (connections,), (chunks,) = (
@@ -77,7 +78,7 @@ class Ros1(Chunked):
             return False
 
     def _scan(self) -> None:
-        """Find the chunks; what comes behind a record that makes no sense is cut off."""
+        """Scan the file for chunks up to the first invalid record."""
         end = len(MAGIC)
         while end < self._size:
             self._file.seek(end)
@@ -97,14 +98,14 @@ class Ros1(Chunked):
             except (ValueError, KeyError, IndexError, struct.error):
                 break
             if data + length > self._size or (op == _CHUNK and not length):
-                # The chunk that was being written, or that is cut off: its messages are read while there are any.
+                # An unfinished or truncated chunk: its complete messages are read.
                 end = self._size if op == _CHUNK else end
                 break
             end = data + length
         self._cut, self._unclosed = self._size - end, UNCLOSED
 
     def _learn(self, fields: dict[str, bytes], content: bytes) -> None:
-        """Take in a connection."""
+        """Add a connection."""
         (number,) = struct.unpack("<I", fields["conn"])
         if number not in self.channels:
             kind = name_of(_fields(content)["type"])
@@ -133,7 +134,7 @@ class Ros1(Chunked):
                 yield _time(fields["time"]), struct.unpack("<I", fields["conn"])[0], data
 
     def _indexed(self, chunk: Chunk, numbers: set[int]) -> np.ndarray | None:
-        """Read the index records behind a chunk."""
+        """Read the index records that follow a chunk."""
         wanted, found = numbers & chunk.counts.keys(), {}
         self._file.seek(chunk.at)
         _header(self._file)
@@ -167,7 +168,7 @@ def _sized(file: BinaryIO) -> bytes:
 
 
 def _part(content: bytes, at: int) -> tuple[bytes, int]:
-    """Return the bytes behind their number, and where they end."""
+    """Return the bytes of a field that follow its length, and the position of their end."""
     (size,) = struct.unpack_from("<I", content, at)
     if at + 4 + size > len(content):
         raise ValueError("a record is cut off")
@@ -175,7 +176,7 @@ def _part(content: bytes, at: int) -> tuple[bytes, int]:
 
 
 def _fields(header: bytes) -> dict[str, bytes]:
-    """Split ``name=value`` fields, each behind its length."""
+    """Split a header into ``name=value`` fields, each preceded by its length."""
     fields, at = {}, 0
     while at < len(header):
         field, at = _part(header, at)

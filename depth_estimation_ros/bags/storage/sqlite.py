@@ -1,4 +1,4 @@
-"""A file of rosbag2's sqlite3 storage, of any version; rows are read one by one, while they can be."""
+"""Reader of the sqlite3 storage of rosbag2, of any version; rows are read one by one, and damaged rows are skipped."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _ROW = np.dtype([("time", "<i8"), ("row", "<i8"), ("channel", "<i8")])
 
 class Sqlite:
     """
-    An open database; see `Storage`.
+    Open sqlite3 bag; see `Storage`.
 
     Raises
     ------
     ValueError
-        If it is no bag, or none is left.
+        If it is not a sqlite3 bag, or is empty.
     """
 
     def __init__(self, path: Path):
         self.path, self.channels, self._lost, self._bad = path, {}, "", set()
         log = path.with_name(path.name + "-wal")
-        # A write-ahead log is only read by an ordinary connection, which a read-only folder may not allow.
+        # Only an ordinary connection reads a write-ahead log, but it may fail in a read-only folder.
         modes = (["mode=ro"] if log.exists() and log.stat().st_size else []) + ["immutable=1"]
         for k, mode in enumerate(modes, 1):
             self._database = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, check_same_thread=False)
@@ -44,7 +44,7 @@ class Sqlite:
                     raise ValueError(reason) from None
 
     def _open(self) -> None:
-        # Without this, SQLite refuses a file that is shorter than its header says.
+        # Without this, SQLite refuses a file that is shorter than stated in its header.
         self._database.execute("PRAGMA writable_schema=ON")
         for number, *values in self._database.execute("SELECT id, name, type, serialization_format FROM topics"):
             if isinstance(number, int):
@@ -68,7 +68,7 @@ class Sqlite:
         return lost and f"{lost} cannot be read"
 
     def _scan(self, order: str) -> tuple[np.ndarray, bool]:
-        """Read times by ascending or descending row until the first that cannot be; also say whether all could."""
+        """Read times in ascending or descending order of rows until an error; also return whether all were read."""
         whole = False
 
         def rows() -> Iterator[tuple[int, int, int]]:
