@@ -1,4 +1,4 @@
-"""Where images come from: folders, videos, webcams and bags, as iterables of frames. Only bags need ROS."""
+"""Image sources: folders, videos, webcams and bags as iterables of frames. Only bags need ROS messages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def open_source(
     depth_topic: str = "",
 ) -> Source:
     """
-    Open whatever a name stands for.
+    Open an image source by its name.
 
     Parameters
     ----------
@@ -29,14 +29,14 @@ def open_source(
         An image, a folder of images, a video, a bag (``.bag``, ``.mcap``, ``.db3``, or a folder of those), or the
         number of a webcam.
     depth_scale : float
-        Metres per unit of depth PNGs beside a folder's images.
+        Metres per unit of the depth PNGs that belong to the images of a folder.
     image_topic, camera_info_topic, depth_topic : str
-        Topics of a bag; empty takes the first that fits. A camera_info_topic of None: the camera is known otherwise.
+        Topics of a bag; if empty, the one that fits best is used. If camera_info_topic is None, no camera_info is read.
 
     Raises
     ------
     ValueError
-        If there is no such thing, or it holds no images.
+        If the source does not exist or has no images.
     """
     if re.fullmatch(r"\d+|/dev/video\d+", source):
         return Webcam(int(re.search(r"\d+", source).group()))
@@ -47,7 +47,7 @@ def open_source(
         if not path.exists():
             raise ValueError(f"source '{source}' does not exist")
         bag = is_bag(path)
-    except (OSError, RuntimeError) as error:  # a name that is too long, of nobody's home, or may not be looked into
+    except (OSError, RuntimeError) as error:  # a name that is too long, an unknown home folder, or no permission
         raise ValueError(f"source '{source}' cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if bag:
         from depth_estimation_ros.sources.bag import Bag

@@ -1,4 +1,4 @@
-"""Images, intrinsics and true depth of a bag (ROS 1, rosbag2 sqlite3 or mcap), read without a ROS player."""
+"""Bag (ROS 1, rosbag2 sqlite3 or mcap) as a source of images, intrinsics and ground truth, read without a player."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ from depth_estimation_ros.ground_truth.views import Views, is_rectified
 from depth_estimation_ros.sources.frame import Frame
 from depth_estimation_ros.support.sentences import choices
 
-_SAME_MOMENT_NS = 20_000_000  # colour and depth this near in time belong together
+_SAME_MOMENT_NS = 20_000_000  # maximum difference of the stamps of an image and its depth
 _END = 2**62
 
 
 class Bag:
     """
-    A recording; depth is given to the image nearest in time, within 20 ms, and brought into its view.
+    Recording as a source. Each image gets the depth nearest in time, within 20 ms, transformed into its view.
 
-    Where stamps are zero, the times of receipt stand in for them. Messages that cannot be read are left out one by one.
+    Times of receipt replace stamps of zero. Each message that cannot be read is skipped.
 
     Parameters
     ----------
     path : pathlib.Path
         Bag file or rosbag2 folder.
     image_topic, camera_info_topic, depth_topic : str
-        Topics to read; empty takes the one that fits best, and ``notes`` say which.
-        A camera_info_topic of None reads none: the camera is known otherwise.
+        Topics to read; if empty, the one that fits best is used and named in ``notes``.
+        If camera_info_topic is None, no camera_info is read.
 
     Raises
     ------
     ValueError
-        If it is not a readable bag, or has no image topic, or not the one asked for, or the depth asked for cannot be
-        brought into the image.
+        If it is not a readable bag, has no image topic, does not have a requested topic, or the requested depth cannot
+        be transformed into the view of the image.
     """
 
     def __init__(self, path: Path, image_topic: str = "", camera_info_topic: str | None = "", depth_topic: str = ""):
@@ -70,11 +70,11 @@ class Bag:
             self._first_info = self._find_info(reader)
             self._truth = self._find_truth(reader, depth_topic, depths, images)
             self.depth_topic = self._truth.topics.depth if self._truth else ""
-            # As nobody filled the stamps of one topic, those of the others are of another clock.
+            # If the stamps of one topic are zero, those of the other are by a different clock.
             chosen = [firsts.get(topic) for topic in filter(None, (self.image_topic, self.depth_topic))]
             self._by_receipt = any(message is not None and stamp_of(message) == 0 for message in chosen)
             if self._by_receipt:
-                self.notes.append("stamps are zero: the times of receipt are taken")
+                self.notes.append("stamps are zero: the times of receipt are used instead")
             count = reader.topics[self.image_topic].count
         self.description = f"bag {path}: {count} images of {self.image_topic}"
 
@@ -82,11 +82,11 @@ class Bag:
         if wanted and wanted not in allowed:
             raise ValueError(f"bag '{self._path}' has no {what} topic '{wanted}'; there are {choices(allowed, wanted)}")
         if not wanted and len(fitting) > 1:
-            self.notes.append(f"took {fitting[0]} as {what}; parameter {what}_topic chooses among {choices(fitting)}")
+            self.notes.append(f"took {fitting[0]} as {what}; parameter {what}_topic selects one of {choices(fitting)}")
         return wanted or (fitting[0] if fitting else "")
 
     def _find_info(self, reader: BagReader):
-        """Return the first camera_info; None if there is none, or it cannot be used."""
+        """Return the first camera_info; None if there is none or it cannot be used."""
         info = reader.first(self.camera_info_topic) if self.camera_info_topic else None
         image = reader.first(self.image_topic)
         if info is None or image is None:
@@ -94,7 +94,7 @@ class Bag:
         try:
             height, width = rgb_of(image).shape[:2]
         except ValueError:
-            return info  # the image's own turn will tell
+            return info  # reported when the image is read
         try:
             view = self._views.of(info, width, height)
         except ValueError as error:
@@ -106,21 +106,21 @@ class Bag:
         return info
 
     def _find_truth(self, reader: BagReader, wanted: str, depths: list[str], allowed: list[str]) -> TruthReader | None:
-        """Return what brings the depth into the image that belongs to it; None if none does."""
+        """Return the reader of the depth that belongs to the image; None if there is none."""
         fitting = without_twins(only_depth(depths))
         fitting = [self._choose("depth", wanted, fitting, allowed)] if wanted else fitting
         truth, problems = best_depth(reader, self.image_topic, self.camera_info_topic, fitting)
         if truth is None:
             if wanted:
                 raise ValueError(problems[0])
-            self.notes += [f"no true depth: {problem}" for problem in problems]
+            self.notes += [f"no ground truth: {problem}" for problem in problems]
             return None
         depth = truth.topics.depth
         self.notes += truth.notes
         if len(fitting) > 1:
-            self.notes.append(f"took {depth} as depth; parameter depth_topic chooses among {choices(fitting)}")
+            self.notes.append(f"took {depth} as depth; parameter depth_topic selects one of {choices(fitting)}")
         if truth.projects:
-            self.notes.append(f"{depth} is of another camera than {self.image_topic}: it is projected into its view")
+            self.notes.append(f"{depth} is from another camera than {self.image_topic}: it is projected into its view")
         return truth
 
     def __iter__(self) -> Iterator[Frame]:
@@ -157,12 +157,12 @@ class Bag:
         return received if self._by_receipt else stamp_of(message) or received
 
     def _usable(self, info):
-        """Return a camera_info if it is one; None if its camera was not calibrated, or is impossible."""
+        """Return a camera_info if it is valid; None if its camera is not calibrated or has impossible intrinsics."""
         what = f"messages of {self.camera_info_topic}"
         return info if self.losses.tried(what, self._views.of, info, info.width, info.height) else None
 
     def _frame(self, moment: int, message, info, depth: Received | None, transforms: Transforms) -> Iterator[Frame]:
-        """Make a frame of an image with its camera_info and depth, as far as they can be read; none without image."""
+        """Yield a frame with the image and the readable ones of camera_info and depth; nothing without an image."""
         image = self.losses.tried(f"images of {self.image_topic}", rgb_of, message)
         if image is None:
             return
@@ -174,6 +174,6 @@ class Bag:
         if view is None:
             yield Frame(image, moment, None, metres, frame_id=frame_of(message))
             return
-        # What a camera_info with distortion says does not hold of an image that is rectified already.
+        # A camera_info with distortion does not describe an image that is already rectified.
         recorded = info if view.lens is not None or not distorts(info) else None
         yield Frame(image, moment, view.camera, metres, view.lens, recorded, frame_of(message))

@@ -1,4 +1,4 @@
-"""Images from files and webcams, read with OpenCV."""
+"""Image sources that OpenCV reads: image files, videos and webcams."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def read_image(path: Path) -> np.ndarray:
 
 def read_depth(path: Path, scale: float) -> np.ndarray:
     """
-    Read a depth image file; 0, and 65535 in 16 bits, mean invalid.
+    Read a depth image file; 0, and 65535 in 16 bits, are invalid.
 
     Parameters
     ----------
     path : pathlib.Path
-        A PNG of one channel, 8 or 16 bits.
+        PNG with one channel of 8 or 16 bits.
     scale : float
         Metres per unit.
 
@@ -54,7 +54,7 @@ def read_depth(path: Path, scale: float) -> np.ndarray:
     Raises
     ------
     ValueError
-        If it is not a readable image of one channel.
+        If it is not a readable image with one channel.
     """
     stored = _read(path, cv2.IMREAD_UNCHANGED, "depth image")
     if stored.ndim != 2:
@@ -73,7 +73,7 @@ def _read(path: Path, flags: int, what: str) -> np.ndarray:
 
 
 class SingleImage:
-    """One image file."""
+    """Source with one image file."""
 
     def __init__(self, path: Path):
         self._rgb = read_image(path)
@@ -87,17 +87,17 @@ class SingleImage:
 
 class Folder:
     """
-    Images of a folder in natural order (2 before 10), with depth where it is found.
+    Images of a folder in natural order (2 before 10), with depth if there is any.
 
-    Depth is a file of the same stem in ``depth/`` beside ``rgb/`` (or ``color/``), or ``X.depth.png`` beside
-    ``X.color.jpg``.
+    Depth is a PNG with the same stem in ``depth/`` next to ``rgb/`` (or ``color/``, ``colour/``), or ``X.depth.png``
+    next to ``X.color.jpg``.
     """
 
     def __init__(self, path: Path, depth_scale: float):
         if not (math.isfinite(depth_scale) and depth_scale > 0):
             raise ValueError(f"depth_scale must be positive metres per unit, got {depth_scale}")
         inner = next((path / name for name in ("rgb", "color", "colour") if (path / name).is_dir()), path)
-        # Hidden files are not the user's: other systems leave them on memory sticks, ._1.jpg beside 1.jpg.
+        # Other systems leave hidden files on USB sticks, such as ._1.jpg next to 1.jpg.
         images = [f for f in inner.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith(".")]
         files = sorted(images, key=natural)
         self._files = [file for file in files if not file.stem.endswith(".depth")]
@@ -106,7 +106,7 @@ class Folder:
         self._scale = depth_scale
         self._depth = {file: found for file in self._files if (found := self._depth_of(file, inner, path))}
         self.description = f"{len(self._files)} images of {inner}"
-        self.notes = [f"{len(self._depth)} of them have true depth"] if self._depth else []
+        self.notes = [f"{len(self._depth)} of them have ground truth depth"] if self._depth else []
         self.rate, self.live, self.losses = None, False, Losses()
 
     @staticmethod
@@ -131,7 +131,7 @@ class Folder:
 
 
 class Video:
-    """A video file; its frames have the times since its beginning, which need not be even."""
+    """Video file. The time of a frame is counted from the beginning; the rate may vary."""
 
     def __init__(self, path: Path):
         self._path = str(path)
@@ -147,7 +147,7 @@ class Video:
         self.losses = Losses()
 
     def __iter__(self) -> Iterator[Frame]:
-        """Iterate over the frames from the first."""
+        """Iterate over the frames from the beginning."""
         with quiet:
             capture, last = cv2.VideoCapture(self._path), -1
         try:
@@ -166,7 +166,7 @@ class Video:
 
 
 class Webcam:
-    """A camera of this computer, by its number."""
+    """Camera of this computer, by its number."""
 
     def __init__(self, index: int):
         self._capture = cv2.VideoCapture(index)
@@ -177,6 +177,6 @@ class Webcam:
         self.losses = Losses()
 
     def __iter__(self) -> Iterator[Frame]:
-        """Iterate over the images as they come; ends when the camera gives none."""
+        """Iterate over new images until the camera returns none."""
         while (read := self._capture.read())[0]:
             yield Frame(cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB))

@@ -1,4 +1,4 @@
-"""What a source of images gives."""
+"""Frame of an image source, and the protocol of sources."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from depth_estimation_ros.geometry.rectify import Lens, rectified
 @dataclass(frozen=True)
 class Frame:
     """
-    One image and what is known about it.
+    One image with its time, intrinsics, lens and depth, as far as known.
 
     Parameters
     ----------
     image : numpy.ndarray
-        uint8 [height, width, 3], as the camera took it.
+        uint8 [height, width, 3], unrectified.
     time_ns : int or None
-        When it was taken, nanoseconds since the epoch, of a video since its beginning; None where nobody knows.
+        Time of the image, nanoseconds since the epoch, or since the beginning of a video; None if unknown.
     camera : PinholeCamera or None
         Intrinsics of `rgb`.
     depth : numpy.ndarray or None
-        True depth of `rgb`, float32 [h, w], metres, NaN invalid.
+        Ground truth depth of `rgb`, float32 [h, w], metres, NaN invalid.
     lens : Lens or None
-        Of `image`, where that is distorted.
+        Lens of `image` if it has distortion.
     info : object or None
-        The camera_info message that was recorded with `image`, where it describes it as it is.
+        Recorded camera_info message if it describes `image`.
     frame_id : str
-        The frame in which `image` was recorded; empty where nobody knows.
+        TF frame of `image`; empty if unknown.
     """
 
     image: np.ndarray
@@ -47,26 +47,26 @@ class Frame:
 
     @cached_property
     def rgb(self) -> np.ndarray:
-        """The image as a pinhole camera takes it, uint8 [height, width, 3]: rectified where the lens distorts."""
+        """Image without distortion, uint8 [height, width, 3]: rectified if there is a lens."""
         return self.image if self.lens is None else rectified(self.image, self.lens)
 
 
 class Source(Protocol):
     """
-    An iterable of frames; every ``iter()`` starts from the beginning (a webcam: from now).
+    Iterable of frames. Every ``iter()`` starts from the beginning; a webcam continues with the next image.
 
     Attributes
     ----------
     description : str
-        What it is, for a log.
+        Description of the source for the log.
     notes : list of str
-        Choices that were made and that the user should know of, one sentence each.
+        Notes for the user about choices and assumptions, one sentence each.
     rate : float or None
-        Images a second of a video, on average; None of other sources.
+        Average number of images per second of a video; None for other sources.
     live : bool
-        Whether it sets the pace by itself, as a webcam does.
+        Whether the source determines the rate, as a webcam does.
     losses : Losses
-        What could not be read since the last ``iter()``.
+        Items that could not be read since the last ``iter()``.
     """
 
     description: str
