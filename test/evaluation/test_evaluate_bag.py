@@ -216,7 +216,7 @@ def test_ctrl_c_leaves_a_report_and_the_same_command_goes_on(evaluated, nyu, tmp
     assert json.loads((tmp_path / "metrics.json").read_text())["interrupted"]
     assert 50 <= only_model(tmp_path)["frames"] < 100
     went_on = evaluate(tmp_path, nyu, "--threads", 1, "--jobs", 2)
-    assert "50 of 100 images were done before" in went_on.stdout
+    assert "50 of 100 images were already done" in went_on.stdout
     assert {path.name for path in tmp_path.iterdir()} == REPORT | {"bags"}
     assert figures(tmp_path) == figures(evaluated[0])
     assert (tmp_path / "bags" / "nyu" / "nyu.mcap").stat().st_size == pytest.approx(
@@ -255,7 +255,7 @@ def test_a_full_disk_is_one_sentence_and_what_was_done_is_kept(tmp_path, largest
         f"evaluate_bag: '{output}' cannot be read or written: File too large; run the same command again to resume"
     )
     assert not (output / "report.html").exists()
-    assert ("6 of 6 images were done before" in evaluate(*arguments).stdout) == bool(done)
+    assert ("6 of 6 images were already done" in evaluate(*arguments).stdout) == bool(done)
     assert {path.name for path in output.iterdir()} == REPORT
 
 
