@@ -1,1 +1,1 @@
-"""Train, evaluate and export the depth networks; imports the robot's package, never the other way round."""
+"""Training, evaluation and export of depth networks. It imports depth_estimation_ros, which never imports it."""

@@ -1,4 +1,4 @@
-"""An average of the weights whose batch normalisation has the statistics of that average."""
+"""Average of the weights, with statistics of batch normalisation estimated for that average."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from torch.optim.swa_utils import update_bn
 
 class AveragedWeights(EMAWeightAveraging):
     """
-    Exponential average of the weights, with the statistics of batch normalisation estimated anew for it.
+    Exponential average of the weights, with the statistics of batch normalisation estimated again for it.
 
-    An average of running statistics belongs to no network: it holds a share of those of the first steps, and those of
-    weights that the average never had. So before the average is validated, saved or returned, its statistics are
-    estimated on the last batches of the epoch, as they were trained on (Izmailov et al., UAI 2018, section 3.2).
+    An average of running statistics does not fit the averaged weights: it contains statistics of the first steps, and
+    of weights other than the average. Before the average is validated, saved or returned, its statistics are therefore
+    estimated on the last augmented training batches of the epoch (Izmailov et al., UAI 2018, section 3.2).
 
     Parameters
     ----------
     decay : float
-        Share of the average that each update keeps.
+        Fraction of the average that each update keeps.
     update_every_n_steps : int
-        Steps from one update to the next.
+        Number of steps between updates.
     batches : int
-        How many batches the statistics are estimated on; those of the epoch where it has fewer.
+        Number of batches for estimating the statistics; all of the epoch if it has fewer.
     """
 
     def __init__(self, decay: float = 0.999, update_every_n_steps: int = 1, batches: int = 30):
@@ -37,15 +37,15 @@ class AveragedWeights(EMAWeightAveraging):
         self._estimated_at = -1
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Forget the last epoch's batches: a resumed run has none of them either."""
+        """Clear the batches of the last epoch, because a resumed run does not have them."""
         self._images.clear()
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Update the average, and keep the batch's images."""
+        """Update the average, and keep the images of the batch."""
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        # A copy: the batch's memory is wanted for the next.
+        # A copy, because the next batch reuses the memory of this one.
         self._images.append(batch["image"].clone())
 
     def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -61,7 +61,7 @@ class AveragedWeights(EMAWeightAveraging):
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Leave the average in place of the last weights."""
+        """Replace the last weights by the average."""
         self._estimate(trainer)
         super().on_train_end(trainer, pl_module)
 
@@ -79,7 +79,7 @@ class AveragedWeights(EMAWeightAveraging):
 
 
 class _Evaluated(nn.Module):
-    """A network of which only batch normalisation is ever in training mode: dropout changes its statistics."""
+    """Network with only batch normalisation in training mode, because dropout would change its statistics."""
 
     def __init__(self, network: nn.Module):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Where a model errs: by distance, and against what it says of its own certainty."""
+"""Errors of a model by distance, and compared with the standard deviations that it estimates."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import numpy as np
 
 from depth_estimation_ros.evaluation.metrics import DepthMetrics
 
-# Edges in metres of true depth; the last range is open.
+# Edges of the ranges, metres of ground truth depth. The last range is open.
 DISTANCES = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
 LEVELS = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
 
 
 class ErrorByDistance:
-    """Metrics over all pixels whose true depth lies in each of the ranges between `DISTANCES`."""
+    """Metrics over the pixels in each range of ground truth depth between `DISTANCES`."""
 
     def __init__(self):
         self._ranges = [DepthMetrics() for _ in DISTANCES]
 
     def add(self, depth: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> None:
-        """Add an image: metres, and the pixels that count."""
+        """Add an image: depth and ground truth in metres, and the mask of pixels that count."""
         depth, truth = depth[mask], truth[mask]
         index = np.searchsorted(DISTANCES, truth, side="right") - 1
         for i in np.unique(index):
@@ -29,7 +29,7 @@ class ErrorByDistance:
 
     def table(self) -> list[dict[str, float]]:
         """
-        Return a row for each range that has pixels.
+        Return one row for each range that has pixels.
 
         Returns
         -------
@@ -48,17 +48,17 @@ class ErrorByDistance:
 
 class Calibration:
     """
-    How often the truth lies within the interval in which a model expects it.
+    Calibration of a model: how often the ground truth lies within the interval that the model predicts.
 
-    The model's error is Laplace distributed with the variance v = 2 b^2 that it gives: with probability p it is
-    smaller than -b ln(1 - p). A calibrated model keeps that for every p.
+    The error is assumed to have a Laplace distribution with the variance v = 2 b^2 that the model estimates. With
+    probability p, it is then smaller than -b ln(1 - p). For a calibrated model this holds for every p.
     """
 
     def __init__(self):
         self._within, self._pixels, self._variance = np.zeros(len(LEVELS)), 0, 0.0
 
     def add(self, depth: np.ndarray, truth: np.ndarray, deviation: np.ndarray, mask: np.ndarray) -> None:
-        """Add an image: metres, one standard deviation of each depth's error, and the pixels that count."""
+        """Add an image: depth, ground truth and standard deviation in metres, and the mask of pixels that count."""
         variance = deviation[mask].astype(np.float64) ** 2
         scaled = np.abs(depth[mask] - truth[mask]) / np.sqrt(0.5 * variance)
         self._within += [(scaled <= -math.log1p(-level)).sum() for level in LEVELS]
@@ -71,7 +71,7 @@ class Calibration:
         return self._pixels > 0
 
     def curve(self) -> list[dict[str, float]]:
-        """Return ``expected`` and ``observed`` shares of pixels for each of `LEVELS`."""
+        """Return the ``expected`` and ``observed`` fraction of pixels for each of `LEVELS`."""
         observed = self._within / self._pixels
         return [{"expected": float(e), "observed": float(o)} for e, o in zip(LEVELS, observed, strict=True)]
 

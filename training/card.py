@@ -1,4 +1,4 @@
-"""The card of a model: MODEL.md beside MODEL.onnx, what is known of it and how accurate it was found."""
+"""Model card: MODEL.md beside MODEL.onnx, with the origin and the accuracy of a model."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ By `python -m training.evaluate`; nothing is scaled to fit the truth. Protocols 
 
 def place_of_card(model: Path) -> Path:
     """
-    Return where the card of a model goes.
+    Return the path of the card of a model.
 
     Raises
     ------
     ValueError
-        If something else is there.
+        If the path exists and is not a model card.
     """
     card = model.with_suffix(".md")
     if card.exists() and (not card.is_file() or "| sha256 |" not in card.read_text()):
@@ -57,19 +57,19 @@ def place_of_card(model: Path) -> Path:
 
 def write_card(model: Path, checkpoint: Checkpoint) -> Path:
     """
-    Write the card of a model, without figures.
+    Write the card of a model, without accuracy.
 
     Parameters
     ----------
     model : pathlib.Path
-        The ONNX file; the card is the ``.md`` beside it.
+        The ONNX file. The card is the ``.md`` file beside it.
     checkpoint : Checkpoint
-        What it was exported from.
+        Checkpoint that the model was exported from.
 
     Returns
     -------
     pathlib.Path
-        The card.
+        Path of the card.
     """
     card, known = place_of_card(model), load_model(model)
     info, network = known.info, checkpoint.network
@@ -100,23 +100,23 @@ def write_card(model: Path, checkpoint: Checkpoint) -> Path:
 
 def enter_figures(card: Path, sha256: str, what: str, figures: dict[str, float]) -> None:
     """
-    Enter what an evaluation found, in place of an earlier one of the same kind.
+    Add the results of an evaluation to a card; they replace earlier ones of the same kind.
 
     Parameters
     ----------
     card : pathlib.Path
         From `write_card`.
     sha256 : str
-        Of the model that was evaluated.
+        sha256 of the evaluated model.
     what : str
-        The frames and the protocol, in words.
+        Description of the frames and the protocol.
     figures : dict
-        The metrics.
+        Metrics by name.
 
     Raises
     ------
     ValueError
-        If there is no such card, or it is of another model.
+        If there is no card, or it belongs to another model.
     """
     check_card(card, sha256)
     content = card.read_text()
@@ -144,7 +144,7 @@ def _cell(text: str) -> str:
 def _network(checkpoint: Checkpoint) -> str:
     options = dict(checkpoint.recipe.get("network", {}))
     name = options.pop("name", type(checkpoint.network).__name__)
-    # Where a file of weights was is of no use to a reader.
+    # The folder of a file of weights is of no use to a reader.
     options = {k: v for k, v in options.items() if v is not None and k != "encoder_weights"}
     told = ", ".join(f"{k} {' '.join(map(str, v)) if isinstance(v, list | tuple) else v}" for k, v in options.items())
     return f"`{name}`" + (f" ({told})" if told else "")

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: read without executing anything in them, written whole or not at all."""
+"""Checkpoints of a training: read without executing code in them, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from training.weights import of_network, read_file, read_weights
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained network, the data it was trained on, and what is known of how, for `training.card`."""
+    """Trained network with its data and, for `training.card`, facts about its training."""
 
     network: nn.Module
     data: dict
@@ -30,25 +30,25 @@ class Checkpoint:
 
 def load_checkpoint(path: str | Path, recipe: str | Path | None = None) -> Checkpoint:
     """
-    Read a checkpoint of ``python -m training fit``, or weights alone.
+    Read a checkpoint of ``python -m training fit``, or a file of weights.
 
     Parameters
     ----------
     path : path
-        The ``.ckpt`` file. Where weights were averaged in training, it holds the average. With a recipe, any file of
-        the network's weights by name, in half or single precision.
+        The ``.ckpt`` file. If the training averaged the weights, it holds the average. With ``recipe``: any file of
+        weights by name, in half or single precision.
     recipe : path, optional
-        The YAML file that says which network the weights are of, and for which camera and size of image.
+        YAML recipe with the network of the weights, the camera and the image size.
 
     Returns
     -------
     Checkpoint
-        The network in evaluation mode.
+        With the network in evaluation mode.
 
     Raises
     ------
     ValueError
-        If a file is missing, damaged, or not of this package's training; if the weights are of another network.
+        If a file is missing, damaged or not from ``python -m training fit``, or the weights do not fit the network.
     """
     if recipe is not None:
         return _weights_with_recipe(Path(path), Path(recipe))
@@ -58,7 +58,7 @@ def load_checkpoint(path: str | Path, recipe: str | Path | None = None) -> Check
             f"{path} is no checkpoint of `python -m training fit`: if it holds weights alone, name their --recipe"
         )
     try:
-        # Where the training started from is of no matter any more, and may not exist here.
+        # Initial weights are not needed any more, and their file may not exist here.
         network = build_network(**from_scratch(content["hyper_parameters"]["network"]))
         network.load_state_dict(of_network(content["state_dict"]))
         data = content["datamodule_hyper_parameters"]
@@ -73,7 +73,7 @@ def _weights_with_recipe(path: Path, recipe: Path) -> Checkpoint:
     try:
         content = yaml.safe_load(recipe.read_text())
         options, data = from_scratch(content["model"]["network"]), dict(content["data"])
-        # How these weights were trained is not known: only what goes in and comes out.
+        # Only input and output are known of these weights, not their training.
         for name in ("augmentation", "extra", "held_out"):
             data.pop(name, None)
         network = build_network(**options)
@@ -90,19 +90,19 @@ def _weights_with_recipe(path: Path, recipe: Path) -> Checkpoint:
 
 
 def _recipe(content: dict[str, Any]) -> dict:
-    """Return what a checkpoint tells of its training: the task's options, optimisers, epochs, steps, averaging."""
-    names = content.get("optimizer_names", [])  # which older ones lack
+    """Return facts about the training in a checkpoint: options of the task, optimisers, epochs, steps, averaging."""
+    names = content.get("optimizer_names", [])  # older checkpoints have none
     groups = [state["param_groups"][0] for state in content.get("optimizer_states", [])]
     known = {**content["hyper_parameters"], "optimizers": dict(zip(names, groups, strict=False))}
     if loop := content.get("loops", {}).get("fit_loop"):
-        # Its "epoch" is one more after a training than in its last epoch; those begun are the same.
+        # "epoch" is larger by one after a training than in its last epoch; the number of started epochs is the same.
         known.update(epochs=loop["epoch_progress"]["current"]["ready"], steps=content["global_step"])
     return {**known, "averaged": "averaging_state" in content}
 
 
 def check_resumable(path: str | Path) -> None:
     """
-    Make sure that a training can go on from a checkpoint.
+    Check that a training can resume from a checkpoint.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def check_resumable(path: str | Path) -> None:
     Raises
     ------
     ValueError
-        If it is missing, damaged, or holds weights only; names the newest whole one beside it, if there is any.
+        If it is missing, damaged, or holds only weights. The message names the newest complete one beside it, if any.
     """
     path = Path(path)
     try:
@@ -126,10 +126,10 @@ def check_resumable(path: str | Path) -> None:
 
 class WholeCheckpoints(TorchCheckpointIO):
     """
-    Writes a checkpoint beside its place and moves it there once it is complete.
+    Checkpoint writer that writes beside the target file and moves the checkpoint there when it is complete.
 
-    Lightning's own writes to the system's temporary folder; moving that to another disk copies it, and a full disk or a
-    kill then leaves half a file where the last good checkpoint was.
+    Lightning writes to the system's temporary folder. Moving that file to another disk copies it, so that a full disk
+    or a kill leaves half a file in place of the last good checkpoint.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
@@ -139,7 +139,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         Raises
         ------
         ValueError
-            If it cannot be written; a checkpoint of that name is as it was.
+            If it cannot be written. An existing checkpoint of that name is unchanged.
         """
         path = Path(path)
         draft = path.with_name(path.name + ".part")

@@ -1,4 +1,4 @@
-"""``python -m training.curves RUN... --output curves.png``: loss and accuracy of trainings over their epochs."""
+"""``python -m training.curves RUN... --output curves.png``: plot loss and accuracy of trainings by epoch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from training.pictures import empty_figure
 
-# What is drawn, one panel each: TensorBoard's tag and the axis' name.
+# Panels: TensorBoard tag and name of the axis.
 PANELS = {
     "train/loss": "loss: training (line), held-out frames (dashed)",
     "val/abs_rel": "AbsRel, held-out frames",
@@ -29,7 +29,7 @@ def read_curves(run: Path) -> dict[str, tuple[list[float], list[float]]]:
     Returns
     -------
     dict
-        Of each tag of `PANELS`, and of ``val/loss``, that was logged: epochs and values.
+        Epochs and values by tag, for each logged tag of `PANELS` and ``val/loss``.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def read_curves(run: Path) -> dict[str, tuple[list[float], list[float]]]:
     tags = events.Tags()["scalars"]
     if "epoch" not in tags:
         raise ValueError(f"{run} holds no TensorBoard curves; name a folder such as runs/demo/version_0")
-    # Lightning logs the epoch at the steps of everything else.
+    # Lightning logs the epoch at the same steps as the other values.
     epochs = {event.step: event.value for event in events.Scalars("epoch")}
     return {
         tag: ([epochs[e.step] + 1 for e in events.Scalars(tag)], [e.value for e in events.Scalars(tag)])
@@ -54,14 +54,14 @@ def read_curves(run: Path) -> dict[str, tuple[list[float], list[float]]]:
 
 def draw_curves(runs: dict[str, Path], output: Path) -> None:
     """
-    Draw the curves of runs beside each other.
+    Plot the curves of several runs.
 
     Parameters
     ----------
     runs : dict
-        Folder of each run by the name it has in the legend.
+        Folder of each run by its name in the legend.
     output : pathlib.Path
-        The picture to write.
+        Picture to write.
     """
     figure = empty_figure(10, 6)
     panels = dict(zip(PANELS, figure.subplots(2, 2).flat, strict=True))
@@ -81,7 +81,7 @@ def draw_curves(runs: dict[str, Path], output: Path) -> None:
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends with one sentence."""
+    """Run the command line; a mistake of the user ends with one sentence."""
     parser = argparse.ArgumentParser(prog="python -m training.curves", description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders such as runs/demo/version_0")
     parser.add_argument("--output", type=Path, default=Path("curves.png"))

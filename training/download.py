@@ -1,4 +1,4 @@
-"""Download a file once: resumed where it was cut, and ever after held against the sha256 of its first use."""
+"""Download of a file: resumed after an interruption, kept, and compared with the sha256 of its first use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from training.files import sha256_of
 
 ATTEMPTS = 10
 PAUSE = 1.0  # seconds before the next attempt
-TIMEOUT = 30.0  # seconds without a byte, after which a connection counts as cut
+TIMEOUT = 30.0  # seconds without data after which a connection counts as interrupted
 BLOCK = 1 << 18
 RECORD = "downloads.json"
 
@@ -31,32 +31,33 @@ Result = TypeVar("Result")
 
 
 def cache_folder() -> Path:
-    """Return the folder of downloads: ``depth_estimation_ros`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    """Return the folder for downloads: ``depth_estimation_ros`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "depth_estimation_ros"
 
 
 def fetch(url: str, folder: Path, read: Callable[[Path], Result]) -> Result:
     """
-    Read a file from the network, or from the folder where it was downloaded before.
+    Download a file, or take it from the folder if it was downloaded before, and read it.
 
     Parameters
     ----------
     url : str
-        Where the file is.
+        Address of the file.
     folder : pathlib.Path
-        Where it is kept. ``downloads.json`` there records the sha256 of the first file that could be read.
+        Folder that keeps it. ``downloads.json`` in it records the sha256 of the first file that could be read.
     read : callable
-        Reads the file; raises ValueError if it is not what it should be. Such a file is neither kept nor recorded.
+        Function that reads the file and raises ValueError if its content is wrong. Such a file is neither kept nor
+        recorded.
 
     Returns
     -------
     object
-        What `read` returned.
+        Result of `read`.
 
     Raises
     ------
     ValueError
-        If the file cannot be had, cannot be read, or is not the one recorded.
+        If the file cannot be downloaded or read, or differs from the recorded one.
     """
     target = folder / Path(urlsplit(url).path).name
     try:
@@ -117,7 +118,7 @@ def _read_record(folder: Path) -> dict[str, str]:
 
 @contextmanager
 def _lock(folder: Path) -> Iterator[None]:
-    """Keep a second process from writing into the same file."""
+    """Lock the folder against downloads by a second process."""
     with (folder / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -131,7 +132,7 @@ class _CutError(Exception):
 
 
 def _download(url: str, part: Path) -> None:
-    """Complete a part, in as many connections as it takes."""
+    """Complete a partial file, with several connections if needed."""
     columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(part.stem, total=None)
@@ -146,17 +147,17 @@ def _download(url: str, part: Path) -> None:
 
 
 def _receive(url: str, part: Path, report: Callable[..., None]) -> None:
-    """Receive what is missing of a part in one connection."""
+    """Receive the missing bytes of a partial file in one connection."""
     have = part.stat().st_size if part.exists() else 0
     host = urlsplit(url).hostname
     headers = {"User-Agent": "depth_estimation_ros"}
     if have and _validator(part).exists():
-        # The server sends the rest only if the file is still the one that the part is of, else all of it.
+        # If-Range: the server sends the rest only if the file has not changed, else the whole file.
         headers |= {"Range": f"bytes={have}-", "If-Range": _validator(part).read_text()}
     try:
         response = urlopen(Request(url, headers=headers), timeout=TIMEOUT)
     except HTTPError as error:
-        if error.code == 416:  # nothing is left to send: the part is not one of this file
+        if error.code == 416:  # range not satisfiable: the partial file does not belong to this file
             _discard(part)
             raise _CutError("the part did not fit") from None
         answer = f"{error.code} {error.reason}"
@@ -203,7 +204,7 @@ def _reason(error: Exception) -> str:
 
 
 def _validator(part: Path) -> Path:
-    """Return the file that says which version of its file a part is of."""
+    """Return the path of the file that names the version of a partial file."""
     return part.with_name(part.name + ".version")
 
 
@@ -214,7 +215,7 @@ def _discard(part: Path) -> None:
 
 def _note_validator(part: Path, headers) -> None:
     tag = headers.get("ETag", "")
-    version = tag if tag.startswith('"') else headers.get("Last-Modified", "")  # weak tags do not vouch for bytes
+    version = tag if tag.startswith('"') else headers.get("Last-Modified", "")  # weak tags do not guarantee equal bytes
     if version:
         _validator(part).write_text(version)
     else:

@@ -1,4 +1,4 @@
-"""The weights that Laina et al. released for NYU Depth v2, turned into our network."""
+"""Conversion of the weights that Laina et al. released for NYU Depth v2."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from training.restricted_pickle import load_array_dict
 
 URL = "http://campar.in.tum.de/files/rupprecht/depthpred/NYU_ResNet-UpProj.npy"
 
-# Where each convolution of a branch puts its pixels: (row, column) of a 2x2 cell.
+# Position of the pixels of each convolution of a branch: (row, column) in a 2x2 cell.
 POSITIONS = {"A": (0, 0), "B": (1, 0), "C": (0, 1), "D": (1, 1)}
 
 INPUT_WIDTH, INPUT_HEIGHT = 304, 228
-# The toolbox's fx and fy at 640x480, halved with the image. Cropping it to 304x228 then leaves them.
+# fx and fy of the toolbox at 640x480, halved with the image. The crop to 304x228 does not change them.
 FOCAL_LENGTH = COLOUR_CAMERA.focal_length / 2
 
 Weights = Mapping[str, Mapping[str, np.ndarray]]
@@ -34,7 +34,7 @@ Weights = Mapping[str, Mapping[str, np.ndarray]]
 
 def convert(weights: Weights) -> FcrnUpProj:
     """
-    Make the network from the released weights, exactly.
+    Build the network with the released weights; the conversion is exact.
 
     Parameters
     ----------
@@ -45,12 +45,12 @@ def convert(weights: Weights) -> FcrnUpProj:
     Returns
     -------
     FcrnUpProj
-        In evaluation mode.
+        Network in evaluation mode.
 
     Raises
     ------
     ValueError
-        If a layer or entry is missing or of another shape, or one is there that the network does not have.
+        If a layer or entry is missing or has another shape, or the file has one that the network does not have.
     """
     network = FcrnUpProj().eval()
     source = _Weights(weights)
@@ -90,14 +90,14 @@ def load(path: Path) -> Checkpoint:
 
 def write_model(checkpoint: Checkpoint, path: Path) -> float:
     """
-    Write the network as a contract ONNX file, and its card beside it.
+    Write the network as an ONNX file of the model contract, and its model card.
 
     Parameters
     ----------
     checkpoint : Checkpoint
         From `load`.
     path : pathlib.Path
-        Where to.
+        Output file.
 
     Returns
     -------
@@ -107,8 +107,8 @@ def write_model(checkpoint: Checkpoint, path: Path) -> float:
     Raises
     ------
     ValueError
-        If they differ by more than `training.export.export` allows, or something else is where the card goes; nothing
-        is written then.
+        If they differ by more than `training.export.export` allows, or the path of the card exists and is not a card.
+        Nothing is written then.
     """
     place_of_card(path)
     info = ModelInfo(
@@ -128,7 +128,7 @@ def write_model(checkpoint: Checkpoint, path: Path) -> float:
 
 
 class _Weights:
-    """Hands out the arrays of the file, each once and of the shape asked for."""
+    """Arrays of the file; each is taken once, and its shape is checked."""
 
     def __init__(self, weights: Weights):
         self._arrays = {
@@ -137,7 +137,7 @@ class _Weights:
 
     @property
     def left(self) -> list[str]:
-        """What nobody has asked for."""
+        """Names of the arrays that were not taken."""
         return sorted(self._arrays)
 
     def take(self, layer: str, entry: str, shape: tuple[int, ...]) -> torch.Tensor:
@@ -150,17 +150,17 @@ class _Weights:
         return torch.from_numpy(array.astype(np.float32))
 
     def kernel(self, layer: str, in_channels: int, out_channels: int, height: int, width: int) -> torch.Tensor:
-        """Return a convolution's weights in the order of PyTorch, [out, in, height, width]."""
+        """Return the weights of a convolution in PyTorch's order, [out, in, height, width]."""
         return self.take(layer, "weights", (height, width, in_channels, out_channels)).permute(3, 2, 0, 1)
 
     def fill_convolution(self, layer: nn.Conv2d, name: str) -> None:
-        """Fill a convolution, its bias where it has one."""
+        """Fill a convolution, and its bias if it has one."""
         layer.weight.copy_(self.kernel(name, layer.in_channels, layer.out_channels, *layer.kernel_size))
         if layer.bias is not None:
             layer.bias.copy_(self.take(name, "biases", tuple(layer.bias.shape)))
 
     def fill_norm(self, layer: nn.BatchNorm2d, *names: str) -> None:
-        """Fill a batch normalisation from one or several of the file, which share its channels in this order."""
+        """Fill a batch normalisation from one or several layers of the file, concatenated in this order."""
         shape = (layer.num_features // len(names),)
         for own, entry in (
             ("running_mean", "mean"),

@@ -17,14 +17,18 @@ from training.files import refuse_missing_folder
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command line; a user's mistake ends with one sentence."""
+    """Run the command line; a mistake of the user ends with one sentence."""
     parser = argparse.ArgumentParser(prog="fetch_model", description=__doc__)
     parser.add_argument("model", choices=("fcrn-nyu",), help="fcrn-nyu: ResNet-UpProj of Laina et al. 2016")
     parser.add_argument(
-        "--from", dest="file", type=Path, metavar="FILE", help="take the released file from here, download nothing"
+        "--from",
+        dest="file",
+        type=Path,
+        metavar="FILE",
+        help="read the released file from here instead of downloading it",
     )
     parser.add_argument(
-        "--output", type=Path, default=Path("fcrn_nyu.onnx"), metavar="MODEL.onnx", help="default: %(default)s, here"
+        "--output", type=Path, default=Path("fcrn_nyu.onnx"), metavar="MODEL.onnx", help="default: %(default)s"
     )
     arguments = parser.parse_args(args)
     from training import fcrn

@@ -1,4 +1,4 @@
-"""Tables, images and folders that are there as a whole or not at all."""
+"""Tables, images and folders that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ def write_csv(path: Path, heads: Iterable[str], rows: Iterable[Iterable[object]]
 
 def write_image(path: Path, image: np.ndarray, *flags: int) -> None:
     """
-    Write an image as the path's suffix says.
+    Write an image in the format of the path's suffix.
 
     Parameters
     ----------
     path : pathlib.Path
-        The file.
+        Output file.
     image : numpy.ndarray
         uint8 [h, w, 3], RGB, or uint16 [h, w].
     *flags
-        Of ``cv2.imwrite``.
+        Parameters of ``cv2.imwrite``.
 
     Raises
     ------
     OSError
-        If that fails.
+        If the file cannot be written.
     """
     if not cv2.imwrite(str(path), image[..., ::-1] if image.ndim == 3 else image, flags):
         raise OSError(f"{path} cannot be written; is the disk full?")
@@ -50,12 +50,14 @@ def write_image(path: Path, image: np.ndarray, *flags: int) -> None:
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """
-    Make a folder that appears when it is whole: what is written into the one given here is moved there at the end.
+    Create a folder that appears only when it is complete.
+
+    The context manager gives a temporary folder to write into, which is moved to ``path`` at the end.
 
     Raises
     ------
     ValueError
-        If there is such a folder or file already.
+        If ``path`` exists.
     """
     if path.exists():
         raise ValueError(f"{path} exists already; name a new folder")
@@ -68,14 +70,14 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def refuse_missing_folder(*paths: Path | None) -> None:
-    """Raise a ValueError if a file cannot be written because its folder is missing; None is no file."""
+    """Raise ValueError if the folder of an output file is missing; None is skipped."""
     for path in filter(None, paths):
         if not path.parent.is_dir():
             raise ValueError(f"folder {path.parent} does not exist")
 
 
 def sha256_of(path: Path) -> str:
-    """Return a file's sha256 in hexadecimal digits."""
+    """Return the sha256 of a file as hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):

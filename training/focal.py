@@ -1,10 +1,10 @@
 """
 Does metric depth hold for other cameras? Run ``python -m training.focal --data FOLDER``.
 
-The same frames are presented in other sizes, as crops and as zooms, as other cameras would have taken them, and the
-depth is compared with that of the whole frame. Rooms rendered for wider and narrower cameras are compared with their
-true depth. Both ways of normalising the focal length go side by side: ``scale`` multiplies depth by the ratio of the
-focal lengths, ``crop`` cuts out the training camera's view first (`depth_estimation_ros.geometry.focal_crop`).
+The same frames are shown as other cameras would have taken them: in other sizes, cropped and zoomed. Their depth is
+compared with that of the whole frame. Rooms rendered for wider and narrower cameras are compared with their exact
+depth. Both ways of focal normalisation are compared: ``scale`` multiplies depth by the ratio of the focal lengths,
+``crop`` first cuts out the view of the training camera (`depth_estimation_ros.geometry.focal_crop`).
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from training.evaluate import frame_of, open_frames
 from training.protocols import PROTOCOLS
 
 MODES = ("scale", "crop")
-# Part of the frame (width and height, 1 is all), where it lies (0 left or top, 1 right or bottom), and the size at
-# which it is presented, as a factor for both directions.
+# Part of the frame (width and height, 1 is all), its position (0 left or top, 1 right or bottom), and the factors of
+# its size in both directions.
 PRESENTATIONS = {
     "twice the size": (1, 1, 0.5, 2, 2),
     "half the size": (1, 1, 0.5, 0.5, 0.5),
@@ -52,12 +52,12 @@ PRESENTATIONS = {
     "3:4, upright": (0.5625, 1, 0.5, 1, 1),
 }
 VIEWS = {f"{fov} degrees, {w}x{h}": (fov, w, h) for fov in (45, 63, 80, 100, 120) for w, h in ((640, 480), (640, 360))}
-ROOM_SEEDS = (0, 1001)  # none of those in training
+ROOM_SEEDS = (0, 1001)  # not used in training
 
 
 def estimate(estimator: DepthEstimator, rgb: np.ndarray, camera: PinholeCamera, mode: str) -> np.ndarray:
     """
-    Estimate depth at the image's size.
+    Estimate depth at the size of the image.
 
     Parameters
     ----------
@@ -114,13 +114,13 @@ def present(rgb: np.ndarray, camera: PinholeCamera, how: tuple) -> tuple[np.ndar
 
 
 class Comparison:
-    """Ratio to a reference, error, and share of the pixels with depth, for each row and mode."""
+    """Ratio to a reference, error, and fraction of pixels with depth, for each row and mode."""
 
     def __init__(self):
         self._found: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
 
     def add(self, row: str, mode: str, depth: np.ndarray, reference: np.ndarray, truth: np.ndarray) -> None:
-        """Add a frame; [h, w] metres each, NaN where there is no depth and 0 where the truth is unknown."""
+        """Add a frame: [h, w] metres each, NaN where there is no depth, 0 where the ground truth is unknown."""
         known = np.isfinite(depth)
         ratio = float(np.median(depth[known] / reference[known]))
         valid = known & (truth > 0)
@@ -134,9 +134,9 @@ class Comparison:
         Returns
         -------
         dict
-            ``ratio``: median over the frames of each frame's median ratio to the reference; ``off``: median over the
-            frames of how far that is from 1; ``abs_rel``: mean error against the truth; ``covered``: mean share of
-            pixels with depth.
+            ``ratio``: median over frames of the median ratio to the reference within a frame; ``off``: median over
+            frames of the difference of that ratio from 1; ``abs_rel``: mean error compared with the ground truth;
+            ``covered``: mean fraction of pixels with depth.
         """
         ratio, error, covered = np.array(self._found[row, mode]).T
         return {
@@ -166,14 +166,14 @@ def compare_frames(
     estimator: DepthEstimator, frames: Iterator[tuple[np.ndarray, np.ndarray, PinholeCamera]]
 ) -> Comparison:
     """
-    Present frames in every way and compare depth with that of the whole frame.
+    Show frames in every presentation and compare depth with that of the whole frame.
 
     Parameters
     ----------
     estimator : DepthEstimator
         The model.
     frames : iterable
-        rgb, truth and camera, as from `training.evaluate.frame_of`.
+        rgb, ground truth and camera of each frame, as from `training.evaluate.frame_of`.
     """
     found = Comparison()
     for rgb, truth, camera in frames:
@@ -189,7 +189,7 @@ def compare_frames(
 
 def compare_rooms(estimator: DepthEstimator, seeds: tuple[int, ...] = ROOM_SEEDS, moments: int = 10) -> Comparison:
     """
-    Render rooms for cameras of several fields of view and compare depth with the truth.
+    Render rooms for cameras of several fields of view and compare depth with the exact depth.
 
     Parameters
     ----------
@@ -213,11 +213,13 @@ def compare_rooms(estimator: DepthEstimator, seeds: tuple[int, ...] = ROOM_SEEDS
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; a user's mistake ends with one sentence."""
+    """Run the command line; a mistake of the user ends with one sentence."""
     parser = argparse.ArgumentParser(prog="python -m training.focal", description=__doc__)
     parser.add_argument("model", nargs="?", default="default", help="'default' or an ONNX file")
     parser.add_argument("--data", type=Path, help="NYU folder with rgb/, depth/, splits.mat; without it, rooms only")
-    parser.add_argument("--frames", type=int, default=50, help="how many test frames, evenly spread (default 50)")
+    parser.add_argument(
+        "--frames", type=int, default=50, help="number of evenly spread test frames (default: %(default)s)"
+    )
     parser.add_argument("--depth-scale", type=float, default=10 / 255, help="metres per unit of the depth images")
     options = parser.parse_args(arguments)
     console = Console()
