@@ -1,5 +1,6 @@
 """What several tests share: where real frames lie, a rendered room with a camera in it, what `--fast` leaves out."""
 
+import os
 import subprocess
 from contextlib import ExitStack
 from multiprocessing.process import BaseProcess
@@ -12,6 +13,9 @@ from depth_estimation_ros.synthetic import Room
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = REPOSITORY.parent / "shared" / "data"
+
+# PyTorch's threads: for networks as small as those of the tests, they wait for one another, and on a busy machine long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_addoption(parser):

@@ -21,11 +21,11 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from depth_estimation_ros.backends import BackendError
-from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.estimator import DepthEstimator
 from depth_estimation_ros.model import METADATA_KEY, OUTPUTS, ModelInfo
 from training.card import place_of_card, write_card
 from training.checkpoint import Checkpoint, load_checkpoint
+from training.data.frames import camera_of
 from training.data.module import DepthData
 from training.files import refuse_missing_folder
 from training.models.up_projection import depth_to_space
@@ -135,7 +135,7 @@ def model_info(
         name=name,
         input_width=width,
         input_height=height,
-        focal_length=PinholeCamera(**data["camera"]).resized(width, height).focal_length,
+        focal_length=camera_of(data["camera"]).resized(width, height).focal_length,
         min_depth=min_depth,
         max_depth=data["depth_limit"],
         training_data=training_data,

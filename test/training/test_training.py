@@ -5,12 +5,14 @@ import resource
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import yaml
+from commands import in_process, in_this_process
 
 torch = pytest.importorskip("torch", reason="the training package needs PyTorch")
 
@@ -18,7 +20,8 @@ import lightning  # noqa: E402
 import onnxruntime  # noqa: E402
 
 from depth_estimation_ros import DepthEstimator  # noqa: E402
-from training.__main__ import TrainingCLI  # noqa: E402
+from training import __main__ as training  # noqa: E402
+from training import export  # noqa: E402
 from training.checkpoint import load_checkpoint  # noqa: E402
 from training.data.module import DepthData, hold_out  # noqa: E402
 from training.loop import DepthTask  # noqa: E402
@@ -26,11 +29,6 @@ from training.loop import DepthTask  # noqa: E402
 ABOUT = ("--training-data", "sixteen walls", "--licence", "Apache-2.0")
 RECIPES = Path(__file__).resolve().parents[2] / "training" / "recipes"
 RECIPE = RECIPES / "demo.yaml"
-
-
-def python(module, *arguments, **options):
-    command = [sys.executable, "-m", module, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, **options)
 
 
 def assert_one_sentence(result, start):
@@ -73,9 +71,14 @@ def recipe(frames, tmp_path_factory):
     return path
 
 
+def command(*arguments):
+    """Run ``python -m training`` in this process."""
+    return in_this_process(training.main, *arguments)
+
+
 @pytest.fixture(scope="module")
 def checkpoint(recipe):
-    result = python("training", "fit", "--config", recipe)
+    result = in_process("training", "fit", "--config", recipe)
     assert result.returncode == 0, result.stderr[-2000:]
     return recipe.parent / "demo" / "version_0" / "checkpoints" / "last.ckpt"
 
@@ -88,7 +91,7 @@ def test_a_recipe_trains_and_leaves_a_checkpoint_and_curves(checkpoint):
 def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(recipe, checkpoint):
     """Bit for bit: network, average, optimiser."""
     (first,) = checkpoint.parent.glob("epoch=0-*.ckpt")
-    result = python("training", "fit", "--config", recipe, "--ckpt_path", first, *logged_as(recipe, "resumed"))
+    result = command("fit", "--config", recipe, "--ckpt_path", first, *logged_as(recipe, "resumed"))
     assert result.returncode == 0, result.stderr[-2000:]
     resumed = recipe.parent / "resumed" / "version_0" / "checkpoints" / "last.ckpt"
     expected, actual = (torch.load(path, weights_only=True) for path in (checkpoint, resumed))
@@ -114,7 +117,7 @@ def test_resuming_from_a_damaged_checkpoint_is_one_sentence_that_names_a_whole_o
     whole = checkpoint.read_bytes()
     broken.write_bytes(whole[: len(whole) // 2] if content is None else content)
     good.write_bytes(whole)
-    result = python("training", "fit", "--config", recipe, "--ckpt_path", broken)
+    result = command("fit", "--config", recipe, "--ckpt_path", broken)
     assert_one_sentence(result, f"training: checkpoint {broken} is damaged")
     assert f"{good} beside it is whole" in result.stderr
 
@@ -128,7 +131,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_last_good_checkpoint(recipe,
     good = tmp_path / "last.ckpt"
     good.write_bytes(checkpoint.read_bytes())
     limit = good.stat().st_size // 2
-    result = python(
+    result = in_process(
         "training",
         "fit",
         *("--config", tmp_path / "recipe.yaml", *logged_as(recipe, "full")),
@@ -143,11 +146,11 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_last_good_checkpoint(recipe,
 def test_a_training_starts_from_the_weights_of_another_and_says_what_it_took(recipe, checkpoint):
     start = ("--init-from", checkpoint, "--trainer.max_epochs", "1", *logged_as(recipe, "transferred"))
     other = ("--model.network.output", "log", "--model.losses", '{"log_l1": 1.0}')
-    result = python("training", "fit", "--config", recipe, *start, *other)
+    result = command("fit", "--config", recipe, *start, *other)
     assert result.returncode == 0, result.stderr[-2000:]
     assert "weights taken" in result.stdout
     assert "not taken, of another shape: predict.weight [64, 8, 3, 3], not [1, 8, 3, 3]" in result.stdout
-    both = python("training", "fit", "--config", recipe, *start, "--ckpt_path", checkpoint)
+    both = command("fit", "--config", recipe, *start, "--ckpt_path", checkpoint)
     assert_one_sentence(both, "training: give --init-from to start anew or --ckpt_path to resume")
 
 
@@ -158,12 +161,12 @@ def test_two_processes_measure_what_one_does(recipe, checkpoint, frames, tmp_pat
     split = tmp_path / "split.txt"
     split.write_text("".join(f"train {name}\n" for name in names))
     measured = []
-    for devices, strategy in ((1, "auto"), (2, "ddp")):
+    for devices, strategy, run in ((1, "auto", command), (2, "ddp", partial(in_process, "training"))):
         logger = ("--trainer.logger", "lightning.pytorch.loggers.CSVLogger")
         logger += ("--trainer.logger.save_dir", tmp_path / str(devices))
         processes = ("--trainer.devices", devices, "--trainer.strategy", strategy)
         source = ("--config", recipe, "--ckpt_path", checkpoint, "--data.held_out", 0.4, "--data.split_file", split)
-        result = python("training", "validate", *source, *logger, *processes)
+        result = run("validate", *source, *logger, *processes)
         assert result.returncode == 0, result.stderr[-2000:]
         (figures,) = (tmp_path / str(devices)).rglob("metrics.csv")
         measured.append({name: float(value) for name, value in next(csv.DictReader(figures.open())).items()})
@@ -236,15 +239,15 @@ def test_dropout_is_resumed_as_well(walls, tmp_path):
 def test_a_killed_run_leaves_a_checkpoint_to_resume_from(recipe):
     options = ("--config", recipe, *logged_as(recipe, "killed"), "--trainer.max_epochs", "1000")
     folder = recipe.parent / "killed" / "version_0" / "checkpoints"
-    command = [sys.executable, "-m", "training", "fit", *map(str, options)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    line = [sys.executable, "-m", "training", "fit", *map(str, options)]
+    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None and len(list(folder.glob("epoch=*.ckpt"))) < 2:
             time.sleep(0.05)
         process.kill()
     assert process.returncode == -9, "it ended by itself"
     reached = torch.load(folder / "last.ckpt", weights_only=True)["epoch"]
     more = ("--ckpt_path", folder / "last.ckpt", "--trainer.max_epochs", reached + 2)
-    result = python("training", "fit", "--config", recipe, *logged_as(recipe, "continued"), *more)
+    result = command("fit", "--config", recipe, *logged_as(recipe, "continued"), *more)
     assert result.returncode == 0, result.stderr[-2000:]
     resumed = recipe.parent / "continued" / "version_0" / "checkpoints"
     assert torch.load(resumed / "last.ckpt", weights_only=True)["epoch"] == reached + 1
@@ -263,7 +266,7 @@ def test_the_studys_recipes_say_what_the_study_says(name, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["training"])
     start = ["--model.network.pretrained=null"] if name == "residual" else []
     arguments = ["--config", str(RECIPES / f"{name}.yaml"), *start, "--trainer.accelerator", "cpu"]
-    cli = TrainingCLI(DepthTask, DepthData, args=arguments, run=False, seed_everything_default=0)
+    cli = training.TrainingCLI(DepthTask, DepthData, args=arguments, run=False, seed_everything_default=0)
     optimizer = cli.model.optimizer(cli.model.parameters())
     assert isinstance(optimizer, torch.optim.Adam)
     assert optimizer.defaults["lr"] == optimizer.defaults["weight_decay"] == 1e-4
@@ -272,11 +275,16 @@ def test_the_studys_recipes_say_what_the_study_says(name, monkeypatch):
     assert any(isinstance(c, lightning.pytorch.callbacks.EarlyStopping) for c in cli.trainer.callbacks)
 
 
-def test_a_checkpoint_becomes_a_model_that_the_robot_takes(checkpoint, frames, tmp_path):
-    model = tmp_path / "tiny.onnx"
-    result = python("training.export", checkpoint, model, "--data", frames, *ABOUT)
+@pytest.fixture(scope="module")
+def model(checkpoint, frames):
+    path = checkpoint.parent / "tiny.onnx"
+    result = in_process("training.export", checkpoint, path, "--data", frames, *ABOUT)
     assert result.returncode == 0, result.stderr[-2000:]
     assert "ONNX Runtime within" in result.stdout
+    return path
+
+
+def test_a_checkpoint_becomes_a_model_that_the_robot_takes(checkpoint, model, frames):
     estimator = DepthEstimator.load(model)
     info = estimator.model.info
     assert (info.name, info.input_width, info.input_height) == ("tiny", 160, 120)
@@ -297,8 +305,9 @@ def test_a_network_that_says_how_sure_it_is_exports_both_outputs(walls, frames, 
     trainer = lightning.Trainer(max_epochs=1, accelerator="cpu", default_root_dir=tmp_path, **quiet)
     trainer.fit(task, walls)
     trainer.save_checkpoint(tmp_path / "sure.ckpt")
-    result = python("training.export", tmp_path / "sure.ckpt", tmp_path / "sure.onnx", "--data", frames, *ABOUT)
-    assert result.returncode == 0, result.stderr[-2000:]
+    paths = (tmp_path / "sure.ckpt", tmp_path / "sure.onnx")
+    result = in_this_process(export.main, *paths, "--data", frames, *ABOUT)
+    assert result.returncode == 0, result.stderr
     session = onnxruntime.InferenceSession(tmp_path / "sure.onnx")
     assert [output.name for output in session.get_outputs()] == ["depth", "log_variance"]
     image = np.random.default_rng(0).integers(0, 256, (1, 120, 160, 3), np.uint8)
@@ -312,14 +321,13 @@ def test_a_network_that_says_how_sure_it_is_exports_both_outputs(walls, frames, 
     np.testing.assert_array_equal(taken["log_variance"], log_variance)
 
 
-def test_half_weights_halve_the_file_and_keep_the_depth(checkpoint, frames, tmp_path):
-    full, half = tmp_path / "full.onnx", tmp_path / "half.onnx"
-    for path, options in ((full, ()), (half, ("--half-weights",))):
-        result = python("training.export", checkpoint, path, "--data", frames, *ABOUT, *options)
-        assert result.returncode == 0, result.stderr[-2000:]
-    assert half.stat().st_size < 0.52 * full.stat().st_size
+def test_half_weights_halve_the_file_and_keep_the_depth(checkpoint, model, frames, tmp_path):
+    half = tmp_path / "half.onnx"
+    result = in_this_process(export.main, checkpoint, half, "--data", frames, *ABOUT, "--half-weights")
+    assert result.returncode == 0, result.stderr
+    assert half.stat().st_size < 0.52 * model.stat().st_size
     batch = np.random.default_rng(0).integers(0, 256, (1, 120, 160, 3), np.uint8)
-    a, b = (DepthEstimator.load(path).backend.infer(batch)["depth"] for path in (full, half))
+    a, b = (DepthEstimator.load(path).backend.infer(batch)["depth"] for path in (model, half))
     np.testing.assert_allclose(a, b, rtol=1e-2)
 
 
@@ -328,13 +336,13 @@ def test_a_damaged_checkpoint_is_one_sentence(checkpoint, tmp_path, content):
     broken = tmp_path / "broken.ckpt"
     whole = checkpoint.read_bytes()
     broken.write_bytes(whole[: len(whole) // 2] if content is None else content)
-    result = python("training.export", broken, tmp_path / "x.onnx", *ABOUT)
+    result = in_this_process(export.main, broken, tmp_path / "x.onnx", *ABOUT)
     assert result.returncode == 1
     assert result.stderr.startswith("export: checkpoint") and "Traceback" not in result.stderr
     assert not (tmp_path / "x.onnx").exists()
 
 
 def test_a_wrong_recipe_is_one_sentence(recipe):
-    result = python("training", "fit", "--config", recipe, "--data.root", "/nowhere")
+    result = command("fit", "--config", recipe, "--data.root", "/nowhere")
     assert result.returncode == 1
     assert "training: data folder /nowhere does not exist" in result.stderr and "Traceback" not in result.stderr

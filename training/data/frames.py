@@ -14,6 +14,12 @@ from depth_estimation_ros.imaging.resample import shrink
 from training.data.augment import Augmentation, Colours, VirtualCamera
 
 
+def camera_of(given: dict[str, float]) -> PinholeCamera:
+    """Return the camera that a recipe or checkpoint names; jsonargparse has made its sizes floats, e.g. 320.0."""
+    sizes = {k: int(given[k]) for k in ("width", "height") if float(given[k]).is_integer()}
+    return PinholeCamera(**{**given, **sizes})
+
+
 @dataclass
 class FrameTransform:
     """

@@ -13,6 +13,7 @@ from torch.utils.data import ConcatDataset
 
 from depth_estimation_ros.camera import PinholeCamera
 from training.data.folder import PreparedFolder, split_names
+from training.data.frames import camera_of
 
 _OPTIONS = {"root", "split_file", "depth_scale", "depth_limit", "camera", "share"}
 _INTRINSICS = ("fx", "fy", "cx", "cy")
@@ -59,8 +60,7 @@ def open_extra(extra: dict[str, Any], first: PinholeCamera, **options: Any) -> C
     else:
         raise ValueError(f"extra set {root} has no index.csv that lists its frames: name its split_file")
     if extra.get("camera"):
-        known = PinholeCamera(**{**extra["camera"], **{k: int(extra["camera"][k]) for k in ("width", "height")}})
-        cameras = {known: names}
+        cameras = {camera_of(extra["camera"]): names}
     elif rows and set(_INTRINSICS) <= set(rows[names[0]]):
         cameras = defaultdict(list)
         for name in names:

@@ -9,12 +9,11 @@ import lightning
 import torch
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, DistributedSampler, Subset
 
-from depth_estimation_ros.camera import PinholeCamera
 from training.data.association import sample_evenly
 from training.data.augment import Augmentation
 from training.data.batches import frame_loader
 from training.data.folder import PreparedFolder, split_names
-from training.data.frames import FrameTransform
+from training.data.frames import FrameTransform, camera_of
 from training.data.mixing import drawn, open_extra
 from training.data.on_device import DeviceFrames, Draws
 from training.data.shards import shards_of
@@ -92,10 +91,8 @@ class DepthData(lightning.LightningDataModule):
         root = Path(p.root)
         if not root.exists():
             raise ValueError(f"data folder {root} does not exist; give --data.root the folder with rgb/ and depth/")
-        size = {k: int(p.camera[k]) for k in ("width", "height")}
-        camera = PinholeCamera(**{**p.camera, **size})
         # Validation compares with the stored depth, as the evaluation does.
-        common = {"depth_limit": p.depth_limit, "camera": camera, "input_size": tuple(p.input_size)}
+        common = {"depth_limit": p.depth_limit, "camera": camera_of(p.camera), "input_size": tuple(p.input_size)}
         training = {"output_size": tuple(p.output_size), "augmentation": self.augmentation, "seed": p.seed}
         extra = [p.extra] if isinstance(p.extra, dict) else list(p.extra or [])
         self.extra_frames, self._shares = [], [e.get("share") for e in extra]
