@@ -1,1 +1,1 @@
-"""One frame, from the image message to the messages that are made of it."""
+"""Processing of one frame, from the image message to the output messages."""

@@ -1,4 +1,4 @@
-"""The scale anchor as the node uses it: from messages of true distances and settings to corrected depth."""
+"""Scale anchor of the node: depth is corrected by messages of measured distances, or by the floor."""
 
 from __future__ import annotations
 
@@ -33,7 +33,16 @@ Reference = LaserScan | PointCloud2 | Range
 
 
 class Anchoring:
-    """Keeps the metric scale of one camera's depth; `result` says how, `trouble` why it cannot."""
+    """
+    Correction of the metric scale of one camera's depth.
+
+    Attributes
+    ----------
+    result : Anchored or None
+        Result of the last correction; None without an anchor.
+    trouble : str
+        Reason why the depth could not be anchored, one sentence; empty if it was.
+    """
 
     def __init__(self):
         self._anchor: Latest[ScaleAnchor] = Latest()
@@ -55,17 +64,22 @@ class Anchoring:
         Parameters
         ----------
         depth_map : DepthMap
-            With its camera, in the image's frame.
+            Estimated depth with its camera, in the image's TF frame.
         header : std_msgs.msg.Header
-            The image's.
+            Header of the image.
         settings : Settings
-            What is anchored to, and how.
+            Settings of the anchor.
         reference : callable
-            Gives the message of true distances that belongs to the image, or None.
+            Function that returns the anchor message for the image, or None.
         pose_of : callable
-            Gives the transform from a frame to the image's, float [4, 4]; raises ValueError.
+            Function that returns the transform from a TF frame to the image's, float [4, 4], or raises ValueError.
         pose : callable
-            Gives the camera's pose over the floor, float [4, 4]; raises ValueError.
+            Function that returns the camera's pose over the floor, float [4, 4], or raises ValueError.
+
+        Returns
+        -------
+        DepthMap
+            Corrected depth; `depth_map` itself if the settings have no anchor.
         """
         if settings.anchor == "none":
             self.result, self.trouble = None, ""
@@ -90,7 +104,7 @@ class Anchoring:
         return result.depth_map
 
     def describe(self) -> dict[str, str]:
-        """Return the figures for the diagnostics, by name."""
+        """Return facts about the anchor by name, for diagnostics."""
         if self.result is None:
             return {}
         r = self.result
@@ -104,7 +118,11 @@ class Anchoring:
         }
 
     def message(self, header: Header) -> Vector3Stamped:
-        """Return the scale, its relative standard deviation and its confidence as x, y, z; 1, NaN, 0 without anchor."""
+        """
+        Return the message of ``depth/scale``.
+
+        x is the scale, y its relative standard deviation, z its confidence. They are 1, NaN, 0 without an anchor.
+        """
         message, result = Vector3Stamped(header=header), self.result
         known = (1.0, float("nan"), 0.0) if result is None else (result.scale, result.deviation, result.confidence)
         message.vector.x, message.vector.y, message.vector.z = map(float, known)
@@ -129,14 +147,14 @@ def _scale_anchor(settings: Settings) -> ScaleAnchor:
 
 
 def _sparse_depth(message: Reference, depth_map: DepthMap, to_optical: np.ndarray) -> SparseDepth | None:
-    """Return the true depths of a message; None where it holds none."""
+    """Return the measured depths of an anchor message, or None if it contains none."""
     if isinstance(message, Range):
         if not 0.0 <= message.min_range < message.max_range:
             raise ValueError(
                 f"anchor/range gives distances between min_range {message.min_range:g} m and max_range "
                 f"{message.max_range:g} m, where no reading can lie"
             )
-        # Infinite or out of its limits says that nothing was met (REP 117).
+        # A range that is infinite or outside the limits means that no object was detected (REP 117).
         if not message.min_range <= message.range <= message.max_range:
             return None
         return range_reference(depth_map, message.range, message.field_of_view, to_optical)

@@ -1,4 +1,4 @@
-"""What goes into the pipeline and comes out of it: a frame and its surroundings, the output topics, the errors."""
+"""Inputs and outputs of the pipeline: a frame and its surroundings, the output topics, and the error of a frame."""
 
 from __future__ import annotations
 
@@ -25,7 +25,16 @@ OUTPUT_TYPES = dict(zip(OUTPUTS, (Image, CameraInfo, PointCloud2, LaserScan, Vec
 
 
 class FrameError(Exception):
-    """A frame that cannot be processed: `reason` is its kind, the text is one sentence for the user."""
+    """
+    Frame that cannot be processed. The message is one sentence for the user.
+
+    Parameters
+    ----------
+    reason : str
+        Kind of the error, under which the frame is counted.
+    sentence : str
+        Message of the error.
+    """
 
     def __init__(self, reason: str, sentence: str):
         super().__init__(sentence)
@@ -33,22 +42,23 @@ class FrameError(Exception):
 
 
 def _no_transform(target: str, source: str, stamp: Time) -> np.ndarray:
-    raise ValueError(f"nothing tells the transform from {quoted(source)} to {quoted(target)}")
+    raise ValueError(f"the transform from {quoted(source)} to {quoted(target)} is not known")
 
 
 @dataclass(frozen=True)
 class Surroundings:
     """
-    What there is to know of a frame besides its image; each part is asked for when it is needed.
+    Context of a frame besides its image: functions that are called only when their result is needed.
 
     Parameters
     ----------
     camera_info : callable
-        Gives the camera_info of the image of a (width, height); raises FrameError if there is none.
+        Function that returns the camera_info for an image of a (width, height), or raises FrameError if there is none.
     pose : callable
-        Gives the transform, float [4, 4], to a frame (first) from another at a stamp; raises ValueError.
+        Function (target, source, stamp) that returns the transform between two TF frames, float [4, 4], or raises
+        ValueError.
     reference : callable
-        Gives the message of true distances that belongs to a stamp, or None.
+        Function that returns the anchor message for a stamp, or None.
     rectified : bool
         Whether the topic's name says that images are rectified.
     """
@@ -61,7 +71,7 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Frame:
-    """An image, and the outputs that are wanted of it."""
+    """Image message, with the output topics to compute from it."""
 
     image: Image | CompressedImage
     wanted: frozenset[str] = frozenset(OUTPUTS)

@@ -1,4 +1,4 @@
-"""The messages of a stream of frames, in memory that is used again for every frame."""
+"""Output messages of a stream of frames, in memory that is reused for every frame."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from depth_estimation_ros.geometry.laser_scan import LaserScanner
 
 class OutputMessages:
     """
-    Makes the depth image, its camera_info and the cloud of each frame.
+    Maker of the depth image, its camera_info, the cloud and the scan of each frame.
 
-    A message is valid until the same method is called again: publish it first, rclpy copies it then.
-    Not for several threads. Asking the system for fresh memory for every frame takes longer than computing
-    it: at 1920x1080 a cloud has 33 MB, which the allocator hands back each time.
+    A message is valid until the same method is called again. Publish it before that; rclpy then copies it. Not
+    thread-safe. Memory is reused because allocating it for every frame takes longer than computing its content: at
+    1920x1080 a cloud has 33 MB, which the allocator would return to the system each time.
     """
 
     def __init__(self):
@@ -47,7 +47,7 @@ class OutputMessages:
         depth_map : DepthMap
             Depth of any size.
         width, height : int
-            Size to publish, as a rule the camera's.
+            Size to publish, usually the camera's.
         header : std_msgs.msg.Header
             Stamp and frame id.
         encoding : {"32FC1", "16UC1"}
@@ -58,7 +58,7 @@ class OutputMessages:
         image : sensor_msgs.msg.Image
             The message.
         resampled : DepthMap
-            What ``depth_map.resized(width, height)`` is; with ``32FC1`` a view of the message.
+            Same as ``depth_map.resized(width, height)``. With ``32FC1`` it is a view of the message's data.
         """
         if encoding != "32FC1":
             resampled = depth_map.resized(width, height)
@@ -67,7 +67,7 @@ class OutputMessages:
             self._image = depth_to_image(np.zeros((height, width), np.float32))
         self._image.header = header
         metres = np.frombuffer(self._image.data, np.float32).reshape(height, width)
-        # As DepthMap.resized, but straight into the message: that saves a copy of the largest plane.
+        # Like DepthMap.resized, but directly into the message, which saves a copy of the largest array.
         cv2.resize(
             np.asarray(depth_map.depth, np.float32),
             (width, height),
@@ -78,7 +78,7 @@ class OutputMessages:
         return self._image, DepthMap(metres, camera)
 
     def camera_info(self, camera: PinholeCamera, header: Header) -> CameraInfo:
-        """Make the camera_info message of an undistorted camera, anew only if it is another one."""
+        """Return the camera_info message of an undistorted camera; it is rebuilt only if the camera changes."""
         if camera != self._info_camera:
             self._info, self._info_camera = camera_to_info(camera), camera
         self._info.header = header
@@ -88,23 +88,23 @@ class OutputMessages:
         self, depth_map: DepthMap, rgb: np.ndarray | None, header: Header, voxel_size: float = 0.0
     ) -> PointCloud2:
         """
-        Make the cloud message of a depth map, computed in the message's own memory.
+        Make the cloud message of a depth map, computed directly in the message's memory.
 
         Parameters
         ----------
         depth_map : DepthMap
-            Depth with its camera; an organised cloud has its size.
+            Depth with its camera. An organised cloud has the size of the depth map.
         rgb : numpy.ndarray or None
-            uint8 [h', w', 3], of any size.
+            Colour image of any size, uint8 [h', w', 3].
         header : std_msgs.msg.Header
             Stamp and frame id.
         voxel_size : float
-            Metres; where it is not 0, the cloud is thinned to one point in each such cube, without invalid ones.
+            Voxel size in metres. If it is not 0, the cloud has one point per voxel, without invalid points.
 
         Raises
         ------
         ValueError
-            If the camera of the depth map is not known, or the voxels are too small for the cloud.
+            If the camera of the depth map is unknown, or the voxels are too small for the cloud.
         """
         if depth_map.camera is None:
             raise ValueError("a cloud needs the camera's intrinsics; provide camera_info")
@@ -130,11 +130,11 @@ class OutputMessages:
         Parameters
         ----------
         scanner : LaserScanner
-            Knows its angles and limits.
+            Scanner with the angles and range limits of the scan.
         ranges : numpy.ndarray
-            float32 [scanner.size], metres (REP 117).
+            Ranges, float32 [scanner.size], metres (REP 117).
         header : std_msgs.msg.Header
-            The image's stamp, and the frame of the scan.
+            Stamp of the image and TF frame of the scan.
         """
         scan = LaserScan(header=header, ranges=array.array("f", ranges.tobytes()))
         scan.angle_min, scan.angle_max, scan.angle_increment = (

@@ -1,4 +1,4 @@
-"""What a robot navigates by: the filtered cloud and the laser scan of a camera's depth."""
+"""Outputs for navigation: the filtered cloud and the laser scan of a camera's depth."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ T = TypeVar("T")
 
 
 class Latest(Generic[T]):
-    """Keeps what was last made, for as long as the same is asked for."""
+    """Cache of one value, which is remade when its key changes."""
 
     def __init__(self):
         self._key, self._value = None, None
 
     def __call__(self, key, make: Callable[[], T]) -> T:
-        """Return what belongs to a key; made anew where that is another one than the last."""
+        """Return the value of a key; call `make` only if the key differs from the last one."""
         if self._key is None or self._key != key:
             self._value = make()
             self._key = key
@@ -32,12 +32,12 @@ class Latest(Generic[T]):
 
 class Navigation:
     """
-    Filters the depth of one camera, and makes scans of it; what does not depend on the depth is kept between frames.
+    Depth filters and laser scanner of one camera; parts that do not depend on the depth are kept between frames.
 
     Parameters
     ----------
     warn : callable
-        Takes a sentence for the user.
+        Function that logs a warning for the user; called with one sentence (str).
     """
 
     def __init__(self, warn: Callable[[str], None] = lambda _: None):
@@ -48,21 +48,21 @@ class Navigation:
 
     @staticmethod
     def needs_pose(settings: Settings) -> bool:
-        """Whether the cloud's filter needs the camera's pose; a scan always does."""
+        """Return whether the cloud's filter needs the camera's pose. A scan always needs it."""
         return settings.cloud_min_height > -NO_LIMIT or settings.cloud_max_height < NO_LIMIT
 
     def cloud_depth(self, depth_map: DepthMap, pose: np.ndarray | None, settings: Settings) -> DepthMap:
         """
-        Return the depth of which the cloud is to be made.
+        Return the filtered depth from which the cloud is made.
 
         Parameters
         ----------
         depth_map : DepthMap
-            Within the limits of depth.
+            Depth, limited to ``min_depth`` and ``max_depth``.
         pose : numpy.ndarray or None
-            From the optical frame to the robot's, float [4, 4], where the settings need it (`needs_pose`).
+            Transform from the optical frame to the base frame, float [4, 4], if the settings need it (`needs_pose`).
         settings : Settings
-            Limits, edges, stride.
+            Limits, edge angle and stride of the cloud.
 
         Raises
         ------
@@ -87,16 +87,16 @@ class Navigation:
 
     def scan(self, depth_map: DepthMap, pose: np.ndarray, settings: Settings) -> tuple[LaserScanner, np.ndarray]:
         """
-        Return the scanner of a camera, and the ranges that it makes of a depth map.
+        Return the scanner of a camera, and the ranges that it computes from a depth map.
 
         Parameters
         ----------
         depth_map : DepthMap
-            Without a limit of depth: farther than the scan's range is as good as free.
+            Depth without depth limits, because depth beyond the scan's range means that the direction is free.
         pose : numpy.ndarray
-            From the optical frame to the robot's, float [4, 4].
+            Transform from the optical frame to the base frame, float [4, 4].
         settings : Settings
-            The scan's limits.
+            Limits of the scan.
 
         Raises
         ------
@@ -123,5 +123,5 @@ class Navigation:
 
 
 def _key(pose: np.ndarray | None) -> bytes:
-    """Of a pose, to a tenth of a millimetre and of a milliradian: TF that is computed anew trembles by less."""
+    """Return the cache key of a pose, rounded to 0.1 mm and 0.1 mrad, which is more than the numerical noise of TF."""
     return b"" if pose is None else np.rint(pose * 1e4).tobytes()

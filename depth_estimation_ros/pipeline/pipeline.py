@@ -1,4 +1,4 @@
-"""One frame's way: an image message goes in, the messages that somebody wants come out."""
+"""Processing of one frame, from an image message to the wanted output messages."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ from depth_estimation_ros.settings import Settings
 
 
 class _Failing:
-    """Name the kind of what goes wrong inside a ``with`` block."""
+    """Context manager that turns errors of the user and the engine into a FrameError with a given reason."""
 
     def __init__(self, reason: str):
         self._reason = reason
 
     def __enter__(self) -> None:
-        """Do nothing yet."""
+        """Do nothing."""
 
     def __exit__(self, _kind, error: BaseException | None, _trace) -> None:
-        """Turn the user's and the engine's errors into a FrameError."""
+        """Raise FrameError for a ValueError or BackendError."""
         if isinstance(error, (ValueError, BackendError)):
             raise FrameError(self._reason, str(error)) from error
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What one camera's frames are made with, one after the other."""
+    """Objects that process the frames of one camera, one frame at a time."""
 
     estimator: DepthEstimator
     messages: OutputMessages
@@ -64,21 +64,21 @@ class Tools:
 
 class Pipeline:
     """
-    Makes output messages of image messages.
+    Pipeline that computes output messages from image messages.
 
     Parameters
     ----------
     estimator : DepthEstimator
-        A loaded model.
+        The loaded model.
     warn : callable
-        Takes a sentence for the user.
+        Function that logs a warning for the user; called with one sentence (str).
 
     Attributes
     ----------
     anchoring : Anchoring
-        Keeps the metric scale.
+        Correction of the metric scale.
     latest : FrameWork or None
-        The last frame that was processed.
+        The last processed frame.
     """
 
     def __init__(self, estimator: DepthEstimator, warn: Callable[[str], None] = lambda _: None):
@@ -92,26 +92,34 @@ class Pipeline:
         self, frame: Frame, surroundings: Surroundings, settings: Settings, stage: Stopwatch
     ) -> Iterator[tuple[str, object]]:
         """
-        Process a frame and yield each wanted message, with its topic, as soon as it is there.
+        Process a frame and yield each wanted message with its topic as soon as it is ready.
 
-        Messages live in memory that the next frame uses again: publish them before. An output that cannot be made does
-        not keep the others from being made.
+        The next frame reuses the memory of the messages, so publish them before it. If one output fails, the others are
+        still made.
 
         Parameters
         ----------
         frame : Frame
-            The image and what is wanted of it.
+            Image and wanted output topics.
         surroundings : Surroundings
-            Its camera, the transforms, the reference of its scale.
+            Access to camera_info, transforms and anchor message.
         settings : Settings
-            Encodings, sizes, limits.
+            Settings of the frame.
         stage : Stopwatch
-            Takes the time of each stage.
+            Stopwatch that measures each stage.
+
+        Yields
+        ------
+        topic : str
+            Output topic.
+        message : object
+            Message of this topic.
 
         Raises
         ------
         FrameError
-            If the image or the camera cannot be used, the engine fails, or, after all others, an output cannot be made.
+            If the image or the camera cannot be used, or the engine fails. If one output cannot be made, the error is
+            raised after the other outputs.
         """
         work = FrameWork(self._tools, frame.image, surroundings, settings, stage)
         work.estimate()
@@ -130,12 +138,12 @@ class Pipeline:
 
 class FrameWork:
     """
-    All that is made of one image; what several outputs need is made once.
+    Results of one image; results that several outputs share are computed once.
 
     Parameters
     ----------
     tools : Tools
-        Of the camera; frames that are kept do not keep the pipeline, and so a model, alive by a cycle.
+        Tools of the camera. Not the pipeline itself, because the reference cycle would keep the model alive.
     image, surroundings, settings, stage
         As for `Pipeline.outputs`.
     """
@@ -153,7 +161,7 @@ class FrameWork:
         self.header = image.header
 
     def estimate(self) -> None:
-        """Run the network and anchor its depth."""
+        """Run the network and correct the scale of its depth."""
         stage, settings, estimator = self._stage, self._settings, self._tools.estimator
         with stage("decode"), _Failing("image not readable"):
             compressed = isinstance(self._image, CompressedImage)
@@ -192,7 +200,7 @@ class FrameWork:
 
     @cached_property
     def pose(self) -> np.ndarray:
-        """The camera's pose in the robot's frame, float [4, 4]; raises ValueError where nothing tells it."""
+        """Camera pose in the base frame, float [4, 4]; raises ValueError if it is unknown."""
         s = self._settings
         if s.camera_height > 0.0:
             return camera_pose(s.camera_height, s.camera_pitch, s.camera_roll)
@@ -202,18 +210,18 @@ class FrameWork:
             raise ValueError(f"{error}; or set camera_height and camera_pitch") from None
 
     def _from_frame(self, frame_id: str) -> np.ndarray:
-        """Return the transform from a frame to the image's, float [4, 4]; raises ValueError where nothing tells it."""
+        """Return the transform from a TF frame to the image's, float [4, 4]; raise ValueError if it is unknown."""
         if self._settings.camera_height > 0.0 and frame_id == self._settings.base_frame:
             return np.linalg.inv(self.pose)
         return self._surroundings.pose(self.header.frame_id, frame_id, self.header.stamp)
 
     @cached_property
     def picture(self) -> np.ndarray:
-        """The image, rectified where the lens distorts, uint8 [height, width, 3]."""
+        """Image, rectified if the lens has distortion, uint8 [height, width, 3]."""
         return self._view.picture(self.rgb)
 
     def enlarged(self) -> DepthMap:
-        """Return depth at the size of `picture`, and its deviation where the settings use it."""
+        """Return the depth at the size of `picture`, with its deviation if the settings use it."""
         depth_map, view = self.depth_map, self._view
         deviation = depth_map.deviation if self._settings.max_relative_deviation else None
         if view.is_whole:
@@ -234,7 +242,7 @@ class FrameWork:
             )
 
     def _mounted(self, seen: DepthMap) -> DepthMap:
-        """Return the network's depth as the camera is mounted."""
+        """Return the network's depth in the orientation of the camera image."""
         depth, camera = self._view.restore(seen.depth)
         deviation = None if seen.deviation is None else self._view.restore(seen.deviation)[0]
         return DepthMap(depth, camera, deviation)
@@ -248,13 +256,13 @@ class FrameWork:
         return self._whole if resolution == "camera" else self.depth_map
 
     def _picture_at(self, resolution: str) -> np.ndarray:
-        # What the network saw is colour enough for a cloud of its depth.
+        # The network's input image has enough resolution to colour a cloud at the network's resolution.
         return self.picture if resolution == "camera" else self._view.as_mounted(self._seen)
 
     def _depth_image(self) -> Image:
         s, messages = self._settings, self._tools.messages
         if s.depth_resolution == "camera" and self._view.is_whole:
-            # Resampled straight into the message.
+            # Resample directly into the message.
             size = (self._view.whole.width, self._view.whole.height)
             with self._stage("message"):
                 message, whole = messages.depth_image(self.depth_map, *size, self.header, s.depth_encoding)

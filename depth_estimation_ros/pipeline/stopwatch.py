@@ -1,4 +1,4 @@
-"""How long a frame is in each stage."""
+"""Measurement of the time that a frame spends in each stage."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ STAGES = (
     "publish",
     "latency",
 )
-"""What time is taken of; ``latency`` is all of it, from the image's stamp to its publication."""
+"""Stages that are timed; ``latency`` is the whole time from the image's stamp to publication."""
 
 
 class Stopwatch:
     """
-    Adds up the time that one frame spends in each stage, in milliseconds: ``with stopwatch("decode"): ...``.
+    Stopwatch that sums the milliseconds one frame spends in each stage: ``with stopwatch("decode"): ...``.
 
-    Stages may nest; a stage within another is not counted for that. A plain context manager: a generator's would take
-    longer than the shortest stages.
+    Stages may be nested; the time of an inner stage does not count for the outer one. It is a plain context manager,
+    because one made with ``contextlib`` would take longer than the shortest stages.
     """
 
     def __init__(self):
         self.elapsed: dict[str, float] = {}
         self._named = ""
-        self._open: list[tuple[str, float]] = []  # stages and when they began
+        self._open: list[tuple[str, float]] = []  # stages and their start times
 
     def __call__(self, stage: str) -> Stopwatch:
         """Name the stage of the ``with`` block that follows."""
@@ -40,7 +40,7 @@ class Stopwatch:
 
     @property
     def running(self) -> tuple[str, float] | None:
-        """The stage that is running and for how many seconds; any thread may ask."""
+        """Running stage and its duration in seconds, or None. Thread-safe."""
         last = self._open[-1:]
         return (last[0][0], time.perf_counter() - last[0][1]) if last else None
 

@@ -1,4 +1,4 @@
-"""How a camera's images are shown to the network: from its camera_info, its mounting and the settings."""
+"""Selection of the network's view of an image, from camera_info, the camera's mounting and the settings."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from depth_estimation_ros.support.sentences import quoted
 
 class Viewing:
     """
-    Gives the `NetworkView` of each frame; the last one is kept for as long as it fits.
+    Factory of each frame's `NetworkView`; the last view is reused while it fits.
 
     Parameters
     ----------
     model : ModelInfo
-        Input size and training camera.
+        Metadata of the model, with the input size and the training camera.
     """
 
     def __init__(self, model: ModelInfo):
@@ -41,25 +41,25 @@ class Viewing:
         settings: Settings,
     ) -> NetworkView:
         """
-        Return the view of an image.
+        Return the network's view of an image.
 
         Parameters
         ----------
         size : tuple of int
             (width, height) of the image.
         camera_info : callable
-            Gives the message; not called where the settings have a field of view.
+            Function that returns the camera_info message; not called if ``horizontal_fov`` is set.
         rectified : bool
             Whether the topic's name says that images are rectified.
         pose : callable
-            Gives the camera's pose in the robot's frame, float [4, 4]; called if the image's rotation is to follow it.
+            Function that returns the camera's pose in the base frame, float [4, 4]; called if ``image_rotation`` is -1.
         settings : Settings
-            Distortion, rotation, focal normalisation.
+            Settings of distortion, rotation and focal normalisation.
 
         Raises
         ------
         ValueError
-            If the camera's calibration cannot be used, or is not of the image's size.
+            If the camera's calibration cannot be used, or is for another image size.
         """
         if settings.horizontal_fov > 0.0:
             source: PinholeCamera | Lens = PinholeCamera.from_fov(*size, settings.horizontal_fov)
