@@ -1,8 +1,7 @@
-"""Give a network's inputs their sizes, and compute once what does not depend on the image."""
+"""Give a network's inputs their sizes and values."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -11,13 +10,9 @@ from onnx import helper, numpy_helper
 
 from depth_estimation_ros.support.sentences import quoted, reason
 from depth_estimation_ros.wrapping.errors import WrapError
+from depth_estimation_ros.wrapping.folding import copy_of, fold, session_of
 from depth_estimation_ros.wrapping.foreign import IR_VERSION
 from depth_estimation_ros.wrapping.output_side import Output
-from depth_estimation_ros.wrapping.shapes import FEW, inferred_shapes
-
-# Weights that are stored smaller than they are used stay so.
-_UNPACKING = {"DequantizeLinear", "Cast"}
-_ROUNDS = 20
 
 
 def freeze(
@@ -48,7 +43,7 @@ def freeze(
     WrapError
         If an input has no value, or the value is none for its type and shape.
     """
-    model = onnx.inliner.inline_local_functions(model) if model.functions else _copy(model)
+    model = onnx.inliner.inline_local_functions(model) if model.functions else copy_of(model)
     graph = model.graph
     stored = {tensor.name for tensor in graph.initializer}
     for value in list(graph.input):
@@ -70,9 +65,8 @@ def freeze(
         value.type.tensor_type.ClearField("shape")
         if value.name not in kept:
             graph.output.remove(value)
-    _drop_unread(graph)
     model.ir_version = IR_VERSION
-    _fold(model)
+    fold(model)
     return model
 
 
@@ -97,7 +91,7 @@ def outputs_of(model: onnx.ModelProto, names: Iterable[str]) -> dict[str, Output
     shape = [side.dim_value for side in value.type.tensor_type.shape.dim]
     grey = np.full(shape, 0.5, helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
     try:
-        arrays = _session(model).run(names, {value.name: grey})
+        arrays = session_of(model).run(names, {value.name: grey})
     except Exception as error:  # onnxruntime raises classes of its own that share only Exception
         raise WrapError(
             f"ONNX Runtime cannot run the network at {' x '.join(str(side) for side in shape)}: {reason(error)}"
@@ -123,132 +117,3 @@ def _value(declared: onnx.ValueInfoProto, value: object) -> onnx.TensorProto:
         what = f"an array {list(value.shape)}" if isinstance(value, np.ndarray) else quoted(value)
         raise WrapError(f"its input {quoted(declared.name)} cannot be {what}: {reason(error)}") from None
     return numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), declared.name)
-
-
-def _fold(model: onnx.ModelProto) -> None:
-    """Replace what does not depend on the image by what it is: shapes, position embeddings, grids."""
-    graph = model.graph
-    for _ in range(_ROUNDS):
-        _constants_to_weights(graph)
-        shapes = inferred_shapes(model)
-        weights = {tensor.name: tensor for tensor in graph.initializer}
-        known, foldable = set(weights), []
-        for node in graph.node:
-            if node.op_type == "Shape" and node.input[0] in shapes:
-                start, end = (_attribute(node, name) for name in ("start", "end"))
-                array = np.int64(shapes[node.input[0]][slice(start, end)])
-                graph.initializer.append(numpy_helper.from_array(array, node.output[0]))
-                known.add(node.output[0])
-            elif _is_constant(node, known, weights):
-                foldable.append(node)
-                known.update(node.output)
-        done = {id(node) for node in foldable}
-        found = {tensor.name for tensor in graph.initializer}
-        left = [n for n in graph.node if id(n) not in done and n.output[0] not in found]
-        if len(left) == len(graph.node):
-            break
-        if foldable and not _compute(model, foldable, left):
-            left = [n for n in graph.node if n.output[0] not in found]
-            _replace_nodes(graph, left)
-            break
-        _replace_nodes(graph, left)
-    _drop_unused(graph)
-
-
-def _compute(model: onnx.ModelProto, nodes: list[onnx.NodeProto], left: list[onnx.NodeProto]) -> bool:
-    """Store what nodes that depend on no input give to those that are left; whether ONNX Runtime could compute it."""
-    graph = model.graph
-    used = {name for node in left for name in _reads(node)} | {value.name for value in graph.output}
-    wanted = [name for node in nodes for name in node.output if name in used]
-    read = {name for node in nodes for name in node.input}
-    part = helper.make_graph(
-        nodes,
-        "constants",
-        [],
-        [onnx.ValueInfoProto(name=name) for name in wanted],
-        [tensor for tensor in graph.initializer if tensor.name in read],
-    )
-    try:
-        arrays = _session(helper.make_model(part, opset_imports=model.opset_import, ir_version=IR_VERSION)).run(
-            wanted, {}
-        )
-    except Exception:  # what it cannot compute alone it may within the whole
-        return False
-    graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in zip(wanted, arrays, strict=True))
-    return True
-
-
-def _is_constant(node: onnx.NodeProto, known: set[str], weights: Mapping[str, onnx.TensorProto]) -> bool:
-    inputs = [name for name in node.input if name]
-    if not inputs or not known.issuperset(inputs) or node.domain not in ("", "ai.onnx"):
-        return False
-    if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
-        return False
-    unpacks = node.op_type in _UNPACKING and inputs[0] in weights
-    return not (unpacks and math.prod(weights[inputs[0]].dims) > FEW)
-
-
-def _constants_to_weights(graph: onnx.GraphProto) -> None:
-    nodes = []
-    for node in graph.node:
-        value = next((a.t for a in node.attribute if a.name == "value" and a.HasField("t")), None)
-        if node.op_type == "Constant" and value is not None:
-            tensor = _copy(value)
-            tensor.name = node.output[0]
-            graph.initializer.append(tensor)
-        else:
-            nodes.append(node)
-    if len(nodes) < len(graph.node):
-        _replace_nodes(graph, nodes)
-
-
-def _reads(node: onnx.NodeProto) -> set[str]:
-    """Return what a node reads, in its subgraphs as well."""
-    found = set(node.input)
-    for attribute in node.attribute:
-        for graph in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-            found |= {name for inner in graph.node for name in _reads(inner)} | {o.name for o in graph.output}
-    return found
-
-
-def _drop_unread(graph: onnx.GraphProto) -> None:
-    """Drop nodes that lead to no output."""
-    read, kept = {value.name for value in graph.output}, []
-    for node in reversed(graph.node):  # sorted: what a node reads comes before it
-        if read & set(node.output):
-            kept.append(node)
-            read |= _reads(node)
-    _replace_nodes(graph, kept[::-1])
-
-
-def _drop_unused(graph: onnx.GraphProto) -> None:
-    used = {name for node in graph.node for name in _reads(node)} | {value.name for value in graph.output}
-    kept = [_copy(tensor) for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
-
-
-def _replace_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
-    nodes = [_copy(node) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(nodes)
-
-
-def _attribute(node: onnx.NodeProto, name: str) -> int | None:
-    return next((attribute.i for attribute in node.attribute if attribute.name == name), None)
-
-
-def _copy(message):
-    copy = type(message)()
-    copy.CopyFrom(message)
-    return copy
-
-
-def _session(model: onnx.ModelProto):
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"], enable_fallback=0
-    )
