@@ -35,6 +35,7 @@ from depth_estimation_ros.support.sentences import choices, quoted, reason
 
 # Weights whose names begin with these stay in float, and so do all nodes computed from them.
 KEEP = ("decoder", "predict")
+_PER_CHANNEL_OPSET = 13
 _QUANTIZABLE = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "MaxPool")
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # The exporter of the training package wraps the network in one module.
@@ -104,7 +105,7 @@ def quantize(
     -------
     numpy.ndarray
         float32 [N, h, w], absolute difference of each depth from the float model's, relative to the float model's depth
-        or `ModelInfo.min_depth`, whichever is larger.
+        or `ModelInfo.min_depth`, whichever is larger; NaN where one of them has no depth.
 
     Raises
     ------
@@ -120,6 +121,7 @@ def quantize(
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
         folded, draft = Path(folder) / "folded.onnx", Path(folder) / output.name
         _fold_constants(model, folded)
+        _modernise(folded)
         graph = onnx.load(folded).graph
         if any("QuantizeLinear" in node.op_type or "Integer" in node.op_type for node in graph.node):
             raise ValueError(f"{model.path} is quantised already; quantise the float model that it was made from")
@@ -165,6 +167,23 @@ def _fold_constants(model: Model, folded: Path) -> None:
         folder = folded.parent.parent.absolute()
         raise ValueError(
             f"no copy of {model.path} can be written into {folder} (is the disk full?): {reason(error)}"
+        ) from None
+
+
+def _modernise(path: Path) -> None:
+    """Bring a file to the operator set in which weights have a scale for each output channel."""
+    import onnx
+
+    model = onnx.load(path)
+    version = max(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    if version >= _PER_CHANNEL_OPSET:
+        return
+    try:
+        onnx.save(onnx.version_converter.convert_version(model, _PER_CHANNEL_OPSET), path)
+    except Exception as error:  # of a C++ library, without a class of its own
+        raise ValueError(
+            f"the model has operator set {version}, int8 needs {_PER_CHANNEL_OPSET}, and it cannot be converted "
+            f"({reason(error)}): export it again"
         ) from None
 
 
@@ -252,7 +271,7 @@ def main(arguments: list[str] | None = None) -> int:
     before, after = (size / 1e6 for size in (len(model.content), options.output.stat().st_size))
     print(
         f"{options.output}: {after:.1f} MB (from {before:.1f} MB), calibrated on {len(frames)} images; there its depth "
-        f"is {difference.mean():.1%} from the float model's on average, {np.quantile(difference, 0.99):.1%} at most "
-        "for 99 of 100 pixels"
+        f"is {np.nanmean(difference):.1%} from the float model's on average, {np.nanquantile(difference, 0.99):.1%} at "
+        "most for 99 of 100 pixels"
     )
     return 0

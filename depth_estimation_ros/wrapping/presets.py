@@ -1,8 +1,7 @@
 """
 The networks that ``wrap_model`` knows, one declaration each.
 
-Focal lengths are those of the training cameras: Hypersim 886.81 px at 1024x768, Virtual KITTI 2 725.0087 at 1242x375,
-NYU Depth v2 518.86 at 640x480.
+Focal lengths are those of the training cameras: NYU Depth v2 has 518.86 pixels at 640x480.
 """
 
 from __future__ import annotations
@@ -11,66 +10,12 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from depth_estimation_ros.support.sentences import choices, quoted
-from depth_estimation_ros.wrapping.preset import Focal, Mask, Preset
+from depth_estimation_ros.wrapping.depth_anything import DEPTH_ANYTHING
+from depth_estimation_ros.wrapping.preset import RELATIVE, Focal, Mask, Preset
 
-_HYPERSIM = Focal(886.81, 1024, 768)
-_VKITTI = Focal(725.0087, 1242, 375)
 _NYU = Focal(518.86, 640, 480)
 # Half a frame of NYU, and its centre.
 _NYU_CENTRE = Focal(259.58, 304, 228)
-_DA2 = "github.com/fabio-sim/Depth-Anything-ONNX (releases); huggingface.co/onnx-community"
-_RELATIVE = "no metres: near is large, scale and shift unknown"
-
-_DA2_S = Preset(
-    name="da2_s",
-    title="Depth Anything V2 Small",
-    kind="inverse_relative",
-    licence="Apache-2.0",
-    commercial_use=True,
-    source=_DA2,
-    training_data="595 thousand synthetic and 62 million real images, the latter labelled by a larger network",
-    expect=_RELATIVE,
-    inputs=("image", "pixel_values", "l_x_", "input"),
-    files=r"depth.?anything.?v2.*(vits|small)(?!.*(indoor|outdoor|hypersim|vkitti|metric))",
-)
-_HYPERSIM_S = replace(
-    _DA2_S,
-    name="da2_hypersim_s",
-    title="Depth Anything V2 Small, metric, indoors (Hypersim)",
-    kind="metric",
-    training_data="Depth Anything V2, then Hypersim (rendered rooms)",
-    expect="scale off by 10 to 25 % on other cameras: an anchor pays off",
-    focal=_HYPERSIM,
-    max_depth=20.0,
-    clip=20.0,
-    files=r"depth.?anything.?v2.*(?=.*(vits|small)).*(indoor|hypersim)",
-)
-_VKITTI_S = replace(
-    _HYPERSIM_S,
-    name="da2_vkitti_s",
-    title="Depth Anything V2 Small, metric, outdoors (Virtual KITTI 2)",
-    training_data="Depth Anything V2, then Virtual KITTI 2 (rendered streets)",
-    focal=_VKITTI,
-    max_depth=80.0,
-    clip=80.0,
-    files=r"depth.?anything.?v2.*(?=.*(vits|small)).*(outdoor|vkitti)",
-)
-
-
-def _larger(preset: Preset) -> list[Preset]:
-    """Return the larger networks of Depth Anything V2, whose weights have another licence."""
-    return [
-        replace(
-            preset,
-            name=preset.name.removesuffix("_s") + f"_{size[0].lower()}",
-            title=preset.title.replace("Small", size),
-            licence="CC-BY-NC-4.0 by its authors' README; some published files are tagged apache-2.0",
-            commercial_use=False,
-            files=preset.files.replace("vits|small", f"vit{size[0].lower()}|{size.lower()}"),
-        )
-        for size in ("Base", "Large")
-    ]
-
 
 _MIDAS = Preset(
     name="midas_small",
@@ -80,7 +25,7 @@ _MIDAS = Preset(
     commercial_use=True,
     source="github.com/isl-org/MiDaS, release v2_1: model-small.onnx",
     training_data="ten RGB-D data sets",
-    expect=f"{_RELATIVE}. Exports by others want --normalisation imagenet",
+    expect=f"{RELATIVE}. Exports by others want --normalisation imagenet",
     inputs=("0", "input", "input.1"),
     outputs=("797", "output"),
     normalisation="unit",
@@ -90,25 +35,7 @@ _MIDAS = Preset(
 )
 
 _PRESETS = (
-    _HYPERSIM_S,
-    *_larger(_HYPERSIM_S),
-    _VKITTI_S,
-    *_larger(_VKITTI_S),
-    Preset(
-        name="da3_metric_l",
-        title="Depth Anything 3 Metric Large",
-        kind="canonical",
-        licence="Apache-2.0",
-        commercial_use=True,
-        source="github.com/ika-rwth-aachen/ros2-depth-anything-v3-trt; huggingface.co/Heliosoph/da3metric-large-onnx",
-        training_data="the data of Depth Anything 3",
-        expect="metres for every camera whose focal length is known; sky has no depth",
-        side=("long", 504),
-        focal=Focal(300.0),
-        max_depth=200.0,
-        mask=Mask(("sky",), 0.3, "below"),
-        files=r"(da3|depth.?anything.?(v?3)).*metric",
-    ),
+    *DEPTH_ANYTHING,
     Preset(
         name="metric3d_v2_s",
         title="Metric3D v2 (Small; Large and Giant alike)",
@@ -258,26 +185,13 @@ _PRESETS = (
         own_focal=("focallength_px",),
         files=r"depth.?pro",
     ),
-    Preset(
-        name="da1",
-        title="Depth Anything (V1)",
-        kind="inverse_relative",
-        licence="Apache-2.0",
-        commercial_use=True,
-        source="github.com/fabio-sim/Depth-Anything-ONNX (releases); huggingface.co/Xenova/depth-anything-small-hf",
-        training_data="1.5 million labelled and 62 million unlabelled images",
-        expect=_RELATIVE,
-        files=r"depth.?anything.?(v1|vit|small|base|large)",
-    ),
-    _DA2_S,
-    *_larger(_DA2_S),
     _MIDAS,
     replace(
         _MIDAS,
         name="midas_large",
         title="MiDaS v2.1 large",
         source="github.com/isl-org/MiDaS, release v2_1: model-f6b98070.onnx",
-        expect=_RELATIVE,
+        expect=RELATIVE,
         outputs=("1080", "output"),
         side=("short", 384),
         files=r"model-f6b98070|midas.*large",
@@ -290,35 +204,10 @@ _PRESETS = (
         commercial_use=None,
         source="github.com/yester31/Monocular_Depth_Estimation_TRT; huggingface.co/FuryTMP",
         training_data="predictions of other networks",
-        expect=_RELATIVE,
+        expect=RELATIVE,
         inputs=("input", "image", "pixel_values"),
         outputs=("output", "depth", "predicted_depth"),
         files=r"distill",
-    ),
-    Preset(
-        name="da3_mono_l",
-        title="Depth Anything 3 Mono Large",
-        kind="depth_relative",
-        licence="Apache-2.0",
-        commercial_use=True,
-        source="huggingface.co/ohaiibuzzle/DA3-ONNX",
-        training_data="the data of Depth Anything 3",
-        expect="no metres: far is large, scale unknown; sky has no depth",
-        side=("long", 504),
-        mask=Mask(("sky",), 0.3, "below"),
-        files=r"da3.*mono|depth.?anything.?v?3.*mono",
-    ),
-    Preset(
-        name="da3_s",
-        title="Depth Anything 3 Small (Base alike)",
-        kind="depth_relative",
-        licence="Apache-2.0 (Small, Base); Large and Giant CC-BY-NC-4.0",
-        commercial_use=None,
-        source="huggingface.co/onnx-community/depth-anything-v3-small",
-        training_data="the data of Depth Anything 3",
-        expect="no metres: far is large, scale unknown",
-        side=("long", 504),
-        files=r"da3.*(small|base|large)|depth.?anything.?v?3.*(small|base|large)(?!.*metric)",
     ),
 )
 

@@ -9,12 +9,16 @@ import onnx
 import pytest
 from conftest import REPOSITORY
 from foreign_networks import Graph, stand_ins
+from ros_processes import output as printed_by
 
 from depth_estimation_ros import DepthEstimator
 from depth_estimation_ros.model import ModelError, load_model
+from depth_estimation_ros.tools.quantize_model import quantize
 from depth_estimation_ros.tools.wrap_model import main
+from depth_estimation_ros.wrapping.foreign import read
 from depth_estimation_ros.wrapping.presets import PRESETS, REFUSED
 from depth_estimation_ros.wrapping.table import networks_table
+from depth_estimation_ros.wrapping.wrap import wrap
 
 CASES = {case.file: case for case in stand_ins()}
 OPTIONS = ["--kind", "metric", "--normalisation", "unit", "--focal-length", "70", "--multiple", "4", "--size", "80x60"]
@@ -137,6 +141,38 @@ def test_without_the_package_onnx_one_sentence_says_what_to_install():
     assert ended.returncode == 1 and ended.stderr.splitlines() == [
         "wrap_model: the Python package onnx is missing: pip install onnx"
     ]
+
+
+def test_a_wrapped_model_can_be_quantised_whatever_its_operator_set(tmp_path):
+    for file in ("fast_depth_224x224.onnx", "da3metric-large.onnx"):
+        case = CASES[file]
+        onnx.save(case.model, tmp_path / file)
+        onnx.save(wrap(read(tmp_path / file), PRESETS[case.preset], "wrapped").model, tmp_path / "model.onnx")
+        model = load_model(tmp_path / "model.onnx")
+        images = np.random.default_rng(0).integers(0, 256, (2, *case.size[::-1], 3), np.uint8)
+        difference = quantize(model, images, tmp_path / "int8.onnx")
+        assert np.nanmean(difference) < 0.01
+        info = load_model(tmp_path / "int8.onnx").info
+        assert (info.source_name, info.focal_lengths) == (file, model.info.focal_lengths)
+
+
+def test_the_node_and_its_diagnostics_say_that_a_network_is_not_for_commercial_use(start, tmp_path):
+    case = CASES["unidepthv2.onnx"]
+    onnx.save(case.model, tmp_path / case.file)
+    onnx.save(wrap(read(tmp_path / case.file), PRESETS[case.preset], "wrapped").model, tmp_path / "model.onnx")
+    depth = start("/wrapped", model=str(tmp_path / "model.onnx"))
+    depth.wait(lambda: "licence" in depth.figures)
+    assert depth.figures["licence"] == "CC-BY-NC-4.0; no commercial use"
+
+
+def test_the_node_ends_with_a_sentence_if_depth_is_relative(start, tmp_path):
+    case = CASES["model-small.onnx"]
+    onnx.save(case.model, tmp_path / case.file)
+    onnx.save(wrap(read(tmp_path / case.file), PRESETS[case.preset], "wrapped").model, tmp_path / "model.onnx")
+    process = start("/relative", model=str(tmp_path / "model.onnx")).process
+    assert process.wait(30) == 1
+    (line,) = printed_by(process).splitlines()
+    assert "its depth is relative (inverse_relative), not metres" in line
 
 
 def test_the_page_of_networks_is_what_the_presets_declare():

@@ -88,7 +88,7 @@ def describe_model(estimator: DepthEstimator) -> dict[str, Any]:
             "focal_length": info.focal_length,
             "depth_range": [info.min_depth, info.max_depth],
             "training_data": info.training_data,
-            "licence": info.licence,
+            "licence": info.terms,
             "backend": estimator.backend.name,
         }
     }
