@@ -170,7 +170,7 @@ def _check(content: bytes, path: Path) -> tuple[ModelInfo, tuple[str, ...]]:
     expected = [("image", "tensor(uint8)", [info.input_height, info.input_width, 3])]
     if inputs != expected:
         raise ModelError(
-            f"its inputs are {shortened(ascii(inputs))}, the contract asks for {expected} behind the batch"
+            f"its inputs are {shortened(ascii(inputs))}, the contract asks for {expected} after the batch dimension"
         )
     batch = session.get_inputs()[0].shape[0]
     if isinstance(batch, int) and batch != 1:

@@ -119,18 +119,23 @@ def measure(estimators: list[DepthEstimator], rate: float, seconds: float) -> di
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark and print the results. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m depth_estimation_ros.bench.cameras", description=__doc__)
-    parser.add_argument("--cameras", type=int, default=4, help="how many (default: %(default)s)")
+    parser.add_argument("--cameras", type=int, default=4, help="number of cameras (default: %(default)s)")
     parser.add_argument("--model", default="default", help="name or ONNX file (default: %(default)s)")
     parser.add_argument("--backend", choices=("cpu", "openvino", "cuda"), default="cpu", help="default: %(default)s")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads of an engine; 0 takes all cores")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads of an engine; 0 uses all cores")
     parser.add_argument(
-        "--rate", type=float, default=10.0, help="frames a second of each camera (default: %(default)s)"
+        "--rate", type=float, default=10.0, help="frames per second of each camera (default: %(default)s)"
     )
-    parser.add_argument("--rounds", type=int, default=8, help="of one second for each way (default: %(default)s)")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=8,
+        help="number of rounds; each measures every way for one second (default: %(default)s)",
+    )
     parser.add_argument("--seconds", type=float, default=1.0, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.cameras < 2 or options.rounds < 1 or options.rate <= 0:
-        print("bench.cameras: it takes two cameras, one round and a positive rate at least", file=sys.stderr)
+        print("bench.cameras: give at least two cameras, one round and a positive rate", file=sys.stderr)
         return 1
     cv2.setNumThreads(1)
     console = Console()

@@ -37,9 +37,11 @@ _START_S = 60.0
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark, print a table and write JSON. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m depth_estimation_ros.bench.node", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=15.0, help="of each measurement (default: %(default)g)")
-    parser.add_argument("--rate", type=float, default=30.0, help="images a second (default: %(default)g)")
-    parser.add_argument("--size", default="640x480", help="of the images (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=15.0, help="duration of each measurement (default: %(default)g)"
+    )
+    parser.add_argument("--rate", type=float, default=30.0, help="images per second (default: %(default)g)")
+    parser.add_argument("--size", default="640x480", help="size of the images (default: %(default)s)")
     parser.add_argument("--model", default="default", help="name or ONNX file (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=Path("bench_output/node.json"), help="JSON file to write")
     options = parser.parse_args(arguments)

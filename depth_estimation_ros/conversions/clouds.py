@@ -118,7 +118,7 @@ def _plane(msg: PointCloud2, name: str, kinds: dict[int, str]) -> np.ndarray:
     fields = [field for field in msg.fields if field.name == name]
     if len(fields) != 1 or fields[0].datatype not in kinds or fields[0].count > 1:
         wanted = " or ".join(_TYPES[kind] for kind in kinds)
-        raise ValueError(f"a cloud has the field {name} once, as {wanted}; got the fields {_listing(msg)}")
+        raise ValueError(f"a cloud must have exactly one field {name}, as {wanted}; got the fields {_listing(msg)}")
     if not (msg.height and msg.width) and not len(msg.data):  # a filter that removed all points publishes this
         return np.empty((msg.height, msg.width), kinds[fields[0].datatype])
     kind, offset = kinds[fields[0].datatype], fields[0].offset

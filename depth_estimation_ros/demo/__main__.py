@@ -43,26 +43,26 @@ def main() -> None:
     """Run the demo from the command line; a user's mistake ends with a message of one sentence."""
     parser = argparse.ArgumentParser(prog="python -m depth_estimation_ros.demo", description=__doc__)
     parser.add_argument("--duration", type=float, default=20.0, help="seconds of recording (default 20)")
-    parser.add_argument("--source", help="folder of images, video file, bag or camera index; a synthetic room without")
+    parser.add_argument("--source", help="folder of images, video file, bag or camera index; default: a synthetic room")
     parser.add_argument(
         "--horizontal-fov",
         type=float,
-        help=f"degrees, for a source that does not know its camera's (default {COMMON_FOV:.0f}, a common webcam)",
+        help=f"degrees, for a source without intrinsics (default {COMMON_FOV:.0f}, a common webcam)",
     )
     parser.add_argument("--model", default="default", help="name or path of the model")
     parser.add_argument(
         "--anchor",
         default="none",
         choices=("none", "floor", "points"),
-        help="what keeps the metric scale: the floor, or (in the synthetic room) 50 true distances a frame",
+        help="reference for the metric scale: the floor, or (in the synthetic room) 50 ground truth points per frame",
     )
     parser.add_argument(
         "--camera-height",
         type=float,
-        help="metres over the floor, for the laser scan (default 1.3 in the room, unknown for a source)",
+        help="metres above the floor, for the laser scan (default 1.3 in the room, unknown for a source)",
     )
-    parser.add_argument("--camera-pitch", type=float, help=f"degrees that it looks down (default {CAMERA_PITCH:.0f})")
-    parser.add_argument("--output", type=Path, default=Path("demo_output"), help="folder for what it writes")
+    parser.add_argument("--camera-pitch", type=float, help=f"downward pitch in degrees (default {CAMERA_PITCH:.0f})")
+    parser.add_argument("--output", type=Path, default=Path("demo_output"), help="output folder")
     arguments = parser.parse_args()
     console = Console()
     try:
@@ -70,7 +70,7 @@ def main() -> None:
             raise DemoError("--duration must be positive, in seconds")
         if arguments.horizontal_fov is not None:
             if arguments.source is None:
-                raise DemoError("--horizontal-fov is of a --source; the synthetic room knows its camera")
+                raise DemoError("--horizontal-fov needs --source; the synthetic room's camera is known")
             if not LEAST_FOV <= arguments.horizontal_fov <= MOST_FOV:
                 raise DemoError(f"--horizontal-fov must be from {LEAST_FOV:.0f} to {MOST_FOV:.0f} degrees")
         if arguments.camera_height is None:
@@ -87,7 +87,9 @@ def main() -> None:
             raise DemoError("--camera-height must be from 0 to 2 metres, --camera-pitch from -60 to 60 degrees")
         source = None if arguments.source is None else _source(arguments, console)
         keep_to_this_machine()
-        console.print(f"Running with ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}: set it elsewhere to look on.")
+        console.print(
+            f"Running with ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}: set it in another terminal to see the topics."
+        )
         run(arguments, source, console)
     except DemoError as error:
         sys.exit(f"demo: {error}")
@@ -101,7 +103,8 @@ def _source(arguments: argparse.Namespace, console: Console) -> DemoSource:
     path = Path(arguments.source).expanduser().resolve()
     if any(path == own or own in path.parents for own in ours):
         raise DemoError(
-            f"--source is what an earlier demo left in {arguments.output}: name another folder with --output"
+            f"--source is a result of an earlier demo in {arguments.output}, which would be deleted: name another "
+            "folder with --output"
         )
     try:
         source = look_at(arguments.source, arguments.horizontal_fov)
@@ -181,7 +184,9 @@ def _clean(output: Path) -> Path:
         output.mkdir(parents=True, exist_ok=True)
         there = [name for name in OURS if (output / name).exists()]
         if there and not all((output / name).is_file() for name in LOGS):
-            raise DemoError(f"{output} holds {', '.join(there)} of another program: name another folder with --output")
+            raise DemoError(
+                f"{output} holds {', '.join(there)} that the demo did not write: name another folder with --output"
+            )
         for name in OURS:
             path = output / name
             if path.is_dir():

@@ -69,7 +69,7 @@ class DepthFilter:
             near, far = min_range / length, max_range / length
         if min_height > -math.inf or max_height < math.inf:
             if pose is None:
-                raise ValueError("limits of height need the camera's pose in the robot's frame")
+                raise ValueError("height limits need the camera's pose in the robot's frame")
             low, high = height_interval(camera, pose, min_height, max_height)
             near, far = (low, high) if near is None else (np.maximum(near, low), np.minimum(far, high))
         self._interval = None if near is None else (near.astype(np.float32), far.astype(np.float32))

@@ -83,7 +83,7 @@ def pose_from_transform(
     norm = math.hypot(*quaternion)
     if not (np.isfinite(pose).all() and math.isfinite(norm) and norm > 1e-6):
         raise ValueError(
-            f"the transform of the camera is none: translation {tuple(translation)}, rotation {tuple(quaternion)}"
+            f"the transform of the camera is not valid: translation {tuple(translation)}, rotation {tuple(quaternion)}"
         )
     x, y, z, w = q / norm
     pose[:3, :3] = [

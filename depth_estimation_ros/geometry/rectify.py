@@ -124,7 +124,7 @@ class Lens:
         turn = np.reshape(self.rotation, (3, 3))
         sound = np.abs(turn).max() < 2  # False for NaN
         if not sound or np.abs(turn @ turn.T - np.eye(3)).max() > 0.01 or np.linalg.det(turn) < 0:
-            raise ValueError("R is no rotation; is the camera calibrated?")
+            raise ValueError("R is not a rotation matrix; is the camera calibrated?")
 
     @classmethod
     def from_calibration(

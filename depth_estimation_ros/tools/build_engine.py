@@ -117,13 +117,16 @@ def _parser() -> argparse.ArgumentParser:
         "--precision", choices=PRECISIONS, default=BuildOptions.precision, help="(default: %(default)s)"
     )
     parser.add_argument(
-        "--max-batch", type=int, default=BuildOptions.max_batch, help="most images at once (default: %(default)s)"
+        "--max-batch",
+        type=int,
+        default=BuildOptions.max_batch,
+        help="maximum number of images per run (default: %(default)s)",
     )
     parser.add_argument(
         "--workspace",
         type=int,
         default=BuildOptions.workspace,
-        help="MiB for the builder (default: half of what is free)",
+        help="GPU memory for the builder in MiB (default: half of what is free)",
     )
     parser.add_argument(
         "--library", choices=NAMES, default=NAMES[0], help="TensorRT, or TensorRT for RTX (default: %(default)s)"
@@ -133,10 +136,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--cache", type=Path, help=f"folder of the engines (default: {default_folder()})")
     parser.add_argument(
-        "--cache-limit", type=int, default=DEFAULT_LIMIT, help="MiB that it may take (default: %(default)s)"
+        "--cache-limit", type=int, default=DEFAULT_LIMIT, help="maximum size of the cache in MiB (default: %(default)s)"
     )
     parser.add_argument("--output", type=Path, help="write the plan to this file as well")
     parser.add_argument(
-        "--dry-run", action="store_true", help="build, and keep nothing: whether TensorRT takes the model"
+        "--dry-run",
+        action="store_true",
+        help="build without storing the engine, to check whether TensorRT accepts the model",
     )
     return parser

@@ -28,7 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="show the engines, the latest used first")
     prune = commands.add_parser("prune", help="drop the engines not used for longest")
-    prune.add_argument("--limit", type=int, help=f"MiB that may stay; 0 drops all (default: {DEFAULT_LIMIT})")
+    prune.add_argument(
+        "--limit", type=int, help=f"maximum size in MiB; 0 deletes all engines (default: {DEFAULT_LIMIT})"
+    )
     options = parser.parse_args(arguments)
     console = Console()
     try:
@@ -39,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
             dropped = cache.prune()
             freed = sum(entry.size for entry in dropped)
             console.print(
-                f"{len(dropped)} of {len(dropped) + len(cache.entries())} engines dropped, {freed / 1e6:.1f} MB"
+                f"{len(dropped)} of {len(dropped) + len(cache.entries())} engines deleted, {freed / 1e6:.1f} MB"
             )
     except (BackendError, OSError) as error:
         print(f"engines: {error}", file=sys.stderr)

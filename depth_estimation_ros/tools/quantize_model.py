@@ -66,7 +66,7 @@ def calibration_frames(source: Source, info: ModelInfo, count: int) -> np.ndarra
         If the source is live, or contains no image.
     """
     if source.live:
-        raise ValueError("a webcam's images have no end: record a bag or a video, and calibrate with that")
+        raise ValueError("a webcam is an endless source: record a bag or a video, and calibrate with that")
     kept, stride = [], 1
     for i, frame in enumerate(track(source, description="reading", total=None, transient=True)):
         if i % stride == 0:
@@ -231,15 +231,15 @@ def _difference(before: Model, after: Model, frames: np.ndarray) -> np.ndarray:
 def main(arguments: list[str] | None = None) -> int:
     """Quantize a model from the command line; a user's mistake ends with one sentence. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="quantize_model", description=__doc__.split("\n\n")[0].strip())
-    parser.add_argument("model", help="'default', or a float ONNX file that keeps the model contract")
-    parser.add_argument("--calibration", required=True, help="images of where the robot will be: folder, video or bag")
+    parser.add_argument("model", help="'default', or a float ONNX file that satisfies the model contract")
+    parser.add_argument("--calibration", required=True, help="images of the robot's environment: folder, video or bag")
     parser.add_argument("--output", required=True, type=Path, help="ONNX file to write")
     parser.add_argument("--frames", type=int, default=100, help="images to calibrate on (default: %(default)s)")
     parser.add_argument(
         "--keep",
         nargs="*",
         metavar="PREFIX",
-        help=f"names with which weights begin that stay in float (default: {' '.join(KEEP)}); nothing quantises all",
+        help=f"name prefixes of weights that stay in float (default: {' '.join(KEEP)}); none: quantise all",
     )
     parser.add_argument("--symmetric", action="store_true", help="zero points at 0, for TensorRT; slower on a CPU")
     options = parser.parse_args(arguments)

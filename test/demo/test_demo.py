@@ -165,7 +165,7 @@ def test_a_bag_of_real_frames_is_measured_against_its_true_depth(nyu_bag, tmp_pa
         (("--model", "/nowhere/model.onnx"), "demo: the node failed: model '/nowhere/model.onnx' not found"),
         (("--duration", "0"), "demo: --duration must be positive"),
         (("--duration", "nan"), "demo: --duration must be positive"),
-        (("--horizontal-fov", "60"), "demo: --horizontal-fov is of a --source"),
+        (("--horizontal-fov", "60"), "demo: --horizontal-fov needs --source"),
         (("--source", ".", "--horizontal-fov", "200"), "demo: --horizontal-fov must be from 1 to 177 degrees"),
         (("--source", ".", "--camera-pitch", "5"), "demo: --camera-pitch needs --camera-height"),
         (("--source", ".", "--anchor", "points"), "demo: --anchor points needs the synthetic room"),
@@ -186,10 +186,10 @@ def test_what_is_not_the_demos_is_neither_removed_nor_read_while_it_is(tmp_path,
     (tmp_path / "bag").mkdir()
     (tmp_path / "bag" / "mine.mcap").write_bytes(b"of another program")
     result = demo(tmp_path)
-    assert result.returncode == 1 and "holds bag of another program" in result.stderr
+    assert result.returncode == 1 and "holds bag that the demo did not write" in result.stderr
     assert (tmp_path / "bag" / "mine.mcap").exists()
     result = demo(nyu_bag.parent, "--source", tmp_path / "bag")
-    assert result.returncode == 1 and "--source is what an earlier demo left in" in result.stderr
+    assert result.returncode == 1 and "--source is a result of an earlier demo in" in result.stderr
     result = demo(tmp_path / "out", "--source", nyu_bag, "--horizontal-fov", 60)
     assert result.returncode == 1 and result.stderr.startswith("demo: --horizontal-fov is for sources that do not know")
 

@@ -155,7 +155,7 @@ def test_an_empty_cloud_stays_empty():
     ("arguments", "sentence"),
     [
         ({"min_range": 3.0, "max_range": 2.0}, "min_range must be less than max_range, got 3 and 2 m"),
-        ({"max_height": 1.0}, "limits of height need the camera's pose"),
+        ({"max_height": 1.0}, "height limits need the camera's pose"),
         ({"pose": np.eye(4), "min_height": 2.0, "max_height": 1.0}, "min_height must be less than max_height"),
         ({"edge_angle": math.pi}, "edge_angle must be from 0"),
         ({"max_deviation": 0.0}, "max_deviation must be positive"),

@@ -64,5 +64,5 @@ def test_poses_that_are_none_are_refused():
     with pytest.raises(ValueError, match="pose must be finite, got height=nan"):
         camera_pose(math.nan)
     for quaternion in ((0, 0, 0, 0), (0, 0, 0, math.nan)):
-        with pytest.raises(ValueError, match="transform of the camera is none"):
+        with pytest.raises(ValueError, match="transform of the camera is not valid"):
             pose_from_transform((0, 0, 0), quaternion)

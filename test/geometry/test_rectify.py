@@ -216,7 +216,7 @@ def test_a_distortion_is_that_of_opencv_whatever_the_driver_calls_it(model, sent
 
 @pytest.mark.parametrize("rotation", [(float("nan"),) * 9, (1.0,) * 9, (2.0, 0, 0, 0, 2.0, 0, 0, 0, 2.0)])
 def test_an_r_that_is_no_rotation_is_refused(rotation):
-    with pytest.raises(ValueError, match="R is no rotation"):
+    with pytest.raises(ValueError, match="R is not a rotation matrix"):
         Lens(CAMERA, "plumb_bob", FIVE, rotation, NARROW)
 
 

@@ -63,7 +63,7 @@ def test_an_option_that_would_do_nothing_in_a_dry_run_is_refused(capsys, tmp_pat
     [
         (("none.onnx",), "model 'none.onnx' not found"),
         (("default", "--library", "tensorrt"), "tensorrt cannot be imported"),
-        ((*RTX, "--dry-run", "--precision", "int8"), "int8 takes a quantized model"),
+        ((*RTX, "--dry-run", "--precision", "int8"), "int8 needs a quantized model"),
         ((*RTX, "--max-batch", "0"), "the largest batch must be at least 1"),
         ((*RTX, "--output", "/nowhere/robot.plan"), "/nowhere/robot.plan cannot be written"),
         ((*RTX, "--cache-limit", "-1"), "limited to -1 MiB"),
@@ -86,7 +86,7 @@ def test_ctrl_c_ends_a_build_and_leaves_nothing(tmp_path):
     # Slowed down, so that the signal surely comes while TensorRT builds; the build itself is the real one.
     code = (
         "import sys, time\n"
-        "from depth_estimation_ros import build_engine\n"
+        "from depth_estimation_ros.tools import build_engine\n"
         "from depth_estimation_ros.backends.tensorrt import engine\n"
         "build = engine.build\n"
         "def slowly(*args, progress, **kwargs):\n"
@@ -137,7 +137,7 @@ def test_the_list_has_the_engines_of_an_older_version_too(cache, capsys):
 
 def test_prune_drops_the_engines_not_used_for_longest(cache, capsys):
     assert engines.main(["--cache", str(cache.folder), "prune", "--limit", "3"]) == 0
-    assert "1 of 2 engines dropped, 2.1 MB" in capsys.readouterr().out
+    assert "1 of 2 engines deleted, 2.1 MB" in capsys.readouterr().out
     assert [entry.key["precision"] for entry in cache.entries()] == ["best"]
     assert engines.main(["--cache", str(cache.folder), "prune", "--limit", "0"]) == 0
     assert cache.entries() == []

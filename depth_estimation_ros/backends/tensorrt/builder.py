@@ -126,7 +126,7 @@ def build(
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(prepared):
         reasons = [_parser_error(parser.get_error(i)) for i in range(parser.num_errors)]
-        raise BackendError(f"{library.name} {library.version} does not take the model: {_one_line(reasons)}")
+        raise BackendError(f"{library.name} {library.version} does not accept the model: {_one_line(reasons)}")
     config = builder.create_builder_config()
     workspace = options.workspace * _MEBIBYTE or free_memory // 2
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
@@ -152,14 +152,16 @@ def build(
 def _model_for(library: Library, content: bytes, precision: str) -> bytes:
     """Return the ONNX file to pass to the parser."""
     if precision == "best":
-        raise ValueError("'best' is a choice between builds, not one")
+        raise ValueError("'best' selects among builds and cannot be built itself")
     quantized = is_quantized(content)
     if quantized != (precision == "int8"):
         if quantized:
             raise BackendError(f"the model is quantized (Q/DQ nodes): its precision is int8, not {precision}")
-        raise BackendError("int8 takes a quantized model (Q/DQ nodes): make one with `quantize_model --symmetric`")
+        raise BackendError("int8 needs a quantized model (Q/DQ nodes): make one with `quantize_model --symmetric`")
     if quantized and not is_symmetric(content):
-        raise BackendError("TensorRT takes no zero points but 0: quantize the model with `quantize_model --symmetric`")
+        raise BackendError(
+            "TensorRT supports no zero points other than 0: quantize the model with `quantize_model --symmetric`"
+        )
     # In a strongly typed network, types come from the ONNX file, so half precision is written into it.
     return prepare(content, half=precision != "fp32" and library.strongly_typed)
 

@@ -74,7 +74,7 @@ def _import_onnx():
         import onnx
     except ImportError:
         raise BackendError(
-            "building a TensorRT engine takes the Python package onnx; install it with "
+            "building a TensorRT engine needs the Python package onnx; install it with "
             f"`{how_to_install('onnx')}`, or choose the backend cuda or cpu"
         ) from None
     return onnx

@@ -1,1 +1,1 @@
-"""Long runs of camera and node: whether memory, handles or latency grow."""
+"""Soak test of camera and node: checks whether memory, handles or latency grow in a long run."""

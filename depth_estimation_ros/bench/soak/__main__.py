@@ -1,4 +1,4 @@
-"""``python -m depth_estimation_ros.bench.soak``: camera and node for hours on end, and whether anything grows."""
+"""``python -m depth_estimation_ros.bench.soak``: run camera and node for hours, and check whether memory use grows."""
 
 from __future__ import annotations
 
@@ -22,20 +22,22 @@ from depth_estimation_ros.processes.children import start_node, stop
 from depth_estimation_ros.support.files import write_json
 
 MOUNT = {"camera_height": 1.32, "camera_pitch": 0.16}
-"""Of the camera, which both nodes know: a scan needs a pose."""
+"""Mounting pose of the camera, for both nodes: a scan needs a pose."""
 
 START_LIMIT = 60.0
-"""Seconds until the first depth image must be there."""
+"""Maximum time until the first depth image, seconds."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line. Returns 0 where memory, handles and threads are flat, 1 where one grew or nothing came."""
+    """Run the soak test. Returns 0 if memory, handles and threads do not grow, 1 if one grows or there is no depth."""
     parser = argparse.ArgumentParser(prog="python -m depth_estimation_ros.bench.soak", description=__doc__)
     parser.add_argument("--duration", type=float, default=3600.0, help="seconds (default %(default)g)")
-    parser.add_argument("--rate", type=float, default=30.0, help="images a second of the camera (default %(default)g)")
+    parser.add_argument(
+        "--rate", type=float, default=30.0, help="images per second of the camera (default %(default)g)"
+    )
     parser.add_argument("--threads", type=int, default=0, help="CPU threads of the network (default: all cores)")
     parser.add_argument("--model", default="default", help="name or path of the model")
-    parser.add_argument("--output", type=Path, default=Path("soak_output"), help="folder for what it writes")
+    parser.add_argument("--output", type=Path, default=Path("soak_output"), help="output folder")
     options = parser.parse_args(arguments)
     console = Console()
     try:
@@ -53,24 +55,24 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(options: argparse.Namespace, console: Console) -> list[Row]:
     """
-    Let camera and node run, and look at them; Ctrl-C ends it early, with what was measured.
+    Run and measure camera and node. Ctrl-C ends the run early and keeps the measurements.
 
     Parameters
     ----------
     options : argparse.Namespace
-        Of the command line.
+        Options of the command line.
     console : rich.console.Console
-        Shows how far it is.
+        Console for the progress bar.
 
     Returns
     -------
     list of Row
-        Also in ``rows.csv`` of the output folder, row by row as they come.
+        Measurements; also written row by row to ``rows.csv`` in the output folder.
 
     Raises
     ------
     ValueError
-        If a process ends or no depth comes.
+        If a process exits or no depth is received.
     """
     keep_to_this_machine()
     import rclpy
@@ -91,7 +93,7 @@ def run(options: argparse.Namespace, console: Console) -> list[Row]:
             camera = {"rate": options.rate, **MOUNT}
             processes["camera"] = start_node("depth_estimation_ros.nodes.synthetic_camera", camera, camera_log)
             rows = _watch(listener, processes, options, console)
-            # A process that had ended by itself would have been noticed; how these two end is a promise as well.
+            # Both processes are still running here. They must also exit cleanly.
             codes = {name: stop(processes[name]) for name in ("camera", "node")}
             if any(codes.values()):
                 raise ValueError(f"exit codes {codes}; see the logs in {options.output}")
@@ -128,12 +130,12 @@ def _watch(listener, processes: dict, options: argparse.Namespace, console: Cons
                 text = f"{rows[-1].rate_hz:.1f} Hz, {rows[-1].node_resident_mb:.0f} MB"
                 progress.update(task, completed=now - start, now=text)
         except KeyboardInterrupt:
-            console.print("interrupted; what follows is of the time until then")
+            console.print("interrupted; the results are for the time until then")
     return rows
 
 
 def _spin(listener, processes: dict, until: float, condition=lambda: False) -> None:
-    """Listen until a moment or a condition; a process that ends is an error."""
+    """Spin until a time or a condition; raise ValueError if a process exits."""
     import rclpy
 
     while time.monotonic() < until and not condition():

@@ -1,4 +1,4 @@
-"""What a long run comes to: rows over time, and the end held against the middle and the beginning."""
+"""Evaluation of a long run: rows over time, and comparison of its end with its middle and beginning."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ MEMORY_LIMIT_MB = 10.0
 @dataclass(frozen=True)
 class Row:
     """
-    One interval of a run; memory in MB, times in milliseconds.
+    One interval of a run; memory in MB, times in milliseconds unless stated otherwise.
 
     Parameters
     ----------
     seconds : float
-        Its end, since the first depth image.
+        End of the interval, seconds since the first depth image.
     rate_hz : float
-        Depth images a second.
+        Depth images per second.
     latency_p50, latency_p95 : float
-        From an image's stamp to the receipt of its depth; NaN where none came.
+        Latency from an image's stamp to the receipt of its depth; NaN if none was received.
     inference_p50 : float
-        By the node's diagnostics.
+        Inference time from the node's diagnostics.
     node_cpu, camera_cpu : float
-        Cores in use.
+        Number of cores in use.
     node_resident_mb, node_private_mb, node_handles, node_threads, camera_resident_mb, camera_handles, camera_threads
         See `usage.Usage`.
     """
@@ -55,28 +55,28 @@ class Row:
 
 NAMES = tuple(name for name in Row.__dataclass_fields__ if name != "seconds")
 HELD = tuple(f"{who}_{what}" for who in ("node", "camera") for what in ("resident_mb", "handles", "threads"))
-"""What may not grow."""
+"""Measurements that must not grow."""
 
 
 def summarise(rows: list[Row]) -> dict:
     """
-    Hold the last window of a run against one in the middle and the first.
+    Compare the last window of a run with the middle and the first one.
 
-    A window is five minutes, or a quarter of a shorter run; the first begins after a minute, or a tenth of the run.
-    Growth is that of the second half: a busy moment needs more buffers than any before, and these are kept, but what
-    leaks goes on leaking.
+    A window is five minutes, or a quarter of a shorter run; the first one begins after a minute, or a tenth of the run.
+    Growth is measured over the second half: buffers allocated at a busy moment early in the run are kept, but a leak
+    continues.
 
     Parameters
     ----------
     rows : list of Row
-        In order of time, at least eight.
+        Rows in order of time, at least eight.
 
     Returns
     -------
     dict
-        ``seconds``, ``window_s``, ``first``, ``middle`` and ``last`` (medians of each of `NAMES` in the windows) and
-        ``growth`` from the middle to the end: differences of `HELD`, and ``latency_ratio`` of the p50 in the quietest
-        tenth of the rows, where other programs disturb least.
+        ``seconds``, ``window_s``, ``first``, ``middle`` and ``last`` (medians of `NAMES` in each window), and
+        ``growth`` from the middle to the end: differences of `HELD`, and ``latency_ratio``, ratio of the p50 latency in
+        the tenth of the rows with the lowest latency, which other programs disturb least.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def summarise(rows: list[Row]) -> dict:
 
 
 def verdict(growth: dict) -> list[str]:
-    """Say what has grown, one sentence each; nothing where all is flat. Latency depends on the machine: not judged."""
+    """Return one sentence per measurement that has grown. Latency is not judged, because it depends on the machine."""
     found = []
     for name in HELD:
         limit = MEMORY_LIMIT_MB if name.endswith("_mb") else 0
@@ -109,7 +109,7 @@ def verdict(growth: dict) -> list[str]:
 
 
 def table(summary: dict) -> Table:
-    """Return the comparison for a person."""
+    """Return the comparison as a table."""
     made = Table(title=f"{summary['seconds']:.0f} s; medians of {summary['window_s']:.0f} s")
     for heading in ("", "beginning", "middle", "end"):
         made.add_column(heading, justify="right" if heading else "left")
@@ -119,7 +119,7 @@ def table(summary: dict) -> Table:
 
 
 def draw(rows: list[Row], path: Path) -> None:
-    """Draw memory, handles and latency over time as a PNG; raises ValueError where matplotlib is missing."""
+    """Plot memory, handles and latency over time as a PNG; raise ValueError if matplotlib is missing."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

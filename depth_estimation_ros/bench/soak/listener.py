@@ -1,4 +1,4 @@
-"""Listens to a depth node for hours: counts, latencies, the node's own figures."""
+"""Node that listens to a depth node for hours: counts, latencies and diagnostics."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ TOPICS = {"depth/image": Image, "depth/points": PointCloud2, "depth/scan": Laser
 
 class Listener(Node):
     """
-    Takes depth, cloud and scan as serialized bytes, which costs next to nothing.
+    Subscriber to serialized depth, cloud and scan, which costs almost no CPU time.
 
     Attributes
     ----------
     counts : collections.Counter
-        Messages by topic, since the start.
+        Number of messages by topic, since the start.
     latencies : list of float
-        Milliseconds from an image's stamp to the receipt of its depth, since they were last taken away.
+        Latencies from an image's stamp to the receipt of its depth, milliseconds, since the last `take_latencies`.
     disorder : int
-        Depth images that came with a stamp not after the one before.
+        Number of depth images whose stamp is not later than the previous one.
     diagnostics : dict
-        The node's last figures.
+        Values of the node's last diagnostics.
     """
 
     def __init__(self):
