@@ -1,10 +1,10 @@
 """
-``python -m training.bench``: the same network on every engine of this machine's CPU, side by side.
+``python -m training.bench``: compare the CPU engines of this machine on the same networks.
 
-First the network of Laina et al. (ResNet-50, 228x304) with random weights: PyTorch as the blocks are defined and in
+First the network of Laina et al. (ResNet-50, 228x304) with random weights: PyTorch with the blocks as defined and in
 their fast form, ONNX Runtime and OpenVINO with both forms of the decoder, in float and int8. Then exported models, with
-their accuracy where ``--data`` has NYU frames. Every round runs every engine once, so that whatever else the machine
-does meets them all alike; times are medians over the rounds. Choose the cores with ``taskset -c 2,3``, say.
+their accuracy if ``--data`` names NYU frames. Every round runs every engine once, so that other load on the machine
+affects all of them equally. Times are medians over the rounds. Choose the cores with e.g. ``taskset -c 2,3``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter, sleep
 
-# PyTorch's threads would spin while they wait for one another: on cores that others use too, for seconds, which makes
-# the naive network look slower than it is. To be said before it loads.
+# Set before PyTorch loads. Otherwise its threads spin while they wait for each other, on shared cores for seconds,
+# which makes the naive network look slower than it is.
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 import numpy as np
@@ -48,19 +48,19 @@ from training.predictor import Predictor
 from training.protocols import PROTOCOLS
 
 ENGINES = {"cpu": "ONNX Runtime", "openvino": "OpenVINO"}
-# What an int8 model keeps in float; None for a model that is float.
+# Parts that an int8 model keeps in float; None for a float model.
 PRECISIONS = {"float32": None, "int8 encoder": KEEP, "int8": ()}
 CALIBRATION_FRAMES = 100
 
 
 class TorchBackend:
     """
-    Runs a network with PyTorch, so that it can be compared with the robot's engines.
+    Backend that runs a network with PyTorch, for comparison with the engines of the node.
 
     Parameters
     ----------
     network : torch.nn.Module
-        In evaluation mode.
+        Network in evaluation mode.
     """
 
     name = "pytorch"
@@ -78,21 +78,21 @@ def network_everywhere(
     network: torch.nn.Module, info: ModelInfo, folder: Path, engines: list[str], threads: int
 ) -> dict[str, DepthEstimator]:
     """
-    Return a network in PyTorch, naive and fast, and with both forms of the decoder on every engine.
+    Return estimators of a network: in PyTorch, naive and fast, and on every engine with both forms of the decoder.
 
     Parameters
     ----------
     network : torch.nn.Module
-        With `training.models.up_projection.UpProjection` blocks, in evaluation mode.
+        Network with `training.models.up_projection.UpProjection` blocks, in evaluation mode.
     info : ModelInfo
-        Its input size.
+        Metadata of the network, with its input size.
     folder, engines, threads
         As for `on_every_engine`.
 
     Returns
     -------
     dict
-        Estimators by name; the naive network is the first.
+        Estimators by name. The naive network is the first.
     """
     frames, models = calibration_frames(info), {}
     for decoder in DECODERS:
@@ -114,16 +114,16 @@ def on_every_engine(
     model: Model, frames: np.ndarray, folder: Path, engines: list[str], threads: int
 ) -> dict[str, DepthEstimator]:
     """
-    Return a float model and its int8 forms on every engine.
+    Return estimators of a float model and its int8 forms on every engine.
 
     Parameters
     ----------
     model : Model
         The float model.
     frames : numpy.ndarray
-        uint8 [N, H, W, 3], calibration images.
+        Calibration images, uint8 [N, H, W, 3].
     folder : pathlib.Path
-        Where models are written.
+        Folder for the models.
     engines : list of str
         Keys of `ENGINES`.
     threads : int
@@ -149,20 +149,21 @@ def measure(estimators: dict[str, DepthEstimator], rounds: int) -> dict[str, dic
     Parameters
     ----------
     estimators : dict
-        By name, all of one input size.
+        Estimators by name, all with the same input size.
     rounds : int
-        Measurements of each, after two that do not count.
+        Measurements of each, after two that are discarded.
 
     Returns
     -------
     dict
-        By name, milliseconds of an inference: ``ms``, the median, and ``least_ms``, which others' load spares most.
+        Milliseconds per inference by name: ``ms``, the median, and ``least_ms``, the minimum, which depends least on
+        other load.
     """
     batch = calibration_frames(next(iter(estimators.values())).model.info, count=1)
     times: dict[str, list[float]] = {name: [] for name in estimators}
     for i in track(range(-2, rounds), description="measuring", transient=True):
         for name, estimator in estimators.items():
-            sleep(0.02)  # threads of the engine before may still spin, waiting for more
+            sleep(0.02)  # threads of the previous engine may still spin
             started = perf_counter()
             estimator.backend.infer(batch)
             if i >= 0:
@@ -171,7 +172,7 @@ def measure(estimators: dict[str, DepthEstimator], rounds: int) -> dict[str, dic
 
 
 def resnet50(folder: Path, engines: list[str], threads: int, rounds: int) -> dict:
-    """Time the paper's network with random weights; title and rows for `show`."""
+    """Time the network of the paper with random weights, and return title and rows for `show`."""
     network, info = random_resnet50()
     rows = measure(network_everywhere(network, info, folder, engines, threads), rounds)
     size = f"{info.input_width}x{info.input_height}"
@@ -179,7 +180,7 @@ def resnet50(folder: Path, engines: list[str], threads: int, rounds: int) -> dic
 
 
 def exported(model: Model, folder: Path, engines: list[str], options: argparse.Namespace) -> dict:
-    """Time a model and, with data, hold its accuracy beside it; title and rows for `show`."""
+    """Time a model and, with ``--data``, measure its accuracy; return title and rows for `show`."""
     if options.data:
         frames = _training_frames(model, options.data, options.depth_scale)
     else:
@@ -195,7 +196,7 @@ def exported(model: Model, folder: Path, engines: list[str], options: argparse.N
 def accuracy(
     estimators: dict[str, DepthEstimator], data: Path, depth_scale: float, count: int
 ) -> dict[str, dict[str, float]]:
-    """Return the metrics of every estimator on test frames of NYU Depth v2, Eigen protocol; all of them for count 0."""
+    """Return metrics by the Eigen protocol of each estimator on NYU Depth v2 test frames; ``count`` 0 takes all."""
     protocol = PROTOCOLS["eigen"]
     frames, names = open_frames(data, "test", depth_scale, protocol)
     chosen = sample_evenly(range(len(names)), count)
@@ -208,7 +209,7 @@ def accuracy(
 
 
 def _training_frames(model: Model, data: Path, depth_scale: float) -> np.ndarray:
-    """Return calibration images, uint8 [N, H, W, 3], of a dataset's training frames."""
+    """Return calibration images, uint8 [N, H, W, 3], from the training frames of a dataset."""
     frames, names = open_frames(data, "train", depth_scale, PROTOCOLS["eigen"])
     size = model.info.input_width, model.info.input_height
     chosen = sample_evenly(range(len(names)), CALIBRATION_FRAMES)
@@ -216,7 +217,7 @@ def _training_frames(model: Model, data: Path, depth_scale: float) -> np.ndarray
 
 
 def show(result: dict, console: Console) -> None:
-    """Print what was found for a model as a table, each row beside the first."""
+    """Print the results of a model as a table that compares each row with the first."""
     table = Table(title=result["title"])
     table.add_column("engine", no_wrap=True)
     accurate = any("delta1" in row for row in result["rows"].values())
@@ -235,15 +236,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark, print its tables and write its JSON. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m training.bench", description=__doc__.split("\n\n")[0].strip())
     parser.add_argument("--model", nargs="*", default=["default"], help="models to compare on every engine")
-    parser.add_argument("--data", type=Path, help="NYU folder with rgb/, depth/, splits.mat, or the .mat: for accuracy")
+    parser.add_argument("--data", type=Path, help="for accuracy: NYU folder with rgb/, depth/, splits.mat, or the .mat")
     parser.add_argument("--depth-scale", type=float, default=10 / 255, help="metres per unit of the depth images")
-    parser.add_argument("--frames", type=int, default=0, help="test frames to take, spread evenly; 0 takes all")
+    parser.add_argument("--frames", type=int, default=0, help="number of evenly spread test frames; 0 takes all")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of each engine (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=20, help="measurements of each engine (default: %(default)s)")
-    parser.add_argument("--skip-network", action="store_true", help="leave out the network with random weights")
+    parser.add_argument("--skip-network", action="store_true", help="skip the network with random weights")
     parser.add_argument("--output", type=Path, default=Path("bench_output/engines.json"), help="JSON file to write")
     options = parser.parse_args(arguments)
-    # What the quantiser advises has been seen to.
+    # This benchmark already follows the advice that the quantiser logs.
     logging.getLogger().setLevel(logging.ERROR)
     torch.set_num_threads(options.threads)
     console = Console()
@@ -277,7 +278,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _installed() -> list[str]:
-    """Return the engines that this machine has, and say which it has not."""
+    """Return the engines that are installed, and print which are missing."""
     found = []
     for engine in ENGINES:
         try:

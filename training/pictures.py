@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: single frames beside their truth, and the calibration curve."""
+"""Pictures of an evaluation: frames with their ground truth, and the calibration curve."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from depth_estimation_ros.imaging.preview import INVALID_COLOUR, colour_depth, r
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Relative error that is shown brightest.
+# Relative error shown in the brightest colour.
 LARGE_ERROR = 0.5
 _CAPTION = 24  # pixels
 
 
 def frame_picture(rgb: np.ndarray, truth: np.ndarray, depth: np.ndarray, mask: np.ndarray, caption: str) -> np.ndarray:
     """
-    Show an image, its true depth, its estimate and the relative error from left to right.
+    Draw, from left to right, an image, its ground truth, its estimate and the relative error.
 
     Parameters
     ----------
     rgb : numpy.ndarray
         uint8 [h, w, 3].
     truth, depth : numpy.ndarray
-        [h, w] metres, both on the same scale of colours from 0 to 10 m; truth 0 where it is unknown.
+        [h, w] metres, drawn with the same colours from 0 to 10 m. Ground truth is 0 where unknown.
     mask : numpy.ndarray of bool
-        Pixels that count; the error is shown there, black for none to bright for `LARGE_ERROR`.
+        Pixels that count. The error is drawn there, from black (none) to bright (`LARGE_ERROR`).
     caption : str
-        Written above.
+        Text above the picture.
 
     Returns
     -------
@@ -53,16 +53,16 @@ def frame_picture(rgb: np.ndarray, truth: np.ndarray, depth: np.ndarray, mask: n
 
 def comparison_picture(rgb: np.ndarray, truth: np.ndarray, depths: dict[str, np.ndarray]) -> np.ndarray:
     """
-    Show an image, its true depth and several estimates from left to right.
+    Draw, from left to right, an image, its ground truth and several estimates.
 
     Parameters
     ----------
     rgb : numpy.ndarray
         uint8 [h, w, 3].
     truth : numpy.ndarray
-        [h, w] metres, 0 where it is unknown.
+        [h, w] metres, 0 where unknown.
     depths : dict of numpy.ndarray
-        [h, w] metres by title; all on one scale of colours from 0 to 10 m.
+        [h, w] metres by title, all drawn with the same colours from 0 to 10 m.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def _titled(panel: np.ndarray, text: str) -> np.ndarray:
 
 
 def empty_figure(width: float, height: float) -> Figure:
-    """Return a figure of matplotlib, inches; ValueError if matplotlib is not installed."""
+    """Return a matplotlib figure of a size in inches; raise ValueError if matplotlib is missing."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -93,12 +93,12 @@ def empty_figure(width: float, height: float) -> Figure:
 
 def calibration_picture(curve: list[dict[str, float]], path: Path) -> None:
     """
-    Draw how often the truth lies in the interval in which the model expects it.
+    Plot how often the ground truth lies within the interval that the model predicts.
 
     Parameters
     ----------
     curve : list of dict
-        Of `training.breakdown.Calibration.curve`.
+        From `training.breakdown.Calibration.curve`.
     path : pathlib.Path
         The PNG file.
     """

@@ -1,4 +1,4 @@
-"""A model as it is evaluated: through the robot's pipeline, with its certainty where it gives one."""
+"""Predictors to evaluate: a model with the same estimator as on the robot, and the median as a baseline."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from depth_estimation_ros.estimator import DepthEstimator, DepthMap
 
 class Predictor:
     """
-    A model whose estimates have the size of the image.
+    Model whose estimates are resized to the image.
 
     Parameters
     ----------
     estimator : DepthEstimator
-        The pipeline.
+        Estimator of the model.
     flip : bool
         Average each estimate with that of the mirrored image.
     """
@@ -29,7 +29,7 @@ class Predictor:
 
     def __call__(self, rgb: np.ndarray, camera: PinholeCamera) -> DepthMap:
         """
-        Estimate an image.
+        Estimate the depth of an image.
 
         Parameters
         ----------
@@ -41,7 +41,8 @@ class Predictor:
         Returns
         -------
         DepthMap
-            At the image's size; the deviation with ``flip`` is that of the two estimates' mean variance.
+            Depth at the size of the image. With ``flip``, the deviation is the root of the mean variance of both
+            estimates.
         """
         once = self._once(rgb, camera)
         if not self.flip:
@@ -58,7 +59,7 @@ class Predictor:
 
 class MedianPredictor:
     """
-    What can be had without looking at the image: the median depth of each pixel over the training frames.
+    Baseline that ignores the image: the median depth of each pixel over the training frames.
 
     Parameters
     ----------
@@ -74,5 +75,5 @@ class MedianPredictor:
         self._median = np.nanmedian(depths, axis=0)
 
     def __call__(self, rgb: np.ndarray, camera: PinholeCamera) -> DepthMap:
-        """Return the median map, whatever the image."""
+        """Return the median depth, independent of the image."""
         return DepthMap(self._median, camera)

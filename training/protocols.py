@@ -1,4 +1,4 @@
-"""The two protocols by which results on NYU Depth v2 are published. Figures of one do not compare with the other."""
+"""The two protocols of published results on NYU Depth v2. Figures of one cannot be compared with the other."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ import numpy as np
 
 from depth_estimation_ros.evaluation.metrics import DepthMetrics, eigen_crop_mask
 
-# Metres. Predictions below NEAR would be infinitely wrong in a logarithm; from FAR on a Kinect's depth is saturated.
+# Metres. Below NEAR, the logarithm of a prediction would go to infinity. From FAR on, the depth of a Kinect is
+# saturated.
 NEAR, FAR = 1e-3, 10.0
 
 
 @dataclass(frozen=True)
 class Protocol:
     """
-    Which pixels count, and how images are put together. Nothing is scaled to fit in either.
+    Protocol: which pixels count, and how metrics are averaged. Neither protocol scales the estimates.
 
     Parameters
     ----------
     name, title : str
-        For the command line, and for a reader.
+        Name on the command line, and title for reports.
     truth : {"depths", "rawDepths"}
-        Which depth of ``nyu_depth_v2_labeled.mat`` is the truth: in-painted or as measured.
+        Which depth of ``nyu_depth_v2_labeled.mat`` is the ground truth: with filled holes, or as measured.
     crop : bool
-        Count the Eigen crop only (rows 45 to 470, columns 41 to 600 of 640x480) and truth below `FAR`, and clamp
+        Count only the Eigen crop (rows 45 to 470, columns 41 to 600 of 640x480) and ground truth below `FAR`, and clamp
         predictions to at most `FAR`.
     pooled : bool
-        Metrics over all pixels of all images, instead of the mean of every image's.
+        Compute metrics over all pixels of all images, instead of the mean over images.
     """
 
     name: str
@@ -38,7 +39,7 @@ class Protocol:
 
     @property
     def truth_limit(self) -> float:
-        """Depth from which the truth is unknown, metres."""
+        """Depth in metres from which the ground truth counts as unknown."""
         return FAR if self.crop else float("inf")
 
     def compared(self, depth: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -48,12 +49,12 @@ class Protocol:
         Parameters
         ----------
         depth, truth : numpy.ndarray
-            [h, w] metres; the estimate NaN where it is invalid, the truth 0 where it is unknown.
+            [h, w] metres. The estimate is NaN where invalid, the ground truth 0 where unknown.
 
         Returns
         -------
         depth : numpy.ndarray
-            Positive and finite.
+            Estimate, positive and finite.
         mask : numpy.ndarray of bool
             Pixels that count.
         """

@@ -1,8 +1,8 @@
 """
-Read a ``.npy`` file that holds a dict of arrays, without trusting it.
+Safe reader of ``.npy`` files that hold a dict of arrays.
 
-Such a file is a pickle, and a pickle may name any function to be called. Here it can name five things, and each is
-answered with a stand-in of this module: nothing of numpy or of any other package runs at the file's wish.
+Such a file is a pickle, and a pickle can call any function. Here it can name only five functions and classes, and each
+is replaced by one of this module. The file cannot run code of numpy or of any other package.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-# numpy's own short names of the element types that weights are made of.
+# numpy's short names of the dtypes that weights have.
 ELEMENT_TYPES = ("f2", "f4", "f8", "i4", "i8")
 
 
 class _ElementType:
-    """Stands in for ``numpy.dtype``."""
+    """Replacement of ``numpy.dtype``."""
 
     def __init__(self, name: str, *flags: object):
         self.name, self.byte_order = name, "="
@@ -32,14 +32,14 @@ class _ElementType:
 
 
 class _Array:
-    """Stands in for ``numpy.ndarray``; `value` is the real one, made by this module."""
+    """Replacement of ``numpy.ndarray``; `value` is the real array, made by this module."""
 
     value: object = None
 
     def __setstate__(self, state: tuple) -> None:
         _, shape, element_type, column_major, content = state
         if element_type.name == "O8" and shape == () and len(content) == 1:
-            # How numpy saves a dict: as the single element of an array of objects.
+            # numpy saves a dict as the single element of an object array.
             self.value = content[0]
             return
         if isinstance(content, str):  # bytes written by Python 2
@@ -53,7 +53,7 @@ def _empty_array(array_class: object, shape: object, element_type: object) -> _A
 
 
 def _latin1(text: str, encoding: str = "latin1") -> bytes:
-    """Stand in for ``_codecs.encode``, by which Python 3 writes bytes in the protocols of Python 2."""
+    """Replace ``_codecs.encode``, which Python 3 uses for bytes in the pickle protocols of Python 2."""
     return text.encode("latin1")
 
 

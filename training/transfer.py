@@ -1,4 +1,4 @@
-"""Start a training from the weights of another: all that fit by name and shape, with a list of what was not taken."""
+"""Initialisation of a network with the weights of another training that fit by name and shape."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from training.weights import read_weights
 @dataclass(frozen=True)
 class Transfer:
     """
-    What `transfer` did.
+    Report of what `transfer` copied.
 
     Parameters
     ----------
     source : pathlib.Path
-        The file.
+        File of the weights.
     taken : list of str
         Names of the weights that were copied.
     reshaped : dict of str to (tuple, tuple)
-        Those of the same name that have another shape: the file's and the network's. Not copied.
+        Weights of the same name but another shape, with the shapes in the file and in the network. Not copied.
     unused, fresh : list of str
-        Those only in the file, and those only in the network, which keep their initial values.
+        Weights only in the file, and weights only in the network, which keep their initial values.
     """
 
     source: Path
@@ -35,7 +35,7 @@ class Transfer:
     fresh: list[str]
 
     def __str__(self) -> str:
-        """Return a summary to print, a line a kind."""
+        """Return a summary to print, one line per kind."""
         total = len(self.taken) + len(self.reshaped) + len(self.fresh)
         lines = [f"{self.source}: {len(self.taken)} of the network's {total} weights taken"]
         shapes = [f"{name} {list(theirs)}, not {list(ours)}" for name, (theirs, ours) in self.reshaped.items()]
@@ -51,14 +51,14 @@ class Transfer:
 
 def transfer(network: nn.Module, path: str | Path) -> Transfer:
     """
-    Copy into a network what a file holds of it.
+    Copy the weights of a file that fit a network into it.
 
     Parameters
     ----------
     network : torch.nn.Module
-        Changed in place.
+        Network, changed in place.
     path : path
-        A checkpoint of ``python -m training fit`` or a state dict.
+        Checkpoint of ``python -m training fit``, or state dict.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def transfer(network: nn.Module, path: str | Path) -> Transfer:
     Raises
     ------
     ValueError
-        If the file is missing or damaged, or none of its weights fits: the network is as it was.
+        If the file is missing or damaged, or none of its weights fits. The network is unchanged then.
     """
     theirs, ours = read_weights(path), network.state_dict()
     common = [name for name in ours if name in theirs]

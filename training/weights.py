@@ -1,4 +1,4 @@
-"""Weights from files: plain tensors only, nothing in a file is executed."""
+"""Weights from files. Files may hold only tensors and plain values; no code in them is executed."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def read_file(path: str | Path, what: str = "file") -> dict[str, Any]:
     path : path
         The file.
     what : str
-        What it is to the user, for messages.
+        Kind of file, for error messages.
 
     Raises
     ------
     ValueError
-        If it is missing, damaged, or holds anything else.
+        If it is missing or damaged, or holds anything else.
     """
     path = Path(path)
     if not path.is_file():
@@ -43,18 +43,18 @@ def read_file(path: str | Path, what: str = "file") -> dict[str, Any]:
 
 
 def of_network(state: dict) -> dict:
-    """Return the part of a checkpoint's state dict that is the network's, by the network's own names."""
+    """Return the weights of the network in the state dict of a checkpoint, by the names in the network."""
     return {name.removeprefix(_PREFIX): v for name, v in state.items() if str(name).startswith(_PREFIX)}
 
 
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     """
-    Read a network's weights by name.
+    Read the weights of a network by name.
 
     Parameters
     ----------
     path : path
-        A state dict, or a checkpoint of ``python -m training fit``, whose network is taken.
+        State dict, or checkpoint of ``python -m training fit``, of which the network is read.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
 
 
 def _with_dropout(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Count the dropout before the bottleneck's convolution, in a file of a network that was written without one."""
+    """Rename the bottleneck's tensors in a file written before the network had dropout there."""
     if getattr(tensors.get("bottleneck.0.weight"), "ndim", 0) != 4 or "bottleneck.2.weight" in tensors:
         return tensors
     later = {f"bottleneck.{n}.": f"bottleneck.{n + 1}." for n in range(2)}

@@ -1,1 +1,1 @@
-"""What scale anchoring gains: ``python -m training.anchor_study --data FOLDER``."""
+"""Accuracy gained by scale anchoring: ``python -m training.anchor_study --data FOLDER``."""

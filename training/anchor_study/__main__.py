@@ -1,4 +1,4 @@
-"""``python -m training.anchor_study MODEL --data SET``: what scale anchoring gains, by number of true depths."""
+"""``python -m training.anchor_study MODEL --data SET``: accuracy with scale anchoring by number of true depths."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SHOWN = ("abs_rel", "rmse", "delta1")
 
 def draw(rows: list[dict], path: Path) -> None:
     """
-    Draw ``abs_rel`` over the number of points.
+    Plot ``abs_rel`` over the number of points.
 
     Parameters
     ----------
     rows : list of dict
-        Of `study`.
+        From `study`.
     path : pathlib.Path
         The PNG file.
     """
@@ -55,18 +55,20 @@ def _print(rows: list[dict], title: str) -> None:
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends with one sentence."""
+    """Run the command line; a mistake of the user ends with one sentence."""
     parser = argparse.ArgumentParser(prog="python -m training.anchor_study", description=__doc__)
     parser.add_argument("model", nargs="?", default="default", help="'default' or an ONNX file")
     parser.add_argument(
         "--data", type=Path, required=True, help="NYU folder with rgb/, depth/, splits.mat, or nyu_depth_v2_labeled.mat"
     )
-    parser.add_argument("--points", type=int, nargs="+", default=list(POINTS), help="numbers to try")
-    parser.add_argument("--outliers", type=float, nargs="+", default=[0.0, 1 / 3], help="shares of wrong points to try")
+    parser.add_argument("--points", type=int, nargs="+", default=list(POINTS), help="numbers of points to try")
+    parser.add_argument(
+        "--outliers", type=float, nargs="+", default=[0.0, 1 / 3], help="fractions of wrong points to try"
+    )
     parser.add_argument("--depth-scale", type=float, default=10 / 255, help="metres per unit of the depth images")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads of the model; 0 takes all cores")
     parser.add_argument(
-        "--tune", action="store_true", help="instead, choose the field's assumptions on held-out training frames"
+        "--tune", action="store_true", help="choose the assumptions of the field on held-out training frames instead"
     )
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--picture", type=Path, help="also draw AbsRel over the number of points, a PNG file")

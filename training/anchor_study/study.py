@@ -1,4 +1,4 @@
-"""Accuracy of anchored depth on frames whose true depth is known, of which the anchor is shown a little."""
+"""Accuracy of anchored depth on frames with ground truth, of which the anchor gets a few points."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ TRIED = {
 @dataclass(frozen=True)
 class Reference:
     """
-    What is known of a frame's true depths.
+    The ground truth that the anchor gets of a frame.
 
     Parameters
     ----------
     points : int
-        Random pixels of known depth; 0 takes all of the middle row, as a laser scanner would see them.
+        Number of random pixels with known depth. 0 takes all of the middle row, as a laser scanner would measure it.
     outliers : float
         Probability that a point is wrong (`WRONG`).
     """
@@ -58,7 +58,7 @@ class Reference:
 
     @property
     def name(self) -> str:
-        """For a table."""
+        """Name in a table."""
         return f"{self.points} points" if self.points else "one row"
 
     def draw(self, truth: np.ndarray, camera: PinholeCamera, seed: int) -> SparseDepth:
@@ -70,9 +70,9 @@ class Reference:
         truth : numpy.ndarray
             [h, w] metres, 0 where unknown.
         camera : PinholeCamera
-            Of that size.
+            Camera of that size.
         seed : int
-            Of the frame.
+            Seed of the frame.
         """
         generator = np.random.default_rng([seed, self.points])
         if self.points:
@@ -90,7 +90,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Frame:
-    """An estimate and its truth, [h, w] metres, 0 where unknown, with the truth's camera."""
+    """Estimate and ground truth of a frame, [h, w] metres, 0 where unknown, and the camera of the ground truth."""
 
     estimate: DepthMap
     truth: np.ndarray
@@ -99,7 +99,7 @@ class Frame:
 
 def estimate_frames(estimator: DepthEstimator, data: Path, depth_scale: float, split: str) -> list[Frame]:
     """
-    Run a model over frames of NYU Depth v2.
+    Estimate the depth of frames of NYU Depth v2.
 
     Parameters
     ----------
@@ -134,26 +134,26 @@ def accuracy(
     label: str = "",
 ) -> dict[str, float]:
     """
-    Return the accuracy of estimates, each corrected by its own frame's reference alone.
+    Return the accuracy of estimates, each corrected with the reference of its own frame only.
 
     Parameters
     ----------
     frames : list of Frame
         The estimates.
     correction : str, optional
-        One of `depth_estimation_ros.anchor.CORRECTIONS`; none without it.
+        One of `depth_estimation_ros.anchor.CORRECTIONS`; by default no correction.
     reference : Reference, optional
-        What is known of each frame.
+        The ground truth that the anchor gets of each frame.
     model : FieldModel, optional
         Assumptions of the field.
     label : str
-        Shown with a progress bar; no bar without it.
+        Label of a progress bar; without it there is no bar.
 
     Returns
     -------
     dict
-        The metrics by the Eigen protocol; and of a correction ``milliseconds``, the median time of an update,
-        ``confidence``, its mean, and ``inliers``, the mean share.
+        Metrics by the Eigen protocol. With a correction also ``milliseconds``, the median time of an update,
+        ``confidence``, its mean, and ``inliers``, the mean fraction of inliers.
     """
     metrics, spent, confidence, inliers = DepthMetrics(), [], [], []
     for seed, frame in enumerate(track(frames, description=label) if label else frames):
@@ -181,7 +181,7 @@ def accuracy(
 
 
 def study(frames: list[Frame], references: list[Reference]) -> list[dict]:
-    """Return a row for the estimates as they are, and one for each reference and correction."""
+    """Return a row for the uncorrected estimates, and one for each reference and correction."""
     rows = [{"reference": "none", "points": 0, "outliers": 0.0, "correction": "none", **accuracy(frames)}]
     for reference in references:
         for correction in CORRECTIONS:
@@ -193,24 +193,24 @@ def study(frames: list[Frame], references: list[Reference]) -> list[dict]:
 
 def tune(frames: list[Frame], rounds: int = 2) -> tuple[FieldModel, list[dict]]:
     """
-    Choose the field's assumptions, one after the other among `TRIED`.
+    Choose the assumptions of the field, one after another among `TRIED`.
 
-    The best has the least geometric mean of ``abs_rel`` over all numbers of points, with and without wrong ones, and
-    one row.
+    The best assumptions have the smallest geometric mean of ``abs_rel`` over all numbers of points, with and without
+    wrong points, and over one row of pixels.
 
     Parameters
     ----------
     frames : list of Frame
         Held-out training frames, never test frames.
     rounds : int
-        How often each is chosen.
+        How often each assumption is chosen.
 
     Returns
     -------
     model : FieldModel
-        The best.
+        The best assumptions.
     trials : list of dict
-        Every one tried, with that mean as ``abs_rel``.
+        All assumptions that were tried, with that mean as ``abs_rel``.
     """
     references = [Reference(n, share) for n in POINTS for share in (0.0, 1 / 3)] + [Reference(0)]
     best, trials = FieldModel(), []
