@@ -164,7 +164,8 @@ class DepthEstimator:
         Convert the model's outputs for one image to metric depth for its camera.
 
         The model assumes the training camera. With a focal length k times as long, every object looks k times nearer
-        than it is, so depth and deviation are multiplied by k. Values that are not positive numbers become NaN.
+        than it is, so depth and deviation are multiplied by k (`ModelInfo.depth_ratio`). Values that are not positive
+        numbers become NaN.
 
         Parameters
         ----------

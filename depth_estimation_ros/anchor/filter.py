@@ -57,9 +57,9 @@ class GainFilter:
     """
     First-order filter of log gains.
 
-    The first estimate is used unchanged. Each later estimate moves the gain towards itself by the share 1 - exp(-dt /
-    smoothing), where dt is the time since the last image in seconds. Without an estimate, the gain is held and then
-    decays. So the gain does not jump when the reference is lost or comes back.
+    The first estimate is used unchanged. Each later estimate moves the gain towards itself by the share
+    ``1 - exp(-dt / smoothing)``, where dt is the time since the last image in seconds. Without an estimate, the gain is
+    held and then decays. So the gain does not jump when the reference is lost or comes back.
 
     Parameters
     ----------

@@ -43,7 +43,7 @@ def trust(
     variance : numpy.ndarray or float
         Variance of the residuals of inliers.
     share, spread : float
-        As `OUTLIER_SHARE` and `OUTLIER_RANGE`.
+        As for `OUTLIER_SHARE` and `OUTLIER_RANGE`.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def fit_scale(matches: Matches, expected: float, prior: float) -> LogGain:
     matches : Matches
         At least one.
     expected, prior : float
-        Mean and standard deviation of the logarithm of the scale as it is known without the reference.
+        Mean and standard deviation of the logarithm of the scale before the reference is used.
 
     Returns
     -------

@@ -23,7 +23,7 @@ from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.model import METADATA_KEY, ModelInfo
 
 CAMERA = PinholeCamera(32, 24, 30.0, 30.0, 15.5, 11.5)
-RATE = 30.0  # frames a second
+RATE = 30.0  # frames per second
 _PICTURES = 64  # number of distinct images
 
 

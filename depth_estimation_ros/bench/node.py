@@ -76,7 +76,7 @@ def measure(model: Model, camera: PinholeCamera, options: argparse.Namespace, co
     model : Model
         Real model.
     camera : PinholeCamera
-        Of the images.
+        Intrinsics of the images.
     options : argparse.Namespace
         Options of the command line.
     console : rich.console.Console

@@ -25,7 +25,7 @@ def draw_picture(frame: Frame, room: Room | None = None, near: float = 0.5, far:
     frame : Frame
         Frame with an image, depth and cloud.
     room : Room, optional
-        Where the camera is, if its pose is in the frame.
+        Room that the camera is in, if the frame has the camera's pose.
     near, far : float
         Range of the colour scale, metres.
 

@@ -20,7 +20,7 @@ class DemoSource:
     Parameters
     ----------
     name : str
-        As of `open_source`.
+        Name of the source, as for `open_source`.
     description : str
         Description for the user.
     notes : list of str
@@ -59,7 +59,7 @@ def look_at(name: str, horizontal_fov: float | None) -> DemoSource:
     Parameters
     ----------
     name : str
-        As of `open_source`.
+        Name of the source, as for `open_source`.
     horizontal_fov : float or None
         Horizontal field of view from the user, degrees; `COMMON_FOV` is assumed if None.
 

@@ -46,7 +46,7 @@ class LaserScanner:
     size : int
         Number of rays.
     range_min, range_max : float
-        As given.
+        Limits of the horizontal range, as given.
     reach : float
         Farthest range at which the camera sees a part of the band. If it is below `range_max`, no direction can be
         reported as free.

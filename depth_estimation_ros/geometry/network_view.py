@@ -22,7 +22,7 @@ class NetworkView:
     Parameters
     ----------
     source : PinholeCamera or Lens
-        Of the images.
+        Camera of the images.
     width, height : int
         Input size of the network.
     focal_length : float, optional

@@ -258,7 +258,7 @@ class Rectifier:
     Parameters
     ----------
     lens : Lens
-        Of the images.
+        Lens of the images.
     view : PinholeCamera
         Camera of the result: `lens.rectified`, resized or cropped. Pixels outside the image (`Lens.shows`) repeat its
         border.

@@ -98,8 +98,8 @@ class QuadRenderer:
         rgb = np.zeros((camera.height, camera.width, 3), np.uint8)
         for i in drawn:
             quad = facing[i]
-            # Texels per pixel, the geometric mean of both directions (slant stretches one of them): density z / (f
-            # sqrt(cos)), where cos ~ distance / z.
+            # Texels per pixel, the geometric mean of both directions (slant stretches one of them):
+            # density z / (f sqrt(cos)), where cos ~ distance / z.
             footprint = self._texels_per_metre[quad] / (camera.focal_length * np.sqrt(distance[quad]))
             _draw_texture(rgb, inverse_depth, owner, i, G[i], self._pyramids[quad], footprint, first[i], last[i])
         _soften_edges(rgb, owner)

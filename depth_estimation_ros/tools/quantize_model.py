@@ -180,7 +180,7 @@ def _modernise(path: Path) -> None:
         return
     try:
         onnx.save(onnx.version_converter.convert_version(model, _PER_CHANNEL_OPSET), path)
-    except Exception as error:  # of a C++ library, without a class of its own
+    except Exception as error:  # C++ libraries raise many types
         raise ValueError(
             f"the model has operator set {version}, int8 needs {_PER_CHANNEL_OPSET}, and it cannot be converted "
             f"({reason(error)}): export it again"

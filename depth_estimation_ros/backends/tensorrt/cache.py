@@ -58,7 +58,7 @@ class Entry:
     size : int
         Size of the plan in bytes.
     sha256 : str
-        Of the plan.
+        SHA-256 of the plan.
     used : float
         Time of the last use, seconds since the epoch.
     """
@@ -144,7 +144,7 @@ class EngineCache:
         Parameters
         ----------
         key : mapping of str to str
-            As in `load`.
+            Fields that identify the engine, as in `load`.
         plan : bytes
             The serialized engine.
         facts : mapping

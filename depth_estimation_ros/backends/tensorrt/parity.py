@@ -93,7 +93,7 @@ def calibration_frames(info: ModelInfo, source: str = "", count: int = FRAMES) -
     Parameters
     ----------
     info : ModelInfo
-        Of the model.
+        Metadata of the model.
     source : str
         Folder of images, video or bag (`sources.open_source`); empty renders synthetic rooms.
     count : int

@@ -50,7 +50,7 @@ class TensorRTBackend:
     Attributes
     ----------
     max_batch : int
-        As given.
+        Maximum number of images per run.
     lost : str
         Reason why this process can no longer use the GPU; empty while it can.
 
