@@ -1,6 +1,6 @@
 """
-``python -m training.bench_gpu``: the same networks on every engine of this machine's GPU, side by side.
+``python -m training.bench_gpu``: compare the engines of this machine's GPU on the same networks.
 
-``__main__`` is the command, ``networks`` gets what it is to run, ``engines`` makes what can run it, ``measure`` times
-that, ``floor`` says how fast the GPU lets it be, and ``table`` prints what was found.
+``__main__`` is the command, ``networks`` opens the networks, ``engines`` makes the engines, ``measure`` times them,
+``floor`` computes the shortest time that the GPU allows, and ``table`` prints the results.
 """

@@ -1,8 +1,8 @@
 """
-The command: ``python -m training.bench_gpu [--models default FILE.onnx FILE.ckpt ...] [--resnet50]``.
+Command ``python -m training.bench_gpu [--models default FILE.onnx FILE.ckpt ...] [--resnet50]``.
 
-Times are medians, from images in memory to depth in memory. Every engine is held against the least time that this GPU
-allows and its depth against what ONNX Runtime computes on the CPU.
+Times are medians, from images in memory to depth in memory. The time of every engine is compared with the shortest time
+that this GPU allows, and its depth with that of ONNX Runtime on the CPU.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from training.protocols import PROTOCOLS
 
 
 def run(options: argparse.Namespace, device: torch.device) -> dict:
-    """Measure what the command line asks for; the report."""
+    """Measure what the options name, and return the report."""
     bench = Bench(device, options.batches, options.modes, options.minutes or math.inf)
     report = {
         "device": _name(device),
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace, device: torch.device) -> dict:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Refuse what cannot be measured, before minutes are spent on the rest."""
+    """Check the options, before minutes are spent on measuring."""
     if min(options.batches) < 1 or options.frames < 0:
         raise ValueError("--batches must be at least 1, and --frames not negative")
     if not options.models and not options.resnet50:
@@ -76,7 +76,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _device(name: str) -> torch.device:
-    """Return the device, ready."""
+    """Return the device, initialised."""
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             f"this machine has no GPU that PyTorch {torch.__version__} can use; `--device cpu` tries the command "
@@ -101,14 +101,14 @@ def _software() -> dict[str, str]:
 
 
 def _judge(row: Row, options: argparse.Namespace) -> None:
-    """Add an engine's accuracy to its row."""
+    """Add the accuracy of an engine to its row."""
     estimator = DepthEstimator(row.model, row.backend)
     found = accuracy({row.name: estimator}, options.data, options.depth_scale, options.frames)[row.name]
     row.figures.update((name, found[name]) for name in ("abs_rel", "delta1"))
 
 
 def _pipeline(rows: list[Row], bench: Bench, repeats: int) -> dict | None:
-    """Time the node's stages with the engine that was fastest on one image; None if that cannot be done here."""
+    """Time the stages of the node with the engine that is fastest on one image; None if that is impossible."""
     rows = [row for row in rows if not row.ended and "ms" in row.batches.get(1, {})]
     try:
         from depth_estimation_ros.bench.pipeline import measure
@@ -118,7 +118,7 @@ def _pipeline(rows: list[Row], bench: Bench, repeats: int) -> dict | None:
     except ImportError as error:
         bench.skip(f"the node's pipeline: ROS 2's messages for Python cannot be imported ({error})")
         return None
-    except (ValueError, RuntimeError) as error:  # no engine is left; an engine that fails now
+    except (ValueError, RuntimeError) as error:  # no engine is left, or the engine fails now
         bench.skip(f"the node's pipeline: {sentence_of(error)}")
         return None
     stages = found["stages_ms"]
@@ -129,15 +129,21 @@ def _pipeline(rows: list[Row], bench: Bench, repeats: int) -> dict | None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark, print its tables and write its JSON. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m training.bench_gpu", description=__doc__.strip().split("\n\n")[1])
-    parser.add_argument("--models", nargs="*", default=["default"], help="ONNX files, and checkpoints for PyTorch too")
-    parser.add_argument("--resnet50", action="store_true", help="also the network of Laina et al., random weights")
+    parser.add_argument(
+        "--models", nargs="*", default=["default"], help="ONNX files, and checkpoints, which PyTorch runs too"
+    )
+    parser.add_argument("--resnet50", action="store_true", help="also the network of Laina et al. with random weights")
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 2, 4, 8, 16, 32], help="default: 1 to 32")
-    parser.add_argument("--modes", nargs="*", choices=MODES, default=list(MODES), help="of PyTorch (default: all)")
-    parser.add_argument("--data", type=Path, help="NYU folder with rgb/, depth/, splits.mat, or the .mat: for accuracy")
+    parser.add_argument(
+        "--modes", nargs="*", choices=MODES, default=list(MODES), help="modes of PyTorch (default: all)"
+    )
+    parser.add_argument("--data", type=Path, help="for accuracy: NYU folder with rgb/, depth/, splits.mat, or the .mat")
     parser.add_argument("--depth-scale", type=float, default=10 / 255, help="metres per unit of the depth images")
-    parser.add_argument("--frames", type=int, default=50, help="test frames to take (default: %(default)s; 0: all)")
-    parser.add_argument("--minutes", type=float, help="begin nothing new after so long, and say what is missing")
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu only tries the command")
+    parser.add_argument("--frames", type=int, default=50, help="number of test frames (default: %(default)s; 0: all)")
+    parser.add_argument(
+        "--minutes", type=float, help="start no new measurement after so long, and name the missing ones"
+    )
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu only tests the command")
     parser.add_argument("--output", type=Path, help="JSON file (default: bench_output/gpu/DEVICE.json)")
     options = parser.parse_args(arguments)
     logging.getLogger().setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""What the benchmark compares: a network in PyTorch's ways of running it, and its ONNX file in every engine."""
+"""Engines of the benchmark: a network in the modes of PyTorch, and its ONNX file in every engine."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ Candidate = tuple[str, str, Callable[[], Backend]]
 
 class TorchEngine:
     """
-    Runs a network with PyTorch, with pinned memory to copy from and to, as TensorRT's runner does.
+    Backend that runs a network with PyTorch. It copies through pinned memory, as the runner of TensorRT does.
 
     Parameters
     ----------
     network : torch.nn.Module
-        On its device, in its precision (`converted`), maybe compiled.
+        Network on its device and in its precision (`converted`); it may be compiled.
     outputs : tuple of str
-        What to return of its outputs.
+        Outputs to return.
     device : torch.device
-        Where it runs.
+        Device to run on.
     graph : bool
-        Record the network as a CUDA graph for each size of batch.
+        Record the network as a CUDA graph for each batch size.
     tf32 : bool
         Let a GPU compute float32 in TF32.
     """
@@ -52,12 +52,12 @@ class TorchEngine:
     def __init__(self, network: nn.Module, outputs: tuple[str, ...], device: torch.device, graph: bool, tf32: bool):
         self._network, self._names, self._device = network, outputs, device
         self._recorded, self._tf32 = graph, tf32
-        # Engines that share a network share its memory, too; each is charged for all of it.
+        # Engines that share a network also share its memory; it counts for each of them.
         self.weight_bytes = sum(p.numel() * p.element_size() for p in network.parameters())
         self.release()
 
     def release(self) -> None:
-        """Give back what a size of batch takes."""
+        """Free the memory of a batch size."""
         self._batch, self._graph, self._found = 0, None, {}
         self._host = self._image = None
         self._results: dict[str, torch.Tensor] = {}
@@ -77,7 +77,7 @@ class TorchEngine:
 
     @torch.inference_mode()
     def device_seconds(self) -> float:
-        """Return the seconds of the network alone, on the images of the last `infer`."""
+        """Return the time of the network without copies, in seconds, on the images of the last `infer`."""
         return elapsed(self._forward, self._device)
 
     def _forward(self) -> None:
@@ -89,7 +89,7 @@ class TorchEngine:
         self._found = {name: found[name] for name in self._names}
 
     def _prepare(self, images: np.ndarray) -> None:
-        """Make ready for a size of batch: choose the fastest convolutions, allocate, record."""
+        """Prepare for a batch size: choose the fastest convolutions, allocate, record."""
         self.release()
         pinned = self._device.type == "cuda"
         self._host = torch.from_numpy(images).clone()
@@ -115,25 +115,25 @@ class TorchEngine:
 
 class TensorRTEngine:
     """
-    Runs a model with TensorRT as the node does: an engine for one image, and another for batches.
+    Backend that runs a model with TensorRT as the node does, with one engine for one image and another for batches.
 
     Parameters
     ----------
     library : {"tensorrt", "tensorrt_rtx"}
-        Which TensorRT.
+        TensorRT library.
     model : Model
         A checked model.
     precision : {"fp32", "fp16", "int8"}
-        Of the engines.
+        Precision of the engines.
     folder : pathlib.Path
-        Where engines are cached: empty for a benchmark, so that they are built.
+        Folder that caches engines. For a benchmark it is empty, so that engines are built.
     largest : int
         Largest batch.
 
     Attributes
     ----------
     seconds : dict
-        ``build_seconds`` and ``cached_seconds``, of the engine for one image.
+        ``build_seconds`` and ``cached_seconds`` of the engine for one image.
 
     Raises
     ------
@@ -169,13 +169,13 @@ def candidates(
     model : Model
         The model as ONNX.
     network : torch.nn.Module, optional
-        The same in PyTorch, in evaluation mode.
+        The same network in PyTorch, in evaluation mode.
     device : torch.device
-        A GPU; or the CPU, where what needs none can be tried.
+        GPU, or the CPU for testing what needs no GPU.
     modes : list of str
-        Of `MODES`, for PyTorch.
+        Modes of PyTorch, from `MODES`.
     folder : pathlib.Path
-        Where files may be written.
+        Folder for temporary files.
     largest : int
         Largest batch.
     """
@@ -186,7 +186,7 @@ def candidates(
         for precision in candidate_precisions(content):
             yield library, precision, partial(TensorRTEngine, library, model, precision, folder / "engines", largest)
     provider, threads = ("cuda", 0) if on_gpu else ("cpu", 1)
-    # The CUDA provider computes float32 in TF32 unless it is told otherwise.
+    # By default, the CUDA provider computes float32 in TF32.
     precision = "int8" if quantized else "tf32" if on_gpu else "fp32"
     yield f"onnxruntime/{provider}", precision, partial(create_backend, model, provider, threads)
     if not quantized:
@@ -206,7 +206,7 @@ def candidates(
 
 
 def converted(network: nn.Module, dtype: torch.dtype, device: torch.device) -> nn.Module:
-    """Return a copy of a network that computes in a type, from the normalised image to the last convolution."""
+    """Return a copy of a network that computes in ``dtype`` from the normalised image to the last convolution."""
     network = copy.deepcopy(network).to(device)
     for child in network.children():
         if isinstance(child, Normalise):
@@ -217,7 +217,7 @@ def converted(network: nn.Module, dtype: torch.dtype, device: torch.device) -> n
 
 
 def _compiled(eager: Callable[[], nn.Module]) -> nn.Module:
-    # All networks here share the code of `forward`; past this limit, torch.compile would go over to eager.
+    # All networks share the code of `forward`. Beyond this limit, torch.compile would fall back to eager.
     torch._dynamo.config.cache_size_limit = 256
     return torch.compile(eager(), fullgraph=True)
 

@@ -1,11 +1,10 @@
 """
-The least time that a network can take on a device: what it must compute and move, over what the device can.
+The shortest time that a network can take on a device (floor), from the work of the network and the peaks of the device.
 
-Both are measured where the benchmark runs, not taken from data sheets: the peak of a precision is that of a large
-matrix product or a large convolution, whichever is faster; the bandwidth is that of a large copy, bytes read and bytes
-written together. The network must do the multiply-adds of its convolutions, read its weights and images once and write
-its outputs once. An engine that keeps nothing between layers on the chip moves far more, which is part of what its
-ratio to the floor shows.
+The peaks are measured on the device, not taken from data sheets. The peak of a precision is that of a large matrix
+product or a large convolution, whichever is faster. The bandwidth is that of a large copy, with bytes read and written
+added. The network must do the multiply-adds of its convolutions, read its weights and images once and write its outputs
+once. An engine that keeps nothing on the chip between layers moves far more data, which its ratio to the floor shows.
 """
 
 from __future__ import annotations
@@ -29,18 +28,18 @@ _BYTES = {"fp32": 4, "tf32": 4, "fp16": 2, "bf16": 2, "int8": 1}
 @dataclass(frozen=True)
 class Sizes:
     """
-    How large the operations are that ceilings are measured with.
+    Sizes of the operations that measure the peaks.
 
     Parameters
     ----------
     matrix : int
-        Rows and columns.
+        Rows and columns of a matrix.
     batch, channels, side : int
-        Of a 3x3 convolution's input, whose channels stay as many.
+        Shape of the input of a 3x3 convolution that keeps the number of channels.
     copied : int
-        Bytes.
+        Bytes of a copy.
     repeats : int
-        Of each operation; the fastest counts.
+        Repetitions of each operation; the fastest counts.
     """
 
     matrix: int
@@ -51,28 +50,28 @@ class Sizes:
     repeats: int
 
 
-# Large enough to fill the largest GPU and its caches; small enough to exercise the code on a CPU.
+# Sizes for a GPU fill the largest one and its caches; those for a CPU only exercise the code.
 SIZES = {"cuda": Sizes(8192, 64, 256, 64, 1 << 29, 20), "cpu": Sizes(256, 2, 32, 32, 1 << 22, 3)}
 
 
 @dataclass(frozen=True)
 class Ceilings:
     """
-    What a device can do, measured.
+    Measured peaks of a device.
 
     Parameters
     ----------
     bandwidth : float
-        Bytes per second of its memory, read and written together.
+        Memory bandwidth, bytes per second read and written.
     peaks : dict
-        By precision, operations per second of ``matmul`` and ``convolution``; a multiply-add is two.
+        Operations per second of ``matmul`` and ``convolution`` by precision. A multiply-add is two operations.
     """
 
     bandwidth: float
     peaks: dict[str, dict[str, float]]
 
     def floor(self, work: Work, precision: str, batch: int) -> float | None:
-        """Return the least milliseconds of a batch in a precision; None if its peak could not be measured."""
+        """Return the shortest time of a batch in milliseconds; None if the peak of the precision is unknown."""
         if precision not in self.peaks:
             return None
         computing = batch * work.operations / max(self.peaks[precision].values())
@@ -80,19 +79,19 @@ class Ceilings:
         return 1e3 * max(computing, moving)
 
     def facts(self) -> dict:
-        """Return the figures for a file."""
+        """Return the figures for the JSON file."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Work:
     """
-    What a network has to do for an image.
+    Work of a network for one image.
 
     Parameters
     ----------
     operations : int
-        Of its convolutions and matrix products; a multiply-add is two.
+        Operations of its convolutions and matrix products. A multiply-add is two operations.
     parameters : int
         Number of weights.
     image_bytes : int
@@ -105,13 +104,13 @@ class Work:
 
 
 def allow_tf32(allowed: bool) -> None:
-    """Let PyTorch compute float32 on a GPU in TF32, or not, from now on."""
+    """Set whether PyTorch may compute float32 on a GPU in TF32."""
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed
 
 
 def elapsed(call: Callable[[], object], device: torch.device) -> float:
-    """Return the seconds of a call: on a GPU between two events in its stream, so without the way to it and back."""
+    """Return the seconds of a call. On a GPU, they are between two events in its stream, without launch latency."""
     if device.type != "cuda":
         started = perf_counter()
         call()
@@ -127,21 +126,21 @@ def elapsed(call: Callable[[], object], device: torch.device) -> float:
 @torch.inference_mode()
 def measure_ceilings(device: torch.device, sizes: Sizes | None = None) -> tuple[Ceilings, list[str]]:
     """
-    Measure what a device can do.
+    Measure the peaks of a device.
 
     Parameters
     ----------
     device : torch.device
-        A GPU or the CPU.
+        GPU, or the CPU.
     sizes : Sizes, optional
-        Those of `SIZES` without it.
+        Sizes of the operations; by default those of `SIZES`.
 
     Returns
     -------
     ceilings : Ceilings
-        With the precisions that the device has.
+        Peaks in the precisions that the device supports.
     skipped : list of str
-        A sentence for each that it has not.
+        One sentence for each precision that it does not support.
     """
     sizes = sizes or SIZES[device.type]
 
@@ -165,7 +164,7 @@ def measure_ceilings(device: torch.device, sizes: Sizes | None = None) -> tuple[
 
 
 def _products(precision: str, device: torch.device, sizes: Sizes) -> dict[str, tuple[int, Callable[[], object]]]:
-    """Return large operations of a precision by name, each with its number of operations. Random: zeros run faster."""
+    """Return large calls by name, each with its number of operations. Values are random, as zeros run faster."""
     n, count = sizes.matrix, 2 * sizes.matrix**3
     if precision == "int8":
         a, b = (torch.randint(-128, 128, (n, n), dtype=torch.int8, device=device) for _ in range(2))
@@ -185,7 +184,7 @@ def _products(precision: str, device: torch.device, sizes: Sizes) -> dict[str, t
 
 def work_of(path: Path) -> Work:
     """
-    Count what a model in the contract's form has to do for one image.
+    Count the work of an ONNX file of the model contract for one image.
 
     Parameters
     ----------
@@ -195,7 +194,7 @@ def work_of(path: Path) -> Work:
     import onnx
 
     model = onnx.load(path)
-    del model.graph.value_info[:]  # the exporter's, for a batch of any size
+    del model.graph.value_info[:]  # shapes of the exporter, for any batch size
     for tensor in (*model.graph.input, *model.graph.output):
         tensor.type.tensor_type.shape.dim[0].dim_value = 1
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
@@ -205,12 +204,12 @@ def work_of(path: Path) -> Work:
     operations = 0
     for node in graph.node:
         if node.op_type in ("Conv", "ConvTranspose"):
-            # Every value of the output, or of a transposed convolution's input, meets all of a filter.
+            # Each value of the output, or of the input of a transposed convolution, is multiplied with a whole filter.
             values = shapes[node.output[0] if node.op_type == "Conv" else node.input[0]]
             weight = shapes[node.input[1]]
             operations += 2 * math.prod(values) * math.prod(weight[1:])
         elif node.op_type in ("Gemm", "MatMul"):
-            # Of a product of [.., m, k] and [k, n] or [n, k]: each of the second's values is used m times.
+            # In a product of [.., m, k] and [k, n] or [n, k], each value of the second is used m times.
             rows = math.prod(shapes[node.output[0]]) // shapes[node.output[0]][-1]
             operations += 2 * rows * math.prod(shapes[node.input[1]])
     parameters = sum(math.prod(tensor.dims) for tensor in graph.initializer)

@@ -1,4 +1,4 @@
-"""Engines side by side: every round runs each of them, so that what the machine does besides meets them all alike."""
+"""Timing of engines. Every round runs each engine once, so that other load affects all of them equally."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ REPEATS = {"cuda": (10, 10), "cpu": (2, 2)}
 @dataclass
 class Row:
     """
-    An engine and what is known of it.
+    Engine and its results.
 
     Parameters
     ----------
     engine, precision, decoder : str
-        What it is.
+        Description of the engine.
     model : Model
-        What it runs.
+        Model that it runs.
     backend : Backend
-        The engine itself.
+        Engine that runs the model.
     held : int
-        Bytes that it holds on the GPU: its weights, of TensorRT and ONNX Runtime all that they have taken.
+        Bytes that it holds on the GPU: the weights; for TensorRT and ONNX Runtime all memory that they took.
     figures : dict
-        What does not depend on the batch.
+        Results that do not depend on the batch size.
     batches : dict
-        By size of batch, what does.
+        Results by batch size.
     ended : str
-        Why there is no more of it; empty if there is all.
+        Reason why results are missing; empty if there are all.
     """
 
     engine: str
@@ -61,36 +61,36 @@ class Row:
 
     @property
     def name(self) -> str:
-        """All that tells it from others."""
+        """Name with everything that distinguishes it from other rows."""
         return f"{self.engine}, {self.precision}, {self.decoder}"
 
     def facts(self) -> dict:
-        """Return what is known of it, for a file."""
+        """Return the results for the JSON file."""
         named = {"engine": self.engine, "precision": self.precision, "decoder": self.decoder}
         return {**named, **self.figures, "batches": self.batches, "ended": self.ended}
 
 
 class Bench:
     """
-    Measures networks on a device.
+    Benchmark of networks on a device.
 
     Parameters
     ----------
     device : torch.device
-        The GPU; or the CPU, where a few repetitions exercise what needs no GPU.
+        GPU, or the CPU for testing with a few repetitions what needs no GPU.
     batches : list of int
-        Sizes of batches, beside 1.
+        Batch sizes in addition to 1.
     modes : list of str
-        Ways of PyTorch, of `engines.MODES`.
+        Modes of PyTorch, from `engines.MODES`.
     minutes : float
-        Nothing new is begun after so long.
+        Time after which no new measurement starts.
 
     Attributes
     ----------
     ceilings : Ceilings
-        What the device can do.
+        Measured peaks of the device.
     skipped : list of str
-        What could not be had, a sentence each.
+        One sentence for each thing that could not be measured.
     """
 
     def __init__(self, device: torch.device, batches: list[int], modes: list[str], minutes: float = math.inf):
@@ -103,29 +103,29 @@ class Bench:
             self.skip(sentence)
 
     def skip(self, sentence: str) -> None:
-        """Say, once, what could not be had."""
+        """Report, once, something that could not be measured."""
         if sentence not in self.skipped:
             print(f"without {sentence}")
             self.skipped.append(sentence)
 
     def measure(self, forms: list[Form], folder: Path) -> tuple[dict, list[Row]]:
         """
-        Run a network on every engine.
+        Measure a network on every engine.
 
         Parameters
         ----------
         forms : list of Form
             The same network in its forms.
         folder : pathlib.Path
-            Where files may be written.
+            Folder for temporary files.
 
         Returns
         -------
         facts : dict
-            Of the network: name, ``input`` (width and height), ``giga_operations`` (a multiply-add is two) and
-            ``parameters``, both of its leanest form.
+            Facts about the network: name, ``input`` (width and height), ``giga_operations`` (a multiply-add is two) and
+            ``parameters``, both of the form with the fewest operations.
         rows : list of Row
-            The engines.
+            Results of the engines.
         """
         info = forms[0].model.info
         work = min((work_of(form.model.path) for form in forms), key=lambda found: found.operations)
@@ -152,19 +152,19 @@ class Bench:
         return facts, rows
 
     def attempt(self, row: Row, call: Callable[[], object], where: str = "") -> None:
-        """Do something with an engine that has not failed; if it does now, its row ends."""
+        """Call a function with an engine that has not failed. If it fails now, its row ends."""
         if row.ended:
             return
         try:
             call()
-        except Exception as error:  # engines raise what they like, and the others are still to be measured
+        except Exception as error:  # engines raise any exception, and the other engines must still be measured
             row.ended = where + sentence_of(error)
-            with suppress(Exception):  # after a GPU's fault nothing can be given back
+            with suppress(Exception):  # after a GPU fault, releasing memory fails too
                 release(row.backend)
                 torch.cuda.empty_cache()
 
     def _rows(self, forms: list[Form], folder: Path) -> Iterator[Row]:
-        """Make every engine that there is."""
+        """Yield a row for every available engine."""
         for form in forms:
             found = candidates(form.model, form.network, self.device, self.modes, folder, max(self.batches))
             for engine, precision, make in track(list(found), description=form.decoder, transient=True):
@@ -180,7 +180,7 @@ class Bench:
                 yield Row(engine, precision, form.decoder, form.model, backend, held, figures)
 
     def _measure_batch(self, rows: list[Row], images: np.ndarray) -> None:
-        """Time the engines in turn on a batch."""
+        """Time the engines in turn on one batch."""
         batch, (rounds, repeats) = len(images), REPEATS[self.device.type]
         repeats = repeats if batch == 1 else max(1, repeats // 3)
         for row in track(rows, description=f"batch of {batch}: warming up", transient=True):
@@ -209,13 +209,13 @@ class Bench:
         release(row.backend)
 
     def _warm_up(self, row: Row, images: np.ndarray) -> None:
-        """Run an engine on a batch for the first times, and note the memory that it takes."""
+        """Run an engine on a batch until it is warm, and record the memory that it takes."""
         self._in_time()
         memory = self._memory_of(row, lambda: [row.backend.infer(images) for _ in range(3)])
         row.batches[len(images)] = {"memory_mib": memory / 2**20} if self.device.type == "cuda" else {}
 
     def _memory_of(self, row: Row, run: Callable[[], object]) -> int:
-        """Run an engine; returns the bytes that it takes: of PyTorch the most given out, of others what they keep."""
+        """Run an engine and return its memory in bytes: for PyTorch the peak allocation, for others what they keep."""
         if self.device.type != "cuda":
             run()
             return 0
@@ -228,7 +228,7 @@ class Bench:
         return row.held
 
     def _not_pytorchs(self) -> int:
-        """Return the bytes used on the GPU by all but PyTorch."""
+        """Return the bytes used on the GPU by everything except PyTorch."""
         if self.device.type != "cuda":
             return 0
         torch.cuda.synchronize()
@@ -241,7 +241,7 @@ class Bench:
 
 
 def difference(backend: Backend, frames: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
-    """Return how far an engine's depth is from the model's: mean and 99th percentile of the relative difference."""
+    """Return mean and 99th percentile of the relative difference between the depth of an engine and the model."""
     depth = np.concatenate([backend.infer(frame[None])["depth"] for frame in frames])
     relative = parity.relative_difference(depth, wanted)
     if not np.isfinite(relative).all():
@@ -250,13 +250,13 @@ def difference(backend: Backend, frames: np.ndarray, wanted: np.ndarray) -> dict
 
 
 def release(backend: Backend) -> None:
-    """Let an engine give back what its size of batch takes."""
+    """Free the memory that an engine takes for its batch size."""
     if hasattr(backend, "release"):
         backend.release()
 
 
 def sentence_of(error: Exception) -> str:
-    """Return what an engine's error says, in a sentence."""
+    """Return the message of an engine's error as one sentence."""
     text = str(error).strip().partition("\n")[0][:300]
     out_of_memory = any(sign in text.lower() for sign in ("out of memory", "failed to allocate", "alloc_failed"))
     if out_of_memory or isinstance(error, torch.OutOfMemoryError):
@@ -265,7 +265,7 @@ def sentence_of(error: Exception) -> str:
 
 
 def _time(backend: Backend, images: np.ndarray, repeats: int, taken: list[float], on_device: list[float]) -> None:
-    """Add milliseconds to `taken`, copies in and out counted, and where the engine can tell, to `on_device`."""
+    """Append milliseconds with copies to `taken`, and without copies to `on_device` if the engine measures them."""
     backend.infer(images)
     for _ in range(repeats):
         started = perf_counter()

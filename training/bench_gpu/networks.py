@@ -1,4 +1,4 @@
-"""The networks that are measured, each in both forms of the decoder."""
+"""Networks of the benchmark, each in both forms of the decoder."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from training.models.up_projection import depth_to_space
 @dataclass(frozen=True)
 class Form:
     """
-    A network in one form of the decoder.
+    Network in one form of the decoder.
 
     Parameters
     ----------
     decoder : str
         One of `training.export.DECODERS`, or ``"as exported"``.
     model : Model
-        Its ONNX file.
+        ONNX file of the network.
     network : torch.nn.Module or None
-        The same in PyTorch, in evaluation mode; there is none of an ONNX file alone.
+        The same network in PyTorch, in evaluation mode; None for an ONNX file.
     """
 
     decoder: str
@@ -40,21 +40,21 @@ class Form:
 
 def open_forms(name: str, folder: Path, skip: Callable[[str], None]) -> list[Form]:
     """
-    Get a trained network in all its forms.
+    Return all forms of a trained network.
 
     Parameters
     ----------
     name : str
-        ``"default"``, a contract ONNX file, or a checkpoint (``.ckpt``) of ``python -m training fit``.
+        ``"default"``, an ONNX file of the model contract, or a checkpoint (``.ckpt``) of ``python -m training fit``.
     folder : pathlib.Path
-        Where ONNX files may be written.
+        Folder for ONNX files.
     skip : callable
-        Takes a sentence about what there is not.
+        Function called with one sentence (str) about a missing form.
 
     Raises
     ------
     ValueError
-        If it is none of these.
+        If ``name`` is none of these.
     """
     if not name.endswith(".ckpt"):
         skip(f"PyTorch, {name}: an ONNX file holds no PyTorch network; give its checkpoint (.ckpt) beside it")
@@ -71,11 +71,11 @@ def export_forms(network: nn.Module, info: ModelInfo, folder: Path, skip: Callab
     Parameters
     ----------
     network : torch.nn.Module
-        In evaluation mode.
+        Network in evaluation mode.
     info : ModelInfo
-        Of the ONNX files.
+        Metadata of the ONNX files.
     folder, skip
-        As for `open_forms`; a network without up-projection has but one form.
+        As for `open_forms`. A network without up-projection has only one form.
     """
     found, frames = [], calibration_frames(info, count=2)
     for decoder in DECODERS:
@@ -92,10 +92,10 @@ def export_forms(network: nn.Module, info: ModelInfo, folder: Path, skip: Callab
 
 def random_resnet50() -> tuple[nn.Module, ModelInfo]:
     """
-    Return the network of Laina et al. (2016) with random weights, and what its ONNX files are to say of it.
+    Return the network of Laina et al. (2016) with random weights, and the metadata of its ONNX files.
 
-    As initialised, its depth hardly varies, and would hide what engines differ: the last layer is scaled so that it
-    does, by half a metre. Rounding then shows about as much as in a trained network.
+    As initialised, its depth hardly varies, which would hide differences between engines. The last layer is therefore
+    scaled so that depth varies by half a metre. Rounding then has about the same effect as in a trained network.
     """
     torch.manual_seed(0)
     network = build_network("resnet_up_projection").eval()

@@ -1,4 +1,4 @@
-"""What was measured, as tables."""
+"""Tables of the results."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def show(report: dict, console: Console) -> None:
     Parameters
     ----------
     report : dict
-        As written to the file.
+        Report as written to the JSON file.
     console : rich.console.Console
-        Where to.
+        Console to print on.
     """
     ceilings = report["ceilings"]
     peaks = Table(title=f"{report['device']}: {ceilings['bandwidth'] / 1e9:.0f} GB/s copied, and at most")
