@@ -1,4 +1,8 @@
-"""Where the programs begin: imports next to nothing, so that Ctrl-C and a missing package take a line at most."""
+"""
+Entry points of the programs.
+
+This module imports very little, so that Ctrl-C during start-up prints nothing and a missing package only one line.
+"""
 
 from __future__ import annotations
 
@@ -76,9 +80,9 @@ def prepare_nyu_raw() -> None:
 
 
 def speak_utf8() -> None:
-    """Begin again in Python's UTF-8 mode where the locale has another encoding: names in ROS are UTF-8 everywhere."""
+    """Restart Python in UTF-8 mode if the locale has another encoding, because names in ROS are always UTF-8."""
     if sys.getfilesystemencoding().replace("-", "").lower() != "utf8" and os.environ.get("PYTHONUTF8") != "1":
-        os.environ["PYTHONUTF8"] = "1"  # for the processes that this one starts, too
+        os.environ["PYTHONUTF8"] = "1"  # child processes inherit it
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
@@ -89,14 +93,14 @@ def _run(program: str, module: str, interruptible: bool = False) -> None:
     Parameters
     ----------
     program : str
-        As the user calls it.
+        Name of the program, for messages.
     module : str
-        Of this package, or of ``training``.
+        Module in this package, or in ``training`` with that prefix.
     interruptible : bool
-        Whether ``main`` expects a KeyboardInterrupt at Ctrl-C; the nodes have handlers of their own.
+        Whether ``main`` handles KeyboardInterrupt at Ctrl-C. The nodes have their own signal handlers.
     """
     speak_utf8()
-    # A KeyboardInterrupt in an import would print where it came. Until `main` there is nothing to clean up.
+    # A KeyboardInterrupt during an import would print a traceback, and before `main` there is nothing to clean up.
     handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
     of_training = module.startswith("training.")
     try:

@@ -1,8 +1,8 @@
 """
-A bag (ROS 1 or 2), a folder of images or a video, played as a camera to the depth estimation node, in RViz.
+Play a bag (ROS 1 or 2), a folder of images or a video as a camera to the depth estimation node, and show it in RViz.
 
-To replay the whole of a bag, transforms and other sensors included, start `depth_estimation.launch.py` with
-`use_sim_time:=true` beside `ros2 bag play BAG --clock`.
+To replay a whole bag with transforms and other sensors, run `ros2 bag play BAG --clock` and
+`depth_estimation.launch.py use_sim_time:=true` instead.
 """
 
 from pathlib import Path
@@ -12,30 +12,31 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 
 from depth_estimation_ros.launching.arguments import SHARED, declared, described, read, sources
 
-# A path, as --show-args can look into no other.
+# A plain path, because --show-args cannot follow substitutions.
 NODE = str(Path(__file__).with_name("depth_estimation.launch.py"))
-# Of image_source: default, and what it is.
+# Parameters of image_source: (default, description).
 PARAMETERS = {
-    "source": ("", "Bag, folder of images, video, or the number of a webcam; needed."),
-    "rate": (0.0, "Images a second; 0 is the source's own rate."),
-    "loop": (True, "Start again at the end."),
-    "image_topic": ("", "The bag's topic of images; empty is the camera's."),
-    "camera_info_topic": ("", "The bag's topic of intrinsics; empty is that of the images."),
-    "frame_id": ("camera_optical_frame", "Frame of the images, whatever the bag says; RViz shows fixed_frame."),
-    "horizontal_fov": (0.0, "Horizontal field of view in radians where the source has no intrinsics."),
+    "source": ("", "Bag, folder of images, video, or number of a webcam. Required."),
+    "rate": (0.0, "Images per second. 0 uses the rate of the source."),
+    "loop": (True, "Restart the source at its end."),
+    "image_topic": ("", "Image topic in the bag. Empty uses the one that fits best."),
+    "camera_info_topic": ("", "CameraInfo topic in the bag. Empty uses the one that fits the images."),
+    "frame_id": ("camera_optical_frame", "TF frame of the images; replaces the one in the bag. See also fixed_frame."),
+    "horizontal_fov": (0.0, "Horizontal field of view in radians, used if the source has no intrinsics."),
 }
 
 
 def generate_launch_description():
-    """Return the source and what `depth_estimation.launch.py` starts; its arguments can be given here too."""
-    # The source says its field of view in its camera_info. In a group, so that only the node's is empty.
+    """Start the source and include `depth_estimation.launch.py`, whose arguments are accepted here too."""
+    # The source publishes its field of view as camera_info, so the node's argument is empty. The group limits that to
+    # the node.
     node = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(NODE), launch_arguments={"horizontal_fov": ""}.items()
     )
     return described(
         __file__,
         [
-            *declared({**PARAMETERS, "rviz": (True, "Open RViz as well."), **SHARED}),
+            *declared({**PARAMETERS, "rviz": (True, "Start RViz."), **SHARED}),
             OpaqueFunction(function=_check),
             GroupAction([node]),
             OpaqueFunction(function=_source),
@@ -44,9 +45,9 @@ def generate_launch_description():
 
 
 def _check(context):
-    """Find mistakes before the first process is started."""
+    """Check the arguments before the first process is started."""
     if not read(context, PARAMETERS)["source"]:
-        raise ValueError("source is not given: source:=BAG, or a folder of images, a video, the number of a webcam")
+        raise ValueError("source is not given: set source:= to a bag, a folder of images, a video or a webcam's number")
 
 
 def _source(context):

@@ -1,4 +1,4 @@
-"""A synthetic camera and the depth estimation node, in RViz: nothing but this package and ROS is needed."""
+"""Start a synthetic camera, the depth estimation node and RViz. Only this package and ROS are needed."""
 
 from pathlib import Path
 
@@ -17,31 +17,32 @@ from depth_estimation_ros.launching.arguments import (
     sources,
 )
 
-# A path, as --show-args can look into no other.
+# A plain path, because --show-args cannot follow substitutions.
 NODE = str(Path(__file__).with_name("depth_estimation.launch.py"))
 MOUNTING = {
     "camera_height": (1.3, "Height of the camera over the floor in metres."),
-    "camera_pitch": (0.16, "Angle in radians by which it looks down."),
+    "camera_pitch": (0.16, "Downward pitch of the camera in radians."),
 }
-# Of synthetic_camera: default, and what it is.
+# Parameters of synthetic_camera: (default, description).
 PARAMETERS = {
-    "seed": (0, "Chooses the room."),
-    "rate": (30.0, "Images a second."),
-    "horizontal_fov": (1.105, "Horizontal field of view of the camera in radians; that of the Kinect of NYU Depth v2."),
+    "seed": (0, "Seed of the room."),
+    "rate": (30.0, "Images per second."),
+    "horizontal_fov": (1.105, "Horizontal field of view in radians. The default is that of the NYU Depth v2 Kinect."),
     **MOUNTING,
 }
 
 
 def generate_launch_description():
-    """Return the camera and what `depth_estimation.launch.py` starts; its arguments can be given here too."""
-    # The camera says its field of view in its camera_info. In a group, so that only the node's is empty.
+    """Start the camera and include `depth_estimation.launch.py`, whose arguments are accepted here too."""
+    # The camera publishes its field of view as camera_info, so the node's argument is empty. The group limits that to
+    # the node.
     node = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(NODE), launch_arguments={"horizontal_fov": ""}.items()
     )
     return described(
         __file__,
         [
-            *declared({**PARAMETERS, "rviz": (True, "Open RViz as well."), **SHARED}),
+            *declared({**PARAMETERS, "rviz": (True, "Start RViz."), **SHARED}),
             OpaqueFunction(function=_check),
             GroupAction([node]),
             OpaqueFunction(function=_camera),
@@ -50,14 +51,14 @@ def generate_launch_description():
 
 
 def _check(context):
-    """Find mistakes before the first process is started."""
+    """Check the arguments before the first process is started."""
     read(context, PARAMETERS)
     if is_true(context, "rviz"):
         check_installed("rviz2", "tf2_ros")
 
 
 def _camera(context):
-    """Start the camera, and publish its mounting for RViz; the node has it from its parameters."""
+    """Start the camera, and publish its pose on TF for RViz; the node knows the pose from its parameters."""
     parameters = read(context, PARAMETERS)
     yield from sources(context, "synthetic_camera", parameters)
     if not is_true(context, "rviz"):

@@ -1,4 +1,4 @@
-"""The depth estimation node, with the transport settings that large messages need, and RViz on request."""
+"""Start the depth estimation node with the transport settings that large messages need, and optionally RViz."""
 
 import os
 
@@ -24,19 +24,19 @@ from depth_estimation_ros.settings import DECLARATIONS, defaults
 ARGUMENTS = {
     **SHARED,
     "params_file": (share_path("config/depth_estimation.yaml"), "YAML file with the node's parameters."),
-    "rviz": (False, "Open RViz as well."),
-    "fixed_frame": ("camera_optical_frame", "RViz's fixed frame, e.g. base_link."),
-    **{name: ("", f"{d.description} Empty: as in params_file.") for name, d in DECLARATIONS.items()},
+    "rviz": (False, "Start RViz."),
+    "fixed_frame": ("camera_optical_frame", "Fixed frame of RViz, e.g. base_link."),
+    **{name: ("", f"{d.description} Default: the value in params_file.") for name, d in DECLARATIONS.items()},
 }
 
 
 def generate_launch_description():
-    """Declare an argument for everything that can be set, each parameter of the node included."""
+    """Declare all launch arguments, including one for each parameter of the node, and start the nodes."""
     return described(__file__, [*declared(ARGUMENTS), OpaqueFunction(function=_nodes)])
 
 
 def _nodes(context):
-    # Whatever can fail is read before the first process is started: see depth_estimation_ros.launching.arguments.
+    # Check everything before the first process is started: see depth_estimation_ros.launching.arguments.
     check_programs()
     given = {name: typed(name, text, default) for name, default in defaults().items() if (text := value(context, name))}
     if not os.path.isfile(params_file := value(context, "params_file")):

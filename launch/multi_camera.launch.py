@@ -1,4 +1,4 @@
-"""Several cameras: a depth estimation node for each in its namespace, in one process with one engine."""
+"""Start a depth estimation node for each of several cameras, in its namespace, in one process with one engine."""
 
 from pathlib import Path
 
@@ -7,12 +7,12 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 
 from depth_estimation_ros.launching.arguments import SHARED, declared, described, value
 
-# A path, as --show-args can look into no other.
+# A plain path, because --show-args cannot follow substitutions.
 NODE = str(Path(__file__).with_name("depth_estimation.launch.py"))
 
 
 def generate_launch_description():
-    """Return what `depth_estimation.launch.py` starts; its arguments can be given here too."""
+    """Include `depth_estimation.launch.py`, whose arguments are accepted here too."""
     cameras = {"cameras": SHARED["cameras"]}
     include = IncludeLaunchDescription(PythonLaunchDescriptionSource(NODE))
     return described(__file__, [*declared(cameras), OpaqueFunction(function=_check), include])

@@ -1,1 +1,1 @@
-"""What the launch files need: arguments, and the environment of the processes."""
+"""Helpers of the launch files: arguments, and the environment of the processes."""

@@ -1,10 +1,10 @@
 """
-What the launch files share.
+Shared code of the launch files.
 
-A launch file that fails after it has started a process leaves that one behind: launch waits for none of them then. So
-the files read every argument, and ask for every package, before they start the first.
+If a launch file fails after it has started a process, launch leaves that process running. The launch files therefore
+read all arguments and check all packages before they start the first process.
 
-`launch` comes with a ROS installation only, and is imported where it is used.
+`launch` exists only in a ROS installation, so it is imported where it is used.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ if TYPE_CHECKING:
 Value = bool | int | float | str
 
 SHARED: Mapping[str, tuple[Value, str]] = {
-    "namespace": ("", "Namespace of the node, its topics, and its source where one is started."),
+    "namespace": ("", "Namespace of the node and its topics, and of the image source if one is started."),
     "cameras": (
         "",
-        "Namespaces of several cameras, such as 'front left right', within `namespace`: a node for each, in one "
-        "process. Empty: one camera.",
+        "Namespaces of several cameras within `namespace`, such as 'front left right'. Starts one node per camera, all "
+        "in one process. Empty starts a single camera.",
     ),
-    "image": ("image", "Topic of the colour image."),
-    "camera_info": ("camera_info", "Topic of its intrinsics."),
-    "use_sim_time": (False, "Take the time from /clock."),
-    "log_level": ("info", "debug, info, warn, error or fatal."),
+    "image": ("image", "Topic of the colour images."),
+    "camera_info": ("camera_info", "Topic of the camera intrinsics."),
+    "use_sim_time": (False, "Use simulated time from /clock."),
+    "log_level": ("info", "Log level: debug, info, warn, error or fatal."),
     "large_messages": (True, "Set the Fast DDS profile and the malloc thresholds that images and clouds need."),
 }
-"""Arguments that concern every process: default, and what they are."""
+"""Arguments that apply to every process, as (default, description) by name."""
 
-# Launch configurations that launch itself reads.
+# Launch configurations that launch itself uses.
 _OF_LAUNCH = {"emulate_tty", "launch-prefix", "launch-prefix-filter", "sigkill_timeout", "sigterm_timeout"}
 
 
 def declared(arguments: Mapping[str, tuple[Value, str]]) -> list[LaunchDescriptionEntity]:
-    """Return declarations of launch arguments, given by name as default and description."""
+    """Return declarations of launch arguments, which are given as (default, description) by name."""
     from launch.actions import DeclareLaunchArgument
 
     return [
@@ -63,17 +63,17 @@ def declared(arguments: Mapping[str, tuple[Value, str]]) -> list[LaunchDescripti
 
 def described(path: str, entities: Iterable[LaunchDescriptionEntity]) -> LaunchDescription:
     """
-    Return the description of one of the launch files.
+    Return the launch description of one of the launch files.
 
-    Where ``ros2 launch`` was asked for that very file, an argument that it does not have is refused, and a process of
-    this package that fails ends the launch. Where another file includes it, both are that one's to decide.
+    If ``ros2 launch`` was called with this file, unknown arguments are refused, and the launch ends when a process of
+    this package fails. If another launch file includes it, neither applies: the including file decides.
 
     Parameters
     ----------
     path : str
-        Of the launch file.
+        Path of the launch file.
     entities : iterable of launch.LaunchDescriptionEntity
-        What it declares and starts.
+        Declarations and actions of the launch file.
     """
     from launch.actions import OpaqueFunction, RegisterEventHandler
     from launch.event_handlers import OnProcessExit
@@ -93,7 +93,7 @@ def described(path: str, entities: Iterable[LaunchDescriptionEntity]) -> LaunchD
 
 
 def _asked_for(path: Path) -> bool:
-    """Tell whether a launch file was named on the command line, by its path or as a file of this package."""
+    """Return whether a launch file was named on the command line, by its path or as a file of this package."""
     if any(os.path.isfile(word) and os.path.samefile(word, path) for word in sys.argv):
         return True
     return (PACKAGE, path.name) in pairwise(sys.argv)
@@ -101,12 +101,12 @@ def _asked_for(path: Path) -> bool:
 
 def check_names(file: str, given: Iterable[str], known: Iterable[str]) -> None:
     """
-    Refuse arguments that a launch file does not have; launch itself takes any and says nothing.
+    Refuse arguments that a launch file does not have, because launch itself ignores them silently.
 
     Raises
     ------
     ValueError
-        If there are some; it says which arguments have names like theirs.
+        If an argument is unknown. The message suggests similar names.
     """
     known = sorted(known)
     mistakes = []
@@ -118,12 +118,12 @@ def check_names(file: str, given: Iterable[str], known: Iterable[str]) -> None:
 
 
 def value(context: LaunchContext, name: str) -> str:
-    """Return a launch argument as the user gave it."""
+    """Return the value of a launch argument as text."""
     return context.launch_configurations[name]
 
 
 def is_true(context: LaunchContext, name: str) -> bool:
-    """Return a launch argument that is a condition, as launch reads those."""
+    """Return whether a launch argument is true, by the rules of launch conditions."""
     from launch.conditions import IfCondition
     from launch.substitutions import LaunchConfiguration
 
@@ -131,27 +131,27 @@ def is_true(context: LaunchContext, name: str) -> bool:
 
 
 def read(context: LaunchContext, arguments: Mapping[str, tuple[Value, str]]) -> dict[str, Value]:
-    """Return launch arguments in the types of their defaults."""
+    """Return the values of launch arguments, converted to the types of their defaults."""
     return {name: typed(name, value(context, name), default) for name, (default, _) in arguments.items()}
 
 
 def typed(name: str, text: str, default: Value) -> Value:
     """
-    Return a launch argument as the type that the parameter has.
+    Convert a launch argument to the type of its parameter.
 
     Parameters
     ----------
     name : str
-        Of the argument, for the message.
+        Name of the argument, for the error message.
     text : str
-        What the user gave.
+        Value as text.
     default : bool, int, float or str
-        A value of that type.
+        Default of the parameter, which determines the type.
 
     Raises
     ------
     ValueError
-        If it is of another type. An integer is a float as well.
+        If the value has another type. An integer is accepted for a float.
     """
     if isinstance(default, str):
         return text
@@ -168,14 +168,14 @@ def typed(name: str, text: str, default: Value) -> Value:
 
 def check_installed(*packages: str) -> None:
     """
-    Ask for packages that are needed only for RViz.
+    Check that the packages needed for RViz are installed.
 
     Raises
     ------
     ValueError
-        If one is not installed; it says how to go on.
+        If a package is not installed. The message says what to do.
     """
-    # The ament index, as ros2 pkg reads it.
+    # Look in the ament index, as ros2 pkg does.
     prefixes = [Path(prefix) for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)]
     for package in packages:
         if not any((prefix / "share/ament_index/resource_index/packages" / package).is_file() for prefix in prefixes):
@@ -185,12 +185,12 @@ def check_installed(*packages: str) -> None:
 
 def check_programs() -> None:
     """
-    Ask for the package's own programs, which pip puts where launch does not look.
+    Check that launch can find this package's programs; pip installs them where launch does not look.
 
     Raises
     ------
     ValueError
-        If they are not there; it says how to start them instead.
+        If launch cannot find them. The message says how to start the programs instead.
     """
     folders = [Path(prefix) / "lib" / PACKAGE for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)]
     if not any((folder / "depth_estimation_node").is_file() for folder in folders):
@@ -203,12 +203,17 @@ def check_programs() -> None:
 
 def camera_namespaces(namespace: str, cameras: str) -> list[str]:
     """
-    Return the namespace of each camera, as `multi_camera` reads them, by the arguments of these names.
+    Return the namespace of each camera, by the same rules as the node ``multi_camera``.
+
+    Parameters
+    ----------
+    namespace, cameras : str
+        Values of the launch arguments with these names.
 
     Raises
     ------
     ValueError
-        If ROS takes no such namespace.
+        If a name is not a valid ROS namespace.
     """
     from rclpy.exceptions import InvalidNamespaceException
     from rclpy.validate_namespace import validate_namespace
@@ -225,7 +230,7 @@ def camera_namespaces(namespace: str, cameras: str) -> list[str]:
 
 
 def shared_options(context: LaunchContext) -> dict[str, Any]:
-    """Return what a process of this package is started with, whichever it is, by the arguments `SHARED`."""
+    """Return the options common to all processes of this package, from the arguments in `SHARED`."""
     return {
         "package": PACKAGE,
         "remappings": [(name, value(context, name)) for name in ("image", "camera_info")],
@@ -236,12 +241,12 @@ def shared_options(context: LaunchContext) -> dict[str, Any]:
 
 
 def environment(context: LaunchContext) -> dict[str, str]:
-    """Return the environment variables that large messages ask for, unless the user does without."""
+    """Return the environment variables for large messages; empty if ``large_messages`` is false."""
     return transport_environment() if is_true(context, "large_messages") else {}
 
 
 def sources(context: LaunchContext, executable: str, parameters: Mapping[str, Value]) -> Iterator[Node]:
-    """Start a program that publishes images: one for each camera, in its namespace, on the topics of the node."""
+    """Yield a node that publishes images for each camera, in its namespace and on the topics of the depth node."""
     from launch_ros.actions import Node
 
     common = shared_options(context)
@@ -252,9 +257,10 @@ def sources(context: LaunchContext, executable: str, parameters: Mapping[str, Va
 
 def end_with_failed(event, context) -> None:
     """
-    End the launch, with exit code 1, when a process of this package has failed: the others would wait for ever.
+    End the launch with exit code 1 when a process of this package has failed, because the others would wait for ever.
 
-    An ``on_exit`` of ``launch.event_handlers.OnProcessExit``; RViz may be closed or crash, and a source may be through.
+    This is an ``on_exit`` callback of ``launch.event_handlers.OnProcessExit``. The launch goes on if RViz is closed or
+    crashes, or if an image source reaches its end.
     """
     ours = getattr(event.action, "node_package", None) == PACKAGE
     if ours and event.returncode and not context.is_shutdown:

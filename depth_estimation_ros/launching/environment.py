@@ -1,4 +1,4 @@
-"""The environment of the processes: paths of the package, the transport settings that large messages need."""
+"""Paths of the package's files, and the environment variables that large messages need."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ PACKAGE = "depth_estimation_ros"
 
 def share_path(relative: str) -> Path:
     """
-    Return a file of the package's share folder.
+    Return the path of a file in the package's share folder.
 
     Parameters
     ----------
     relative : str
-        For example ``"config/fastdds.xml"``.
+        Path within the share folder, for example ``"config/fastdds.xml"``.
 
     Raises
     ------
     FileNotFoundError
-        If neither the source tree nor the ament index has it.
+        If neither the source tree nor an installation has the file.
     """
-    # A source tree, or a development install, has its own; an installed package is found through the ament index.
+    # A source tree or a development install has its own files. Otherwise search the prefixes of the installation.
     source = Path(__file__).resolve().parents[2] / relative
     if source.is_file():
         return source
-    os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)  # pip installs there, and sets no such variable
+    os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)  # pip installs there, but does not set this variable
     for prefix in os.environ["AMENT_PREFIX_PATH"].split(os.pathsep):
         if (path := Path(prefix) / "share" / PACKAGE / relative).is_file():
             return path
@@ -36,19 +36,19 @@ def share_path(relative: str) -> Path:
 
 
 def profile_variable() -> str:
-    """Return the variable that names the profile to Fast DDS; from Kilted on it is another, and the old one warns."""
+    """Return the variable that names the Fast DDS profile file; Kilted and later use a new name and warn of the old."""
     distribution = os.environ.get("ROS_DISTRO")
-    # The wheels of PyPI set no ROS_DISTRO, but hold Fast DDS 2 as a Python package.
+    # ROS 2 wheels from PyPI do not set ROS_DISTRO, but contain Fast DDS 2 as a Python package.
     old = distribution in ("humble", "iron", "jazzy") if distribution else importlib.util.find_spec("fastrtps")
     return "FASTRTPS_DEFAULT_PROFILES_FILE" if old else "FASTDDS_DEFAULT_PROFILES_FILE"
 
 
 def transport_environment() -> dict[str, str]:
     """
-    Return environment variables that let megabyte messages pass between processes without loss.
+    Return environment variables for lossless transport of megabyte messages between processes.
 
-    Fast DDS gets a shared-memory segment that holds several images, and glibc keeps the memory of large messages
-    instead of mapping and unmapping it for each one. Variables that are set already are left alone.
+    Fast DDS gets a shared-memory segment that holds several images. glibc keeps the memory of large messages instead
+    of mapping and unmapping it for each one. Variables that are already set are not changed.
     """
     wanted = {
         profile_variable(): str(share_path("config/fastdds.xml")),
@@ -60,14 +60,14 @@ def transport_environment() -> dict[str, str]:
 
 def keep_to_this_machine() -> None:
     """
-    Set for this process, and those that it starts, what a measurement needs, unless the user has set it.
+    Isolate this process and its child processes from other ROS nodes, for measurements.
 
-    A domain of its own and nothing beyond this machine: another robot's camera must not end up in the figures. And
-    `transport_environment`.
+    They get their own ROS domain and communicate only on this machine, so that other robots cannot affect a
+    measurement. `transport_environment` is also applied. Variables that are already set are not changed.
     """
     os.environ.update(transport_environment())
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
-    # Humble's name for it; newer distributions warn of that.
+    # Humble has its own variable, and newer distributions warn if it is set.
     humble = os.environ.get("ROS_DISTRO") == "humble"
     name, value = ("ROS_LOCALHOST_ONLY", "1") if humble else ("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault(name, value)

@@ -67,7 +67,9 @@ class ImageSource(Node):
             name: declare(self, name, 0.0, f"{name} in pixels. 0 means unknown.", (0.0, 1e6)) for name in names
         }
         topics = {
-            f"{kind}_topic": declare(self, f"{kind}_topic", "", f"Topic of {kind} in a bag. Empty uses the first one.")
+            f"{kind}_topic": declare(
+                self, f"{kind}_topic", "", f"Topic of {kind} in a bag. Empty uses the one that fits best."
+            )
             for kind in ("image", "camera_info", "depth")
         }
         if (self._intrinsics["fx"] > 0) != (self._intrinsics["fy"] > 0):

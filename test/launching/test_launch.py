@@ -120,7 +120,7 @@ REPLAY = ("bag_replay.launch.py", {"rviz": "false", "source": "/bag"})
         (*REPLAY, {"params_file": "/no.yaml"}, "params_file '/no.yaml' not found: give the path of a YAML file"),
         (*DEMO, {"cameras": "front, le-ft"}, "'le-ft' is no namespace for ROS: Invalid namespace"),
         ("depth_estimation.launch.py", {}, {"namespace": "my robot"}, "'my robot' is no namespace for ROS"),
-        (*REPLAY, {"source": ""}, "source is not given: source:=BAG"),
+        (*REPLAY, {"source": ""}, "source is not given: set source:="),
         ("multi_camera.launch.py", {"cameras": "front"}, {"cameras": " "}, "cameras is not given: name the namespaces"),
     ],
 )
