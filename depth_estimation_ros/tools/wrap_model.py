@@ -97,7 +97,8 @@ def _wrap(options: argparse.Namespace) -> list[str]:
                 f"{quoted(options.network)} is not written as a model: {proof.failures[0]}; --force writes it"
             )
         os.replace(draft, output)
-    notes = [*_other_preset(foreign, preset), *wrapped.notes, *notes, *proof.failures, *proof.warnings]
+    likely = _other_preset(foreign, preset) if options.preset else []
+    notes = [*likely, *wrapped.notes, *notes, *proof.failures, *proof.warnings]
     return [*_summary(output, wrapped, proof, backend), *(f"note: {note}" for note in notes)]
 
 

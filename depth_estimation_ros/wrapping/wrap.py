@@ -10,6 +10,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from depth_estimation_ros.model_info import METADATA_KEY, ModelInfo
+from depth_estimation_ros.support.sentences import quoted
 from depth_estimation_ros.wrapping.errors import WrapError
 from depth_estimation_ros.wrapping.foreign import IR_VERSION, Foreign, Port, image_input, listed
 from depth_estimation_ros.wrapping.freezing import freeze, outputs_of
@@ -79,6 +80,8 @@ def wrap(
     ModelError
         If the metadata would be impossible.
     """
+    if any(entry.key == METADATA_KEY for entry in foreign.model.metadata_props):
+        raise WrapError(f"{quoted(foreign.path)} is a model of this package already: use it as it is")
     port = image_input(foreign, preset.inputs)
     notes = []
     frame = frame_of(preset, _fixed_size(port, preset), image, size)
@@ -162,7 +165,8 @@ def _outputs(foreign: Foreign, preset: Preset, baked: bool, notes: list[str]) ->
                 f"{listed(foreign.outputs)}; name it with --depth"
             )
         depth = free[0].name
-        notes.append(f"its output {depth!r} is taken for depth")
+        if preset.outputs:
+            notes.append(f"its output {quoted(depth)} is taken for depth")
     if preset.mask and roles["mask"] is None:
         notes.append(f"it has no output {preset.mask.outputs[0]!r}: pixels without depth are not known")
     if preset.scale and roles["scale"] is None:

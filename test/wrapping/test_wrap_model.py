@@ -12,7 +12,7 @@ from foreign_networks import Graph, stand_ins
 from ros_processes import output as printed_by
 
 from depth_estimation_ros import DepthEstimator
-from depth_estimation_ros.model import ModelError, load_model
+from depth_estimation_ros.model import PACKAGED, ModelError, load_model
 from depth_estimation_ros.tools.quantize_model import quantize
 from depth_estimation_ros.tools.wrap_model import main
 from depth_estimation_ros.wrapping.foreign import read
@@ -47,6 +47,43 @@ def test_options_make_a_model_without_a_preset(network, tmp_path, capsys):
     assert (info.source_name, info.commercial_use) == ("network.onnx", False)
     depth = DepthEstimator.load(output).estimate(np.full((60, 80, 3), 255, np.uint8)).depth
     np.testing.assert_allclose(depth, 4.0 - 3.0 * 0.6, rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Path of the packaged network, without what says that it is a model."""
+    model = onnx.load(PACKAGED["default"])
+    del model.metadata_props[:]
+    path = tmp_path_factory.mktemp("trained") / "trained.onnx"
+    onnx.save(model, path)
+    return path
+
+
+def test_a_trained_network_is_proven_and_wrong_options_for_it_are_named(trained, tmp_path, capsys):
+    focal_length = str(load_model("default").info.focal_length)
+    command = [
+        str(trained),
+        "--layout",
+        "nhwc",
+        "--focal-length",
+        focal_length,
+        "--output",
+        str(tmp_path / "model.onnx"),
+    ]
+    assert main([*command, "--kind", "metric", "--normalisation", "raw"]) == 0
+    told = capsys.readouterr().out
+    correlation, ratio = re.search(r"true depth ([+-][\d.]+), median of depth over truth ([\d.]+)", told).groups()
+    assert float(correlation) > 0.8 and 0.8 < float(ratio) < 1.25 and "note" not in told
+    image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+    depths = [DepthEstimator.load(model, "cpu").estimate(image).depth for model in ("default", tmp_path / "model.onnx")]
+    np.testing.assert_allclose(*depths, rtol=1e-4)
+    assert main([*command, "--kind", "metric", "--normalisation", "imagenet"]) == 0
+    assert "--normalisation raw (the network probably normalises its image itself)" in capsys.readouterr().out
+    assert main([*command, "--kind", "inverse_relative", "--normalisation", "raw"]) == 1
+    assert "so they are no inverse depth: --kind depth_relative, or metric" in capsys.readouterr().err
+    twice = [str(tmp_path / "model.onnx"), "--kind", "metric", "--normalisation", "raw", "--focal-length", "100"]
+    assert main([*twice, "--output", str(tmp_path / "twice.onnx")]) == 1
+    assert "is a model of this package already" in capsys.readouterr().err
 
 
 def test_what_is_useless_is_not_written_unless_forced(network, tmp_path, capsys):
