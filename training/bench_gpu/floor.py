@@ -110,7 +110,7 @@ def allow_tf32(allowed: bool) -> None:
 
 
 def elapsed(call: Callable[[], object], device: torch.device) -> float:
-    """Return the seconds of a call. On a GPU, they are between two events in its stream, without launch latency."""
+    """Return the seconds of a call. On a GPU, two events in its stream measure them, without the latency to the CPU."""
     if device.type != "cuda":
         started = perf_counter()
         call()
