@@ -48,7 +48,7 @@ def launched(name, *arguments, **variables):
     """Launch a file for the length of a ``with`` block, in a process group of its own."""
     path = REPOSITORY / "launch" / name  # or a path of its own
     environment = {**os.environ, **ros_environment(), **variables}
-    environment["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY / "test"), environment["PYTHONPATH"]])
+    environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), environment["PYTHONPATH"]])
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "launch_file", str(path), *arguments],
