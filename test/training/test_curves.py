@@ -1,15 +1,13 @@
-import subprocess
-import sys
-
 import cv2
 import pytest
+from commands import in_process, in_this_process
 
 pytest.importorskip("torch", reason="the training package needs PyTorch")
 pytest.importorskip("tensorboard", reason="curves are TensorBoard's")
 
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from training.curves import read_curves
+from training.curves import main, read_curves
 
 
 @pytest.fixture
@@ -30,13 +28,11 @@ def test_curves_are_read_by_epoch(run):
 
 def test_the_command_draws_a_picture(run, tmp_path):
     output = tmp_path / "curves.png"
-    command = [sys.executable, "-m", "training.curves", str(run), "--output", str(output)]
-    assert subprocess.run(command).returncode == 0
+    assert in_process("training.curves", run, "--output", output).returncode == 0
     assert cv2.imread(str(output)).std() > 10
 
 
 def test_a_folder_without_curves_is_one_sentence(tmp_path):
-    command = [sys.executable, "-m", "training.curves", str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True)
+    result = in_this_process(main, tmp_path)
     assert result.returncode == 1
     assert f"curves: {tmp_path} holds no TensorBoard curves" in result.stderr and "Traceback" not in result.stderr

@@ -1,19 +1,18 @@
 import re
-import subprocess
-import sys
 from dataclasses import asdict
 from itertools import pairwise
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import scipy.io
+from commands import in_process, in_this_process
 
 pytest.importorskip("torch", reason="the training package needs PyTorch")
 
 from depth_estimation_ros import PinholeCamera
 from depth_estimation_ros.imaging.resample import shrink
+from training.data import benchmark
 from training.data.augment import Augmentation, VirtualCamera
 from training.data.folder import PreparedFolder, split_names
 from training.data.frames import FrameTransform
@@ -237,18 +236,16 @@ def test_depth_data_reads_the_labelled_set_itself(tmp_path):
 
 
 def test_the_loaders_benchmark_measures_and_names_mistakes(folder):
-    def benchmark(*arguments):
-        line = [sys.executable, "-m", "training.data.benchmark", folder, *arguments]
-        return subprocess.run([*map(str, line)], capture_output=True, text=True, cwd=Path(__file__).parents[2])
-
-    done = benchmark("--frames", 40, "--batch", 2, "--rounds", 1, "--input", 60, 80, "--augment")
+    done = in_process(
+        "training.data.benchmark", folder, "--frames", 40, "--batch", 2, "--rounds", 1, "--input", 60, 80, "--augment"
+    )
     assert done.returncode == 0, done.stderr
     loading, decoding, ratio = map(
         float, re.search(r"loader (\d+) .* alone (\d+) .* ratio ([\d.]+)", done.stdout).groups()
     )
     assert loading > 0 and ratio == pytest.approx(loading / decoding, abs=0.02)
     for arguments, sentence in ((["--split-file", "none.txt"], "does not exist"), (["--frames", 10], "at least 256")):
-        done = benchmark(*arguments)
+        done = in_this_process(benchmark.main, folder, *arguments)
         assert done.returncode != 0 and sentence in done.stderr and "Traceback" not in done.stderr
 
 

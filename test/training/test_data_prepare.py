@@ -1,25 +1,24 @@
 """Any RGB-D recording becomes a prepared folder."""
 
 import csv
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import yaml
+from commands import in_process, in_this_process
 
 pytest.importorskip("torch", reason="the training package needs PyTorch")
 
+from training.data import prepare as command
 from training.data.folder import PreparedFolder, split_names
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def prepare(*arguments):
-    line = [sys.executable, "-m", "training.data.prepare", *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, cwd=REPOSITORY)
+prepare = partial(in_this_process, command.main)
 
 
 @pytest.fixture
@@ -41,7 +40,7 @@ def tum(tmp_path):
 
 
 def test_a_tum_recording_becomes_a_folder_that_training_reads(tum, tmp_path):
-    done = prepare(tum, "--output", tmp_path / "out")
+    done = in_process("training.data.prepare", tum, "--output", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "2 frames in" in done.stdout and "1 depth images have no partner" in done.stdout
     names = split_names(tmp_path / "out" / "split.txt", "train")

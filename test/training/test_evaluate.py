@@ -4,12 +4,12 @@ import csv
 import json
 import math
 import shutil
-import subprocess
-import sys
+from functools import partial
 
 import cv2
 import numpy as np
 import pytest
+from commands import in_process, in_this_process
 
 torch = pytest.importorskip("torch", reason="the training package needs PyTorch")
 h5py = pytest.importorskip("h5py", reason="MATLAB 7.3 files are written with h5py")
@@ -21,6 +21,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from depth_estimation_ros import DepthEstimator, PinholeCamera  # noqa: E402
 from depth_estimation_ros.estimator import DepthMap  # noqa: E402
 from depth_estimation_ros.model import METADATA_KEY, ModelInfo  # noqa: E402
+from training import evaluate as command  # noqa: E402
 from training.breakdown import LEVELS, Calibration, ErrorByDistance  # noqa: E402
 from training.evaluate import NYU_FULL, NYU_HALF, Evaluation  # noqa: E402
 from training.predictor import MedianPredictor, Predictor  # noqa: E402
@@ -83,9 +84,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def run(*arguments):
-    command = [sys.executable, "-m", "training.evaluate", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+run = partial(in_this_process, command.main)
 
 
 def test_the_protocols_differ_in_crop_clamp_and_saturation():
@@ -170,8 +169,8 @@ def test_the_deviation_goes_with_the_focal_length_as_depth_does(tmp_path):
 
 def test_the_command_writes_figures_frames_and_pictures(folder, tmp_path):
     model = write_model(tmp_path / "model.onnx", log_variance=-2.0)
-    result = run(
-        *(model, "--data", folder),
+    result = in_process(
+        *("training.evaluate", model, "--data", folder),
         *("--json", tmp_path / "a.json", "--csv", tmp_path / "a.csv", "--pictures", tmp_path / "pictures"),
     )
     assert result.returncode == 0, result.stderr

@@ -2,14 +2,15 @@
 
 import csv
 import json
-import os
 import subprocess
 import sys
 import time
+from functools import partial
 
 import cv2
 import numpy as np
 import pytest
+from commands import in_process, in_this_process
 
 pytest.importorskip("torch", reason="the training package needs PyTorch")
 
@@ -18,6 +19,7 @@ import scipy.io
 from training.__main__ import TrainingCLI
 from training.curves import read_curves
 from training.data.module import DepthData
+from training.experiments import __main__ as command
 from training.experiments.findings import table1_findings
 from training.experiments.grid import grid_amplitude, spectrum
 from training.experiments.results import Result, difference
@@ -25,10 +27,7 @@ from training.experiments.runner import Runner
 from training.experiments.study import SCALES, TRAININGS, experiments
 from training.loop import DepthTask
 
-
-def run(*arguments):
-    command = [sys.executable, "-m", "training.experiments", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "2"})
+run = partial(in_this_process, command.main)
 
 
 def scene(rng):
@@ -137,16 +136,45 @@ def frames(tmp_path_factory):
     return root
 
 
-def test_an_experiment_ends_in_a_report_and_refuses_what_was_trained_otherwise(frames, tmp_path):
-    runs = tmp_path / "runs"
-    arguments = ("table3", "--data", frames, "--runs", runs, "--set", "data.workers=0")
-    result = run(*arguments, "--set", "trainer.max_epochs=1")
+EPOCHS = 3
+SMALL = {"model.network.encoder_blocks": [1, 1, 1, 1], "model.network.decoder_channels": [16, 8, 8, 8, 8]}
+OPTIONS = {"data.workers": 0, "trainer.max_epochs": EPOCHS, **SMALL}
+
+
+@pytest.fixture(scope="module")
+def arguments(frames, tmp_path_factory):
+    """Kill a training after its first epoch, then run its experiment to the end; return the experiment's arguments."""
+    runs = tmp_path_factory.mktemp("runs")
+    runner = Runner("minutes", SCALES["minutes"], frames, runs, runs, OPTIONS)
+    fit, last = runner.fit_command(TRAININGS["residual"], 0), trained(runs) / "checkpoints" / "last.ckpt"
+    killed = subprocess.Popen([sys.executable, *fit[1:]], stdout=subprocess.DEVNULL)
+    while not last.is_file() and killed.poll() is None:
+        time.sleep(0.01)
+    killed.kill()
+    assert killed.wait() < 0, "the training ended before it could be killed"
+    options = [part for name, value in OPTIONS.items() for part in ("--set", f"{name}={json.dumps(value)}")]
+    arguments = ("table3", "--data", frames, "--runs", runs, *options)
+    result = in_process("training.experiments", *arguments)
     assert result.returncode == 0, result.stderr[-2000:]
+    return arguments
+
+
+@pytest.fixture
+def runs(arguments):
+    return arguments[4]
+
+
+def trained(runs):
+    return runs / "minutes" / "residual" / "seed_0"
+
+
+def test_an_experiment_ends_in_a_report(runs):
     report = runs / "minutes" / "reports" / "table3"
     text = (report / "README.md").read_text()
     for row in ("| zero unpooling |", "| average unpooling |", "| median of the training depths, blind |"):
         assert row in text
-    assert "$" not in text and "Average unpooling smooths the grid" in text and "--set trainer.max_epochs=1" in text
+    assert "$" not in text and "Average unpooling smooths the grid" in text
+    assert f"--set trainer.max_epochs={EPOCHS}" in text
     figures = json.loads((report / "figures.json").read_text())
     assert set(figures) == {"residual", "residual_average"}
     assert f"{figures['residual']['seeds'][0]['eigen']['per_image_mean']['abs_rel']:.3f}" in text
@@ -154,25 +182,21 @@ def test_an_experiment_ends_in_a_report_and_refuses_what_was_trained_otherwise(f
         assert cv2.imread(str(report / name)).std() > 10
     assert len(list((report / "pictures").glob("*.png"))) == 4
 
-    result = run(*arguments, "--set", "trainer.max_epochs=2")
-    assert result.returncode == 1 and "was trained with other options" in result.stderr
 
-
-def test_a_killed_training_goes_on_and_a_finished_one_is_not_repeated(frames, tmp_path):
-    runner = Runner("minutes", SCALES["minutes"], frames, tmp_path / "runs", tmp_path, {"data.workers": 0})
-    training, folder = TRAININGS["cnn_fc"], tmp_path / "runs" / "minutes" / "cnn_fc" / "seed_0"
-    last = folder / "checkpoints" / "last.ckpt"
-    killed = subprocess.Popen([sys.executable, *runner.fit_command(training, 0)[1:]], stdout=subprocess.DEVNULL)
-    while not last.is_file() and killed.poll() is None:
-        time.sleep(0.01)
-    killed.kill()
-    assert killed.wait() < 0, "the training ended before it could be killed"
-    figures = runner.run(training, 0)
-    epochs = read_curves(folder)["train/loss"][0]
+def test_a_killed_training_goes_on(runs):
+    epochs = read_curves(trained(runs))["train/loss"][0]
     # The epoch that was cut off may have been logged before, the one that was saved is not trained again.
-    assert figures["epochs"] == 5 and sorted(set(epochs)) == [1, 2, 3, 4, 5] and epochs.count(1) == 1
-    written = last.stat().st_mtime_ns
-    assert runner.run(training, 0) == figures and last.stat().st_mtime_ns == written
+    assert sorted(set(epochs)) == list(range(1, EPOCHS + 1)) and epochs.count(1) == 1
+    assert json.loads((trained(runs) / "figures.json").read_text())["epochs"] == EPOCHS
+
+
+def test_a_finished_training_is_not_repeated_and_one_with_other_options_is_refused(arguments, runs):
+    last, figures = (trained(runs) / name for name in ("checkpoints/last.ckpt", "figures.json"))
+    written, found = last.stat().st_mtime_ns, figures.read_text()
+    assert run(*arguments).returncode == 0
+    assert last.stat().st_mtime_ns == written and figures.read_text() == found
+    result = run(*arguments, "--set", f"trainer.max_epochs={EPOCHS + 1}")
+    assert result.returncode == 1 and "was trained with other options" in result.stderr
 
 
 @pytest.mark.parametrize(

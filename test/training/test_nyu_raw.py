@@ -1,13 +1,11 @@
 """The command that prepares the raw dataset, on a small dump in the dataset's own file formats."""
 
 import csv
-import subprocess
-import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from commands import in_process, in_this_process
 
 pytest.importorskip("torch", reason="the training package needs PyTorch")
 
@@ -42,8 +40,7 @@ def dump(tmp_path):
 
 
 def command(*arguments):
-    line = [sys.executable, "-m", "training.data.nyu_raw", *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    return in_process("training.data.nyu_raw", *arguments)
 
 
 def index(output):
@@ -150,7 +147,7 @@ def test_mistakes_are_one_sentence(dump, tmp_path):
         ((dump, "--max-gap", "0.001"), "within 0.001 s"),
         ((dump, "--jobs", "0"), "must be positive"),
     ):
-        done = command(*arguments, "--format", "folder", "--output", tmp_path / "out")
+        done = in_this_process(nyu_raw.main, *arguments, "--format", "folder", "--output", tmp_path / "out")
         assert done.returncode != 0 and sentence in done.stderr and "Traceback" not in done.stderr
         assert not (tmp_path / "out").exists()
 
