@@ -31,7 +31,8 @@ OUTPUTS = ("depth", "log_variance")
 
 # Models that come with the package, by name.
 _WEIGHTS = Path(__file__).parent / "weights"
-PACKAGED = {"default": _WEIGHTS / "nyu_resnet18_small.onnx"}
+_NAMES = {"default": "nyu_resnet18_small", **{name: name for name in ("nyu_resnet18_small", "nyu_efficientnet_lite2")}}
+PACKAGED = {name: _WEIGHTS / f"{file}.onnx" for name, file in _NAMES.items()}
 
 _LARGEST_FILE = 2 << 30  # bytes: the limit of protobuf, the format of ONNX files
 

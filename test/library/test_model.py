@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 
 from depth_estimation_ros import DepthEstimator, PinholeCamera
 from depth_estimation_ros.backends import create_backend
-from depth_estimation_ros.model import METADATA_KEY, ModelError, ModelInfo, load_model
+from depth_estimation_ros.model import METADATA_KEY, PACKAGED, ModelError, ModelInfo, load_model
 
 INFO = ModelInfo("tiny", 8, 6, 7.5, 0.5, 10.0, "none", "Apache-2.0", "0" * 64)
 STRETCHED = dataclasses.replace(INFO, focal_length_y=9.0, source_name="net.onnx", commercial_use=False)
@@ -62,6 +62,13 @@ def test_a_model_that_keeps_the_contract_is_read_back_as_written(tiny_model):
     assert model.outputs == ("depth",)
 
 
+@pytest.mark.parametrize("name", PACKAGED)
+def test_every_packaged_model_keeps_the_contract_and_has_a_card(name):
+    model = load_model(name)
+    cards = [card.read_text() for card in PACKAGED[name].parent.glob("*.md")]
+    assert any(card.startswith(f"# {model.info.name}\n") for card in cards)
+
+
 def test_the_default_model_keeps_the_contract():
     model = load_model("default")
     assert model.path.stat().st_size <= 16e6
@@ -93,7 +100,7 @@ def test_a_path_that_cannot_be_read_is_one_sentence(tmp_path):
         str(tmp_path / "pipe.onnx"): "not a file but a device or a pipe",
         "/dev/zero": "not a file but a device or a pipe",
         str(tmp_path / "large.onnx"): "has 1099.5 GB, which no ONNX file has",
-        7: "a model is the path of an ONNX file, or one of: default; not 7",
+        7: "a model is the path of an ONNX file, or one of: default, nyu_resnet18_small, nyu_efficientnet_lite2; not 7",
         None: "not None",
         b"x.onnx": "not b'x.onnx'",
     }
