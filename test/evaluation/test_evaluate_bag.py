@@ -17,12 +17,14 @@ pytest.importorskip("matplotlib", reason="the report draws with matplotlib")
 
 import bags
 import onnx
+from commands import in_this_process
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
 from depth_estimation_ros import DepthEstimator, PinholeCamera
 from depth_estimation_ros.evaluation.metrics import METRICS, depth_metrics
 from depth_estimation_ros.model import METADATA_KEY, load_model
+from depth_estimation_ros.tools.evaluate_bag import main
 
 REPORT = {"report.html", "metrics.json", "frames.csv", "figures"}
 
@@ -56,6 +58,13 @@ def evaluate(output, *arguments, code=0, largest_file=None):
     assert result.returncode == code, f"exit code {result.returncode}\n{result.stdout}\n{result.stderr}"
     assert "Traceback" not in result.stderr
     return result
+
+
+def refused(output, *arguments, code):
+    """Run the command in this process, for it ends before it evaluates anything; returns its stderr."""
+    result = in_this_process(main, "--output", output, *arguments)
+    assert result.returncode == code, result.stdout + result.stderr
+    return result.stderr.strip()
 
 
 def figures(output):
@@ -278,9 +287,8 @@ def test_a_change_of_resolution_is_no_obstacle(tmp_path):
 )
 def test_a_mistake_is_one_sentence_and_no_folder(tmp_path, made, arguments, words):
     bag = small_bag(tmp_path / "bag", **made)
-    result = evaluate(tmp_path / "out", bag, "--jobs", 1, *arguments, code=1)
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1 and lines[0].startswith("evaluate_bag: ") and words in lines[0], result.stderr
+    said = refused(tmp_path / "out", bag, "--jobs", 1, *arguments, code=1)
+    assert len(said.splitlines()) == 1 and said.startswith("evaluate_bag: ") and words in said, said
     assert not (tmp_path / "out").exists()
 
 
@@ -298,16 +306,16 @@ def test_a_mistake_is_one_sentence_and_no_folder(tmp_path, made, arguments, word
     ],
 )
 def test_options_that_contradict_each_other_or_would_do_nothing_are_refused(tmp_path, arguments):
-    result = evaluate(tmp_path / "out", "bag", *arguments, code=2)
-    assert arguments[0].lstrip("-") in result.stderr.splitlines()[-1]
+    said = refused(tmp_path / "out", "bag", *arguments, code=2)
+    assert arguments[0].lstrip("-") in said.splitlines()[-1]
 
 
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
     bag, output = small_bag(tmp_path / "bag"), tmp_path / "out"
     output.mkdir()
     (output / "report.html").write_text("somebody's thesis")
-    result = evaluate(output, bag, "--jobs", 1, code=1)
-    assert "report.html" in result.stderr and "--output" in result.stderr
+    said = refused(output, bag, "--jobs", 1, code=1)
+    assert "report.html" in said and "--output" in said
     assert [path.name for path in output.iterdir()] == ["report.html"]
     assert (output / "report.html").read_text() == "somebody's thesis"
 
