@@ -49,6 +49,9 @@ DOMAIN_ID, _TAKEN = free_domain()
 # A job in the background of a shell inherits "ignore SIGINT", and would hand it on to every node it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# Under nohup it is SIGHUP. This process goes on to ignore it, but a handler is not handed on.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def ros_environment(domain_id: int = DOMAIN_ID) -> dict[str, str]:

@@ -188,7 +188,7 @@ def test_a_model_that_lacks_what_the_settings_ask_for_is_not_taken_over(depth, f
     assert depth.set(max_relative_deviation=0.0).successful
     assert ask(depth, "reload_model").success
     refused = depth.set(max_relative_deviation=0.5)
-    assert not refused.successful and "(output log_variance); sure does not: set it to 0" in refused.reason
+    assert not refused.successful and "which sure does not have: set it to 0" in refused.reason
 
 
 def test_an_unconfigured_node_says_that_there_is_nothing_to_load_anew(depth):
