@@ -13,9 +13,11 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 
@@ -48,23 +50,28 @@ class _Worker:
     def __init__(self, make: Callable[[], Backend], info: ModelInfo, callers: int):
         self._waiting: deque[Call] = deque()
         self.recent: deque[int] = deque(maxlen=_RECENT_CALLS)
-        self._thread = ThreadPoolExecutor(1, THREAD_NAME)
+        # `close` runs inside the garbage collector, which may interrupt code that holds a lock, such as that of an
+        # executor. A SimpleQueue takes no lock that could be held there.
+        self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+        thread.start()
         try:
-            self.backend = self._thread.submit(make).result()
+            self.backend = self._made(make)
             self.max_batch = min(callers, self.backend.max_batch)
             # The first batch of each size may take longer than the others.
             for count in range(self.max_batch, 1, -1):
                 self.call(np.zeros((count, info.input_height, info.input_width, 3), np.uint8))
             self.recent.clear()
         except BaseException:
-            self._thread.shutdown()
+            self.close()
+            thread.join()
             raise
 
     def call(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Return the outputs for images; blocks until they are computed. Thread-safe."""
         answer = Future()
         self._waiting.append((images, answer))
-        self._thread.submit(self._serve)
+        self._orders.put(self._serve)
         try:
             return answer.result()
         finally:
@@ -72,9 +79,23 @@ class _Worker:
             del answer
 
     def close(self) -> None:
-        """Release the backend in the thread that made it, after all waiting calls."""
-        self._thread.submit(delattr, self, "backend")
-        self._thread.shutdown()
+        """Release the backend in the thread that made it, after all waiting calls. Does not wait for that."""
+        self._orders.put(None)
+
+    def _run(self) -> None:
+        while (order := self._orders.get()) is not None:
+            order()
+            del order  # it may refer to a backend that could not be made
+        self.__dict__.pop("backend", None)
+
+    def _made(self, make: Callable[[], Backend]) -> Backend:
+        """Return the backend, made in the worker's thread."""
+        answer = Future()
+        self._orders.put(partial(_answer_with, answer, make))
+        try:
+            return answer.result()
+        finally:
+            del answer  # as in `call`
 
     def _serve(self) -> None:
         """Run the waiting calls, oldest first, in one batch of at most `max_batch` images."""
@@ -106,6 +127,15 @@ class _Worker:
                 end = start + len(images)
                 answer.set_result({name: array[start:end] for name, array in outputs.items()})
                 start = end
+
+
+def _answer_with(answer: Future, make: Callable[[], Backend]) -> None:
+    try:
+        answer.set_result(make())
+    except BaseException as error:  # raised again in the calling thread
+        answer.set_exception(error)
+    finally:
+        del answer  # as in `_Worker.call`
 
 
 class SharedEngine:

@@ -6,6 +6,7 @@ import threading
 import time
 import weakref
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures.thread import _global_shutdown_lock as futures_lock
 
 import numpy as np
 import onnx
@@ -24,6 +25,18 @@ BAD, FATAL = 250, 251
 
 def image(value: int) -> np.ndarray:
     return np.full((1, INFO.input_height, INFO.input_width, 3), value, np.uint8)
+
+
+def engine_threads() -> set:
+    return {thread for thread in threading.enumerate() if thread.name.startswith(THREAD_NAME)}
+
+
+def soon(condition) -> bool:
+    """Wait until a condition holds; the limit is a safety net."""
+    end = time.monotonic() + 10.0
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.005)
+    return condition()
 
 
 class Recorder:
@@ -122,22 +135,28 @@ def test_an_image_that_fails_fails_alone():
 
 @pytest.mark.parametrize("together", [False, True])
 def test_an_error_does_not_keep_the_engine_alive(together):
-    backend = Recorder()
+    backend, before = Recorder(), engine_threads()
     engine = shared(backend)
     if together:
         answers(engine, backend, [image(BAD), image(BAD)])
     else:
         with pytest.raises(BackendError):
             engine.infer(image(BAD))
-    thread, alive = engine._worker._thread, weakref.ref(engine)
+    alive = weakref.ref(engine)
     gc.disable()
     try:
         del engine
         assert alive() is None
+        assert soon(lambda: engine_threads() <= before)
     finally:
         gc.enable()
-    with pytest.raises(RuntimeError):
-        thread.submit(print)
+
+
+def test_an_engine_is_released_also_while_the_garbage_collector_interrupts_an_executor():
+    before, engine = engine_threads(), shared(Recorder())
+    with futures_lock:  # held while an executor starts a thread, which may run the garbage collector
+        del engine
+    assert soon(lambda: engine_threads() <= before)
 
 
 def test_a_lost_gpu_is_lost_to_every_camera():
@@ -214,10 +233,6 @@ def load(engines, cancelled=None, said=lambda _: None, **settings):
     return engines.load(settings, cancelled or threading.Event(), Loading(said))
 
 
-def engine_threads() -> set:
-    return {thread for thread in threading.enumerate() if thread.name.startswith(THREAD_NAME)}
-
-
 def test_the_same_model_and_settings_are_one_engine_and_it_ends_with_the_last_camera(loads):
     before, said = engine_threads(), []
     engines = SharedEngines(3)
@@ -231,7 +246,7 @@ def test_the_same_model_and_settings_are_one_engine_and_it_ends_with_the_last_ca
     assert engine() is not None and len(engine_threads() - before) == 1
     assert cameras[0].backend.facts()["engine_cameras"] == "1"
     del cameras
-    assert engine() is None and engine_threads() == before
+    assert soon(lambda: engine() is None and engine_threads() <= before)
     load(engines)
     assert len(loads) == 2
 
@@ -272,4 +287,4 @@ def test_a_backend_that_cannot_be_made_is_one_sentence_and_leaves_no_thread():
     for _ in range(2):
         with pytest.raises(BackendError, match="no cuda provider"):
             load(engines, backend="cuda")
-    assert engine_threads() == before
+    assert soon(lambda: engine_threads() <= before)
