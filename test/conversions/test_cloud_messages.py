@@ -90,10 +90,10 @@ def field(name, offset=0, datatype=PointField.FLOAT32, count=1):
 @pytest.mark.parametrize(
     ("msg", "sentence"),
     [
-        (cloud(1, 1, bytes(12), [*FLOATS, field("x")]), "the field x once"),
-        (cloud(1, 1, bytes(12), FLOATS[:2]), "the field z once"),
+        (cloud(1, 1, bytes(12), [*FLOATS, field("x")]), "exactly one field x"),
+        (cloud(1, 1, bytes(12), FLOATS[:2]), "exactly one field z"),
         (cloud(1, 1, bytes(12), [*FLOATS[:2], field("z", 8, PointField.INT16)]), "as FLOAT32 or FLOAT64; .*INT16"),
-        (cloud(1, 1, bytes(12), [*FLOATS[:2], field("z", 8, count=2)]), "the field z once"),
+        (cloud(1, 1, bytes(12), [*FLOATS[:2], field("z", 8, count=2)]), "exactly one field z"),
         (cloud(1, 1, bytes(12), [*FLOATS[:2], field("z", 9)]), "z at 9, does not fit"),
         (cloud(1, 1, bytes(12), [*FLOATS[:2], field("z", 2**32 - 1)]), "does not fit"),
         (cloud(2, 2, bytes(48), row_step=20), "does not fit"),
