@@ -24,7 +24,7 @@ test-fast: .venv/.test-fast
 
 # The tests that use ROS, on ROS 2 Kilted, in an environment of its own without PyTorch.
 KILTED := .venv-kilted/bin
-WITHOUT_ROS := test/training* test/hostile* test/tools* test/backends/test_engine* test/backends/test_tensorrt* \
+WITHOUT_ROS := test/training* test/package* test/hostile* test/tools* test/backends/test_engine* test/backends/test_tensorrt* \
   test/evaluation/test_evaluation* test/wrapping* test/bags* test/anchor* test/geometry* test/synthetic*
 test-kilted: .venv-kilted/.test
 	ROS_PYTHON_CHECK_FIELDS=1 $(KILTED)/python $(PYTEST) test $(foreach tests,$(WITHOUT_ROS),--ignore-glob='$(tests)')

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from conftest import REPOSITORY
 from packaging.requirements import Requirement
-from setup_file import distribution
+from setup_file import distribution, install_requires
 
 # In package.xml, a ROS package has the name of its module, but for these; other modules have rosdep's keys.
 KEYS = {
@@ -69,7 +69,7 @@ def test_setup_py_asks_for_every_imported_package_that_is_not_of_ros(monkeypatch
 @pytest.mark.parametrize("ros", ("humble", "jazzy", "kilted", ""))
 def test_beside_an_installed_ros_pip_is_asked_for_no_second_opencv_and_no_numpy_2(ros, monkeypatch):
     monkeypatch.setenv("ROS_DISTRO", ros)
-    asked = {name(line): Requirement(line) for line in distribution().install_requires}
+    asked = {name(line): Requirement(line) for line in install_requires()}
     assert ("opencv-python-headless" in asked) == (not ros)
     assert ("2.0" in asked["numpy"].specifier) == (not ros) and "1.26.4" in asked["numpy"].specifier
 
@@ -79,7 +79,7 @@ def test_the_packages_for_a_robot_keep_numpy_and_bring_no_opencv(monkeypatch):
     lines = (REPOSITORY / "requirements" / "robot.txt").read_text().splitlines()
     asked = {name(line): Requirement(line) for line in lines if line and not line.startswith("#")}
     assert "2.0" not in asked["numpy"].specifier and not any("opencv" in package for package in asked)
-    of_setup = {name(line): Requirement(line) for line in distribution().install_requires}
+    of_setup = {name(line): Requirement(line) for line in install_requires()}
     assert all(line == of_setup[package] for package, line in asked.items() if package != "numpy")
 
 
