@@ -1,18 +1,28 @@
 """Several cameras in one process: each has a node of its own and all that comes with it, and they share one engine."""
 
+import shutil
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from depth_client import DepthClient
 from diagnostic_msgs.msg import DiagnosticStatus
 from ros_processes import output, ros_context, running_node, start_node, stop
 from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
+
+from depth_estimation_ros.model import PACKAGED
 
 MODULE = "depth_estimation_ros.nodes.multi_camera"
 
 
 @pytest.fixture(scope="module")
-def cameras(tmp_path_factory):
+def model(tmp_path_factory):
+    return Path(shutil.copy(PACKAGED["default"], tmp_path_factory.mktemp("model") / "model.onnx"))
+
+
+@pytest.fixture(scope="module")
+def cameras(tmp_path_factory, model):
     """Return a client of each of two cameras, whose nodes run in one process."""
     settings = tmp_path_factory.mktemp("settings") / "cameras.yaml"
     settings.write_text("/robot/left/depth_estimation: {ros__parameters: {depth_encoding: 16UC1}}\n")
@@ -22,7 +32,7 @@ def cameras(tmp_path_factory):
             MODULE,
             "--params-file",
             str(settings),
-            parameters={"cameras": "front left", "image_reliability": "reliable"},
+            parameters={"cameras": "front left", "image_reliability": "reliable", "model": str(model)},
             remappings={"__ns": "/robot", "image": "image_raw"},
         ) as process,
     ):
@@ -77,6 +87,21 @@ def test_they_run_on_one_engine(cameras):
         assert client.figures["level"] == DiagnosticStatus.OK
     printed = output(cameras[0].process)
     assert printed.count("runs on") == 2 and printed.count("using the engine that already runs for another camera") == 1
+
+
+def test_a_reload_that_fails_costs_no_camera_its_model(cameras, model):
+    _, left = cameras
+    content = model.read_bytes()
+    for damage in (lambda: model.write_bytes(content[:-1000]), model.unlink):
+        damage()
+        answer = left.call(Trigger, "reload_model", Trigger.Request())
+        assert not answer.success and str(model) in answer.message and "\n" not in answer.message
+        for client in cameras:
+            header = client.send()
+            client.wait(lambda client=client, header=header: client.result("depth/image", header))
+            assert client.settled()["level"] == DiagnosticStatus.OK
+    model.write_bytes(content)
+    assert left.call(Trigger, "reload_model", Trigger.Request()).success
 
 
 def test_a_camera_that_fails_or_is_shut_down_does_not_disturb_the_others(cameras):
