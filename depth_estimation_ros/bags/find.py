@@ -40,7 +40,7 @@ def find_recordings(patterns: Iterable[str]) -> list[Path]:
             paths = [Path(name)] if exists else [Path(p) for p in glob.glob(name, recursive=True)]
             recordings = [recording for path in sorted(paths, key=natural) for recording in _in(path)]
         except OSError as error:
-            raise ValueError(f"'{pattern}' cannot be read: {error.strerror}") from None
+            raise ValueError(f"'{error.filename or pattern}' cannot be read: {error.strerror}") from None
         if not recordings:
             raise ValueError(
                 f"'{pattern}' {'contains' if exists else 'matches'} no recording (a .bag, .mcap or .db3 file, or a "
@@ -62,4 +62,5 @@ def _in(path: Path) -> list[Path]:
     own = re.compile(re.escape(path.name) + r"(_\d+)?\.(mcap|db3)(\.zstd)?", re.IGNORECASE)
     if files and (is_rosbag2(path) or any(own.fullmatch(file.name) for file in files)):
         return [path]
-    return [recording for child in children for recording in _in(child)]
+    # A broken link, a socket or a FIFO is neither.
+    return [recording for child in children if child.is_dir() or child.is_file() for recording in _in(child)]

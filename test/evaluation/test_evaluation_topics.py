@@ -1,5 +1,7 @@
 """Which topics of a bag are images and truth, whether they are of one time, and which files are bags: or a sentence."""
 
+import os
+
 import bags
 import pytest
 from bag_writer import BagWriter
@@ -123,6 +125,14 @@ def test_a_clock_a_little_behind_looks_as_a_slow_driver_and_is_left_alone(tmp_pa
     # The limit of what stamps and times of receipt can tell; --clock-offset is for who knows.
     recording = Recording(bags.red_kitchen(tmp_path / "run", rgbd_data, count=20, clock_offset=-0.05))
     assert recording.clock_offset == 0.0
+
+
+def test_what_lies_beside_recordings_costs_none_of_them(tmp_path):
+    (tmp_path / "a.mcap").touch()
+    (tmp_path / "gone.mcap").symlink_to("nowhere.mcap")
+    (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "pipe.mcap")
+    assert [path.name for path in find_recordings([str(tmp_path)])] == ["a.mcap"]
 
 
 def test_recordings_are_found_by_names_folders_and_patterns(tmp_path, monkeypatch):
