@@ -138,11 +138,14 @@ def test_mistakes_are_one_sentence_and_leave_nothing(tum, tmp_path):
         ((colour_only,), "no frame has depth"),
         ((small,), "depth registered to the colour image is needed"),
         ((tum, "--stride", "0"), "must be positive"),
+        ((tum, "--max-gap", "-1"), "--max-gap must be positive"),
         ((tum, tum), "two recordings have one name"),
         ((), "at least one recording"),
     ):
         done = prepare(*arguments, "--output", tmp_path / "out")
         assert done.returncode != 0 and sentence in done.stderr and "Traceback" not in done.stderr, done.stderr
+    within_a_file = prepare(tum, "--output", tum / "rgb.txt" / "out")
+    assert f"prepare: '{tum / 'rgb.txt'}': " in within_a_file.stderr and "Traceback" not in within_a_file.stderr
     assert "exists already" in prepare(tum, "--output", tmp_path / "exists").stderr
     (tum / "rgb.txt").write_text("yesterday rgb/0.png\n")
     assert "line 1 is not" in prepare(tum, "--output", tmp_path / "out").stderr

@@ -133,7 +133,7 @@ def write_folder(sources: list[tuple[str, Source, str]], output: Path, stride: i
         if not writer.count:
             reasons = [f"; {sentence}" for _, source, _ in sources for sentence in source.losses.sentences()]
             raise ValueError(
-                "no frame has depth; is it recorded, and where the command looks for it?" + "".join(reasons)
+                "no frame has depth; check that depth was recorded, and lies where --help says" + "".join(reasons)
             )
         writer.finish()
     return writer
@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
     parser.add_argument("--depth-scale", type=float, help="metres per unit of PNGs; default 1/5000 for TUM, else 0.001")
     parser.add_argument(
-        "--max-gap", type=float, default=0.02, metavar="S", help="TUM: most seconds between colour and depth"
+        "--max-gap", type=float, default=0.02, metavar="S", help="TUM: maximum time between colour and depth"
     )
     parser.add_argument("--stride", type=int, default=1, metavar="N", help="take every Nth frame")
     for name in ("image", "camera-info", "depth"):
@@ -170,6 +170,8 @@ def main() -> None:
             raise ValueError(f"two recordings have one name among {', '.join(scenes)}; rename one")
         if arguments.stride < 1:
             raise ValueError("--stride must be positive")
+        if not 0 < arguments.max_gap < math.inf:
+            raise ValueError("--max-gap must be positive")
         if arguments.depth_scale is not None and not 0 < arguments.depth_scale < math.inf:
             raise ValueError("--depth-scale must be positive")
         opened = [open_rgbd(source, arguments) for source, _ in given]
@@ -179,7 +181,9 @@ def main() -> None:
             print(source.description, *source.notes, sep="; ")
         sources = list(zip(scenes, opened, (split for _, split in given), strict=True))
         writer = write_folder(sources, arguments.output, arguments.stride)
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        sys.exit(f"prepare: '{error.filename}': {error.strerror}")
+    except ValueError as error:
         sys.exit(f"prepare: {error}")
     for scene, source, _ in sources:
         for sentence in source.losses.sentences():

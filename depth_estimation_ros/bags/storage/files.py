@@ -105,7 +105,7 @@ def _open(file: Path, notes: list[str]) -> Storage:
 def _files(folder: Path, notes: list[str]) -> list[Path]:
     """Return the files named in metadata.yaml, or else all files if they belong to one recording."""
     found: dict[str, Path] = {}
-    for file in sorted(filter(is_bag_file, folder.iterdir()), key=natural):
+    for file in sorted((f for f in folder.iterdir() if is_bag_file(f) and f.is_file()), key=natural):
         # A player may have decompressed a file next to the compressed one.
         if (key := _plain(file.name)) not in found or not _NAME.fullmatch(file.name)["packed"]:
             found[key] = file
