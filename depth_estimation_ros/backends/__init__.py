@@ -3,68 +3,28 @@
 from __future__ import annotations
 
 import platform
-import threading
-from collections.abc import Callable
 from concurrent.futures import CancelledError
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Protocol
 
 import numpy as np
 
+from depth_estimation_ros.backends.errors import BackendError, EngineLostError
+from depth_estimation_ros.backends.options import BACKENDS, MAX_THREADS, PRECISIONS, EngineOptions
 from depth_estimation_ros.model import Model
 from depth_estimation_ros.support.sentences import choices, quoted, reason
 
-BACKENDS = ("auto", "cpu", "cuda", "tensorrt", "tensorrt_rtx", "openvino")
-PRECISIONS = ("fp32", "fp16", "int8", "best")
-"""Precisions of a TensorRT engine."""
-
-MAX_THREADS = 256
-"""Maximum number of CPU threads of an engine."""
-
-
-class BackendError(RuntimeError):
-    """Error for a backend that is not available or has failed; the message says why and what to do."""
-
-
-class EngineLostError(BackendError):
-    """Error for a device that this process can no longer use."""
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """
-    Options of an engine besides threads. All but ``callers`` apply to TensorRT only.
-
-    Parameters
-    ----------
-    precision : {"fp32", "fp16", "int8", "best"}
-        See `backends.tensorrt.builder.BuildOptions`.
-    cache : str
-        Folder of the engine cache; empty uses the user's cache folder.
-    calibration : str
-        Images, video or bag on which a new engine is compared with its model; empty uses rendered rooms.
-    plan : str
-        Path of an engine outside the cache, to run unchanged; empty for none.
-    progress : callable
-        Function called with the name of the current phase (str) and the fraction of it that is done (float, 0 to 1),
-        from any thread.
-    cancelled : threading.Event
-        Event that cancels a build.
-    log : callable
-        Function that logs one sentence (str).
-    callers : int
-        Number of cameras that share the engine.
-    """
-
-    precision: str = "fp16"
-    cache: str = ""
-    calibration: str = ""
-    plan: str = ""
-    progress: Callable[[str, float], None] = lambda *_: None
-    cancelled: threading.Event = field(default_factory=threading.Event)
-    log: Callable[[str], None] = lambda _: None
-    callers: int = 1
+__all__ = [
+    "BACKENDS",
+    "MAX_THREADS",
+    "PRECISIONS",
+    "Backend",
+    "BackendError",
+    "EngineLostError",
+    "EngineOptions",
+    "create_backend",
+    "facts",
+]
 
 
 class Backend(Protocol):
@@ -118,7 +78,7 @@ def facts(backend: Backend) -> dict[str, str]:
 
 
 def create_backend(
-    model: Model, backend: str = "auto", threads: int = 0, engine: EngineOptions | None = None
+    model: Model, backend: str = "auto", threads: int = 0, options: EngineOptions | None = None
 ) -> Backend:
     """
     Create the engine for a model and run it once.
@@ -132,7 +92,7 @@ def create_backend(
         otherwise the CPU: OpenVINO if it is installed on an x86-64 machine, else ONNX Runtime.
     threads : int
         Number of CPU threads of the engine, 0 to 256; 0 uses all cores.
-    engine : EngineOptions, optional
+    options : EngineOptions, optional
         Further options. TensorRT may build for minutes.
 
     Returns
@@ -152,7 +112,7 @@ def create_backend(
     if not isinstance(threads, int) or not 0 <= threads <= MAX_THREADS:
         raise BackendError(f"threads must be a whole number from 0 to {MAX_THREADS}, got {quoted(threads)}")
     try:
-        made = _make(model, backend, threads, engine or EngineOptions())
+        made = _make(model, backend, threads, options or EngineOptions())
         _must_compute(made, model)
     except (BackendError, CancelledError):
         raise
@@ -164,20 +124,20 @@ def create_backend(
     return made
 
 
-def _make(model: Model, backend: str, threads: int, engine: EngineOptions) -> Backend:
+def _make(model: Model, backend: str, threads: int, options: EngineOptions) -> Backend:
     if backend == "auto":
         backend = _best()
     if backend == "openvino":
         from depth_estimation_ros.backends.openvino import OpenVinoBackend
 
-        return OpenVinoBackend(model, threads, engine.callers)
+        return OpenVinoBackend(model, threads, options.cameras)
     if backend in ("tensorrt", "tensorrt_rtx"):
         from depth_estimation_ros.backends.tensorrt.engine import open_engine
 
-        return open_engine(model, backend, engine)
+        return open_engine(model, backend, options)
     from depth_estimation_ros.backends.onnxruntime import OnnxRuntimeBackend
 
-    return OnnxRuntimeBackend(model, backend, threads, engine.callers)
+    return OnnxRuntimeBackend(model, backend, threads, options.cameras)
 
 
 def _must_compute(backend: Backend, model: Model) -> None:

@@ -27,7 +27,7 @@ class OnnxRuntimeBackend:
         Execution provider.
     threads : int
         Number of CPU threads; 0 uses all cores.
-    callers : int
+    cameras : int
         Number of cameras that share the backend. On the CPU their calls run concurrently: with four cameras on four
         cores this gives 1.7 times the throughput of sequential calls, and 1.5 times that of batches (measured by
         `python -m depth_estimation_ros.bench.cameras`).
@@ -38,7 +38,7 @@ class OnnxRuntimeBackend:
         If the installed ONNX Runtime lacks the provider, or the provider does not start or does not accept the model.
     """
 
-    def __init__(self, model: Model, provider: str = "cpu", threads: int = 0, callers: int = 1):
+    def __init__(self, model: Model, provider: str = "cpu", threads: int = 0, cameras: int = 1):
         available = onnxruntime.get_available_providers()
         wanted = PROVIDERS[provider]
         if wanted not in available:
@@ -72,7 +72,7 @@ class OnnxRuntimeBackend:
         self._outputs = model.outputs
         self.concurrent = provider == "cpu"
         batch = self._session.get_inputs()[0].shape[0]  # a number if it is fixed in the model, else a name
-        self.max_batch = 1 if self.concurrent else batch if isinstance(batch, int) else callers
+        self.max_batch = 1 if self.concurrent else batch if isinstance(batch, int) else cameras
         self.name = f"onnxruntime/{provider}"
 
     def infer(self, images: np.ndarray) -> dict[str, np.ndarray]:

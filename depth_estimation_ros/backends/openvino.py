@@ -27,7 +27,7 @@ class OpenVinoBackend:
         Checked model, from `load_model`.
     threads : int
         Number of CPU threads; 0 lets OpenVINO choose.
-    callers : int
+    cameras : int
         Number of cameras that share the backend. Their calls run concurrently with at least two threads each: with four
         cameras on four cores this gives 1.2 times the throughput of sequential calls or batches (measured by `python -m
         depth_estimation_ros.bench.cameras`).
@@ -41,7 +41,7 @@ class OpenVinoBackend:
     name = "openvino/cpu"
     max_batch = 1
 
-    def __init__(self, model: Model, threads: int = 0, callers: int = 1):
+    def __init__(self, model: Model, threads: int = 0, cameras: int = 1):
         core = _core()
         options = {
             "PERFORMANCE_HINT": "LATENCY",
@@ -52,8 +52,8 @@ class OpenVinoBackend:
         }
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
-        if callers > 1:
-            options["NUM_STREAMS"] = max(1, min(callers, (threads or os.cpu_count()) // 2))
+        if cameras > 1:
+            options["NUM_STREAMS"] = max(1, min(cameras, (threads or os.cpu_count()) // 2))
         try:
             self._compiled = core.compile_model(core.read_model(model.content), "CPU", options)
             self._requests = [self._compiled.create_infer_request()]

@@ -40,13 +40,13 @@ _FRAMES = 4  # number of distinct images, used in turn
 def ways(model: Model, backend: str, threads: int, cameras: int) -> dict[str, list[DepthEstimator]]:
     """Return the cameras' estimators for each way to share an engine; in the first way, engines are not shared."""
 
-    def engine(callers: int, **changed: object):
-        made = create_backend(model, backend, threads, EngineOptions(callers=callers))
+    def engine(sharing: int, **changed: object):
+        made = create_backend(model, backend, threads, EngineOptions(cameras=sharing))
         vars(made).update(changed)
         return made
 
-    def shared(callers: int, **changed: object) -> list[DepthEstimator]:
-        one = SharedEngine(lambda: engine(callers, **changed), model.info, cameras)
+    def shared(sharing: int, **changed: object) -> list[DepthEstimator]:
+        one = SharedEngine(lambda: engine(sharing, **changed), model.info, cameras)
         return [DepthEstimator(model, one) for _ in range(cameras)]
 
     found = {

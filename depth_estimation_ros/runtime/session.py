@@ -64,18 +64,18 @@ def load_estimator(settings: Settings, cancelled: threading.Event, loading: Load
 
 
 def load_backend(
-    model: Model, settings: Settings, cancelled: threading.Event, loading: Loading, callers: int = 1
+    model: Model, settings: Settings, cancelled: threading.Event, loading: Loading, cameras: int = 1
 ) -> Backend:
-    """Make the engine that the settings name, to be shared by `callers` cameras."""
+    """Make the engine that the settings name, to be shared by `cameras` cameras."""
     options = EngineOptions(
-        settings.engine_precision,
-        settings.engine_cache,
-        settings.engine_calibration,
-        settings.engine_file,
-        loading.report,
-        cancelled,
-        loading.log,
-        callers,
+        precision=settings.engine_precision,
+        cameras=cameras,
+        cache=settings.engine_cache,
+        calibration=settings.engine_calibration,
+        file=settings.engine_file,
+        progress=loading.report,
+        cancelled=cancelled,
+        log=loading.log,
     )
     return create_backend(model, settings.backend, settings.threads, options)
 

@@ -43,11 +43,11 @@ class _Worker:
         Function that makes the backend; called in the worker's thread.
     info : ModelInfo
         Metadata of the model.
-    callers : int
-        Number of threads that may call at the same time.
+    cameras : int
+        Number of cameras, each of which calls from its own thread.
     """
 
-    def __init__(self, make: Callable[[], Backend], info: ModelInfo, callers: int):
+    def __init__(self, make: Callable[[], Backend], info: ModelInfo, cameras: int):
         self._waiting: deque[Call] = deque()
         self.recent: deque[int] = deque(maxlen=_RECENT_CALLS)
         # `close` runs inside the garbage collector, which may interrupt code that holds a lock, such as that of an
@@ -57,7 +57,7 @@ class _Worker:
         thread.start()
         try:
             self.backend = self._made(make)
-            self.max_batch = min(callers, self.backend.max_batch)
+            self.max_batch = min(cameras, self.backend.max_batch)
             # The first batch of each size may take longer than the others.
             for count in range(self.max_batch, 1, -1):
                 self.call(np.zeros((count, info.input_height, info.input_width, 3), np.uint8))
@@ -148,8 +148,8 @@ class SharedEngine:
         Function that makes the engine; called in the engine's own thread.
     info : ModelInfo
         Metadata of the model.
-    callers : int
-        Number of threads that may call at the same time.
+    cameras : int
+        Number of cameras, each of which calls from its own thread.
 
     Attributes
     ----------
@@ -164,8 +164,8 @@ class SharedEngine:
 
     concurrent = True
 
-    def __init__(self, make: Callable[[], Backend], info: ModelInfo, callers: int):
-        self._worker = worker = _Worker(make, info, callers)
+    def __init__(self, make: Callable[[], Backend], info: ModelInfo, cameras: int):
+        self._worker = worker = _Worker(make, info, cameras)
         self.name, self.max_batch = worker.backend.name, worker.max_batch
         self.users: weakref.WeakSet[DepthEstimator] = weakref.WeakSet()
         self._begun: dict[object, float] = {}  # start times of the running calls

@@ -23,11 +23,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from depth_estimation_ros.backends import PRECISIONS, BackendError
-from depth_estimation_ros.backends.tensorrt.builder import BuildOptions
-from depth_estimation_ros.backends.tensorrt.cache import DEFAULT_LIMIT, EngineCache, default_folder
+from depth_estimation_ros.backends import PRECISIONS, BackendError, EngineOptions
+from depth_estimation_ros.backends.tensorrt.cache import default_folder
 from depth_estimation_ros.backends.tensorrt.cuda import open_cuda
-from depth_estimation_ros.backends.tensorrt.engine import Workshop, engine_key
+from depth_estimation_ros.backends.tensorrt.engine import EngineFactory
 from depth_estimation_ros.backends.tensorrt.files import write_privately
 from depth_estimation_ros.backends.tensorrt.library import NAMES, find_library
 from depth_estimation_ros.model import load_model
@@ -42,8 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.dry_run and options.precision == "best":
         parser.error("a dry run builds one precision: choose fp32, fp16 or int8")
-    if options.dry_run and (options.output or options.cache or options.frames):
-        parser.error("a dry run keeps and compares nothing: leave out --output, --cache and --frames")
+    if options.dry_run and (options.output or options.cache or options.calibration):
+        parser.error("a dry run keeps and compares nothing: leave out --output, --cache and --calibration")
     console = Console(stderr=True)
     try:
         print(_with_progress(options, console))
@@ -82,18 +81,27 @@ def _work(options: argparse.Namespace, progress: Callable, cancelled: threading.
     model = load_model(options.model)
     if options.output and (options.output.is_dir() or not os.access(options.output.parent, os.W_OK)):
         raise ValueError(f"{options.output} cannot be written: name a file in a folder that is there and yours")
-    choice = BuildOptions(options.precision, options.max_batch, options.workspace)
+    choice = EngineOptions(
+        precision=options.precision,
+        cameras=options.cameras,
+        workspace=options.workspace,
+        cache=options.cache,
+        cache_limit=options.cache_limit,
+        calibration=options.calibration,
+        progress=progress,
+        cancelled=cancelled,
+        log=log,
+    )
     library = find_library(options.library)
-    cache = EngineCache(options.cache, options.cache_limit, log)
-    workshop = Workshop(library, open_cuda(), cache, options.frames, progress, cancelled, log)
+    factory = EngineFactory(library, open_cuda(), choice)
     if options.dry_run:
-        size = len(workshop.build(model, choice).plan) / 1e6
+        size = len(factory.build(model, choice.precision).plan) / 1e6
         return f"{library.name} {library.version} builds {model.info.name}: {size:.1f} MB; nothing was kept or compared"
-    backend = workshop.open(model, choice)
+    backend = factory.open(model)
     if options.output:
-        plan, _ = cache.load(engine_key(model, choice, library, workshop.cuda.device()))
+        plan, _ = factory.cache.load(factory.key(model))
         write_privately(options.output, plan)
-    return f"{backend.name} is ready in {options.output or cache.folder}"
+    return f"{backend.name} is ready in {options.output or factory.cache.folder}"
 
 
 def _wait(work: Callable[[], str], cancelled: threading.Event, log: Callable[[str], None]) -> str:
@@ -114,29 +122,36 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="build_engine", description="Build the TensorRT engine of a model.")
     parser.add_argument("model", help="name of a packaged model, or ONNX file")
     parser.add_argument(
-        "--precision", choices=PRECISIONS, default=BuildOptions.precision, help="(default: %(default)s)"
+        "--precision", choices=PRECISIONS, default=EngineOptions.precision, help="(default: %(default)s)"
     )
     parser.add_argument(
+        "--cameras",
         "--max-batch",
         type=int,
-        default=BuildOptions.max_batch,
-        help="maximum number of images per run (default: %(default)s)",
+        default=EngineOptions.cameras,
+        help="number of cameras that share the engine: maximum number of images per run (default: %(default)s)",
     )
     parser.add_argument(
         "--workspace",
         type=int,
-        default=BuildOptions.workspace,
+        default=EngineOptions.workspace,
         help="GPU memory for the builder in MiB (default: half of what is free)",
     )
     parser.add_argument(
         "--library", choices=NAMES, default=NAMES[0], help="TensorRT, or TensorRT for RTX (default: %(default)s)"
     )
     parser.add_argument(
-        "--frames", default="", help="images, video or bag to compare the engine on (default: rendered rooms)"
+        "--calibration",
+        "--frames",
+        default="",
+        help="images, video or bag to compare the engine on (default: rendered rooms)",
     )
-    parser.add_argument("--cache", type=Path, help=f"folder of the engines (default: {default_folder()})")
+    parser.add_argument("--cache", default="", help=f"folder of the engines (default: {default_folder()})")
     parser.add_argument(
-        "--cache-limit", type=int, default=DEFAULT_LIMIT, help="maximum size of the cache in MiB (default: %(default)s)"
+        "--cache-limit",
+        type=int,
+        default=EngineOptions.cache_limit,
+        help="maximum size of the cache in MiB (default: %(default)s)",
     )
     parser.add_argument("--output", type=Path, help="write the plan to this file as well")
     parser.add_argument(

@@ -17,20 +17,19 @@ from rich.console import Console
 from rich.table import Table
 
 from depth_estimation_ros.backends import BackendError
-from depth_estimation_ros.backends.tensorrt.cache import DEFAULT_LIMIT, EngineCache, default_folder
+from depth_estimation_ros.backends.options import CACHE_LIMIT
+from depth_estimation_ros.backends.tensorrt.cache import EngineCache, default_folder
 
 
 def main(arguments: list[str] | None = None) -> int:
     """List or prune the cache from the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="engines", description="The cache of TensorRT engines.")
     parser.add_argument("--cache", type=Path, help=f"its folder (default: {default_folder()})")
-    parser.set_defaults(limit=DEFAULT_LIMIT)
+    parser.set_defaults(limit=CACHE_LIMIT)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="show the engines, the latest used first")
     prune = commands.add_parser("prune", help="drop the engines not used for longest")
-    prune.add_argument(
-        "--limit", type=int, help=f"maximum size in MiB; 0 deletes all engines (default: {DEFAULT_LIMIT})"
-    )
+    prune.add_argument("--limit", type=int, help=f"maximum size in MiB; 0 deletes all engines (default: {CACHE_LIMIT})")
     options = parser.parse_args(arguments)
     console = Console()
     try:

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 from tensorrt_on_host import CHILDREN
 
-from depth_estimation_ros.backends import BackendError
-from depth_estimation_ros.backends.tensorrt.builder import BuildOptions, build
+from depth_estimation_ros.backends import BackendError, EngineOptions
+from depth_estimation_ros.backends.tensorrt.builder import build
 from depth_estimation_ros.backends.tensorrt.cache import EngineCache
 from depth_estimation_ros.backends.tensorrt.cuda import Device
-from depth_estimation_ros.backends.tensorrt.engine import engine_key, l4t_release
 from depth_estimation_ros.backends.tensorrt.files import write_privately
+from depth_estimation_ros.backends.tensorrt.key import engine_key, l4t_release
 from depth_estimation_ros.backends.tensorrt.library import find_library
 from depth_estimation_ros.model import load_model
 
@@ -34,13 +34,13 @@ NEVER = threading.Event()
 
 @pytest.fixture(scope="module")
 def key() -> dict[str, str]:
-    return engine_key(load_model("default"), BuildOptions("fp16"), find_library("tensorrt_rtx"), ORIN)
+    return engine_key(load_model("default"), EngineOptions("fp16"), find_library("tensorrt_rtx"), ORIN)
 
 
 @pytest.fixture(scope="module")
 def plan() -> bytes:
     content = load_model("default").path.read_bytes()
-    return build(find_library("tensorrt_rtx"), content, BuildOptions("fp16"), free_memory=1 << 30).plan
+    return build(find_library("tensorrt_rtx"), content, EngineOptions("fp16"), free_memory=1 << 30).plan
 
 
 @pytest.fixture

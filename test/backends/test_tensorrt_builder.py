@@ -9,9 +9,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from depth_estimation_ros.backends import BackendError
+from depth_estimation_ros.backends import BackendError, EngineOptions
 from depth_estimation_ros.backends.tensorrt import builder
-from depth_estimation_ros.backends.tensorrt.builder import BuildOptions, build
+from depth_estimation_ros.backends.tensorrt.builder import build
 from depth_estimation_ros.backends.tensorrt.library import Library, find_library
 from depth_estimation_ros.backends.tensorrt.prepare import prepare
 from depth_estimation_ros.model import PACKAGED, load_model
@@ -57,7 +57,7 @@ def graph_of(nodes, shape=("N", 4, 4, 3), weights=(), opset=17) -> bytes:
 def test_fp32_fp16_and_int8_are_built_from_the_packaged_model(library, packaged, quantized):
     size = {}
     for precision, content in {"fp32": packaged, "fp16": packaged, "int8": quantized["tensorrt"]}.items():
-        made = build(library, content, BuildOptions(precision, max_batch=4), free_memory=FREE)
+        made = build(library, content, EngineOptions(precision, cameras=4), free_memory=FREE)
         size[precision] = len(made.plan)
         # The header of a plan: a magic word, and at 16 the bytes that follow it.
         assert made.plan[:4] == b"vtrt"
@@ -80,16 +80,16 @@ def test_fp32_is_without_tf32(library):
 
 
 def test_an_earlier_timing_cache_is_taken_and_a_foreign_one_does_no_harm(library, packaged):
-    made = build(library, packaged, BuildOptions("fp32"), free_memory=FREE)
+    made = build(library, packaged, EngineOptions("fp32"), free_memory=FREE)
     for timing_cache in (made.timing_cache, b"of another version"):
-        assert build(library, packaged, BuildOptions("fp32"), free_memory=FREE, timing_cache=timing_cache).plan
+        assert build(library, packaged, EngineOptions("fp32"), free_memory=FREE, timing_cache=timing_cache).plan
 
 
 @pytest.fixture(scope="module")
 def whole_build(library, packaged) -> list[tuple[str, float]]:
     """Return the steps that a build reports."""
     seen = []
-    build(library, packaged, BuildOptions("fp16"), free_memory=FREE, progress=lambda *step: seen.append(step))
+    build(library, packaged, EngineOptions("fp16", progress=lambda *step: seen.append(step)), free_memory=FREE)
     return seen
 
 
@@ -111,7 +111,7 @@ def test_a_build_ends_soon_after_it_is_cancelled(library, packaged, whole_build,
             cancelled.set()
 
     with pytest.raises(CancelledError):
-        build(library, packaged, BuildOptions("fp16"), free_memory=FREE, progress=progress, cancelled=cancelled)
+        build(library, packaged, EngineOptions("fp16", progress=progress, cancelled=cancelled), free_memory=FREE)
     assert len(seen) < len(whole_build)
 
 
@@ -156,26 +156,26 @@ REFUSED = {
 def test_what_tensorrt_refuses_is_one_sentence_with_its_reason(library, fault):
     content, reason = REFUSED[fault]
     with pytest.raises(BackendError, match=reason) as caught:
-        build(library, content, BuildOptions("fp32", max_batch=2), free_memory=FREE)
+        build(library, content, EngineOptions("fp32", cameras=2), free_memory=FREE)
     assert "\n" not in str(caught.value)
 
 
 def test_a_free_batch_without_a_profile_is_refused_by_tensorrt(library, packaged, monkeypatch):
     monkeypatch.setattr(builder, "_add_profile", lambda *_: None)
     with pytest.raises(BackendError, match=r"could not build the engine: .*profile"):
-        build(library, packaged, BuildOptions("fp32"), free_memory=FREE)
+        build(library, packaged, EngineOptions("fp32"), free_memory=FREE)
 
 
 def test_a_precision_that_is_not_the_models_is_refused(library, packaged, quantized):
     with pytest.raises(BackendError, match="int8 needs a quantized model"):
-        build(library, packaged, BuildOptions("int8"), free_memory=FREE)
+        build(library, packaged, EngineOptions("int8"), free_memory=FREE)
     with pytest.raises(BackendError, match="its precision is int8, not fp16"):
-        build(library, quantized["tensorrt"], BuildOptions("fp16"), free_memory=FREE)
+        build(library, quantized["tensorrt"], EngineOptions("fp16"), free_memory=FREE)
 
 
 def test_a_model_quantized_for_a_cpu_is_refused_before_tensorrt_does_in_its_own_words(library, quantized):
     with pytest.raises(BackendError, match="quantize_model --symmetric"):
-        build(library, quantized["cpu"], BuildOptions("int8"), free_memory=FREE)
+        build(library, quantized["cpu"], EngineOptions("int8"), free_memory=FREE)
 
 
 def test_int8_computes_what_the_quantized_model_does_with_the_rest_in_float16(quantized):
@@ -197,11 +197,11 @@ def test_int8_computes_what_the_quantized_model_does_with_the_rest_in_float16(qu
 
 @pytest.mark.parametrize(
     ("choice", "words"),
-    [({"precision": "fp8"}, "fp32, fp16, int8, best"), ({"max_batch": 0}, "at least 1"), ({"workspace": -1}, "MiB")],
+    [({"precision": "fp8"}, "fp32, fp16, int8, best"), ({"cameras": 0}, "at least 1"), ({"workspace": -1}, "MiB")],
 )
 def test_options_that_cannot_be_are_refused(choice, words):
     with pytest.raises(BackendError, match=words):
-        BuildOptions(**choice)
+        EngineOptions(**choice)
 
 
 @pytest.mark.parametrize(

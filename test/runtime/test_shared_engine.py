@@ -71,9 +71,9 @@ def until(condition):
         time.sleep(0.001)
 
 
-def shared(backend, callers=4, info=INFO) -> SharedEngine:
+def shared(backend, cameras=4, info=INFO) -> SharedEngine:
     """Return a shared engine, its warm-up not on the record."""
-    engine = SharedEngine(lambda: backend, info, callers)
+    engine = SharedEngine(lambda: backend, info, cameras)
     backend.batches.clear()
     return engine
 
@@ -121,7 +121,7 @@ def test_a_call_that_finds_the_engine_free_does_not_wait_for_others():
 )
 def test_no_batch_is_larger_than_the_engine_takes_and_who_came_first_goes_first(max_batch, batches):
     backend = Recorder(max_batch)
-    depths = answers(shared(backend, callers=5), backend, [image(value) for value in range(5, 10)])
+    depths = answers(shared(backend, cameras=5), backend, [image(value) for value in range(5, 10)])
     assert [depth.item() for depth in depths] == [5, 6, 7, 8, 9]
     assert backend.batches == batches
 

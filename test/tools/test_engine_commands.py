@@ -10,10 +10,10 @@ from importlib.util import find_spec
 import pytest
 from tensorrt_on_host import CHILDREN
 
-from depth_estimation_ros.backends.tensorrt.builder import BuildOptions
+from depth_estimation_ros.backends import EngineOptions
 from depth_estimation_ros.backends.tensorrt.cache import EngineCache
 from depth_estimation_ros.backends.tensorrt.cuda import Device
-from depth_estimation_ros.backends.tensorrt.engine import engine_key
+from depth_estimation_ros.backends.tensorrt.key import engine_key
 from depth_estimation_ros.backends.tensorrt.library import find_library
 from depth_estimation_ros.model import load_model
 from depth_estimation_ros.tools import build_engine, engines
@@ -30,7 +30,7 @@ def cache(tmp_path) -> EngineCache:
     cache = EngineCache(tmp_path / "engines")
     library = find_library("tensorrt_rtx")
     for age, precision in enumerate(("fp32", "best")):
-        key = engine_key(load_model("default"), BuildOptions(precision), library, Device("Orin", "8.7", "12.6"))
+        key = engine_key(load_model("default"), EngineOptions(precision), library, Device("Orin", "8.7", "12.6"))
         cache.folder.mkdir(mode=0o700, exist_ok=True)
         facts = {"precision": precision.replace("best", "fp16"), "parity": {"mean": 0.00123}}
         path = cache.store(key, bytes(2 << 20), facts)
@@ -51,7 +51,7 @@ def test_a_dry_run_says_whether_tensorrt_takes_the_model(capsys, users_cache):
     assert not users_cache.exists()
 
 
-@pytest.mark.parametrize("option", ["--output", "--cache", "--frames"])
+@pytest.mark.parametrize("option", ["--output", "--cache", "--calibration"])
 def test_an_option_that_would_do_nothing_in_a_dry_run_is_refused(capsys, tmp_path, option):
     with pytest.raises(SystemExit):
         build_engine.main([*RTX, "--dry-run", option, str(tmp_path / "x")])
@@ -64,7 +64,7 @@ def test_an_option_that_would_do_nothing_in_a_dry_run_is_refused(capsys, tmp_pat
         (("none.onnx",), "model 'none.onnx' not found"),
         (("default", "--library", "tensorrt"), "tensorrt cannot be imported"),
         ((*RTX, "--dry-run", "--precision", "int8"), "int8 needs a quantized model"),
-        ((*RTX, "--max-batch", "0"), "the largest batch must be at least 1"),
+        ((*RTX, "--cameras", "0"), "the number of cameras must be at least 1"),
         ((*RTX, "--output", "/nowhere/robot.plan"), "/nowhere/robot.plan cannot be written"),
         ((*RTX, "--cache-limit", "-1"), "limited to -1 MiB"),
         ((*RTX,), "no CUDA device can be used"),
@@ -86,13 +86,14 @@ def test_ctrl_c_ends_a_build_and_leaves_nothing(tmp_path):
     # Slowed down, so that the signal surely comes while TensorRT builds; the build itself is the real one.
     code = (
         "import sys, time\n"
+        "from dataclasses import replace\n"
         "from depth_estimation_ros.tools import build_engine\n"
         "from depth_estimation_ros.backends.tensorrt import engine\n"
         "build = engine.build\n"
-        "def slowly(*args, progress, **kwargs):\n"
+        "def slowly(library, content, options, **kwargs):\n"
         "    def report(*step):\n"
-        "        print('step', flush=True); time.sleep(0.02); progress(*step)\n"
-        "    return build(*args, progress=report, **kwargs)\n"
+        "        print('step', flush=True); time.sleep(0.02); options.progress(*step)\n"
+        "    return build(library, content, replace(options, progress=report), **kwargs)\n"
         "engine.build = slowly\n"
         f"sys.exit(build_engine.main([*{RTX!r}, '--dry-run']))"
     )

@@ -104,8 +104,9 @@ def test_nothing_that_asks_for_a_size_is_left_and_tensorrt_builds_it(exported):
     assert not {"Shape", "If", "ConstantOfShape", "Range", "Constant"} & set(operators)
     assert operators.count("Resize") == 1, "the one of depth; the position embedding's is folded"
     pytest.importorskip("tensorrt_rtx", reason="needs TensorRT for RTX: pip install -e '.[test]'")
-    from depth_estimation_ros.backends.tensorrt.builder import BuildOptions, build
+    from depth_estimation_ros.backends import EngineOptions
+    from depth_estimation_ros.backends.tensorrt.builder import build
     from depth_estimation_ros.backends.tensorrt.library import find_library
 
-    options = BuildOptions("fp16")
+    options = EngineOptions("fp16")
     assert build(find_library("tensorrt_rtx"), model.SerializeToString(), options, free_memory=1 << 30).plan

@@ -64,11 +64,12 @@ def test_depth_is_what_it_is_by_hand(wrapped, case):
 @pytest.mark.parametrize("case", ONCE, ids=lambda case: case.name)
 def test_tensorrt_reads_and_builds_it(wrapped, case):
     pytest.importorskip("tensorrt_rtx", reason="needs TensorRT for RTX: pip install -e '.[test]'")
-    from depth_estimation_ros.backends.tensorrt.builder import BuildOptions, build
+    from depth_estimation_ros.backends import EngineOptions
+    from depth_estimation_ros.backends.tensorrt.builder import build
     from depth_estimation_ros.backends.tensorrt.library import find_library
 
     content = wrapped(case).read_bytes()
-    assert build(find_library("tensorrt_rtx"), content, BuildOptions("fp16"), free_memory=1 << 30).plan
+    assert build(find_library("tensorrt_rtx"), content, EngineOptions("fp16"), free_memory=1 << 30).plan
 
 
 @pytest.mark.parametrize("case", ONCE, ids=lambda case: case.name)

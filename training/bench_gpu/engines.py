@@ -12,11 +12,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from depth_estimation_ros.backends import Backend, create_backend
-from depth_estimation_ros.backends.tensorrt.builder import BuildOptions
-from depth_estimation_ros.backends.tensorrt.cache import EngineCache
+from depth_estimation_ros.backends import Backend, EngineOptions, create_backend
 from depth_estimation_ros.backends.tensorrt.cuda import open_cuda
-from depth_estimation_ros.backends.tensorrt.engine import Workshop, candidate_precisions
+from depth_estimation_ros.backends.tensorrt.engine import EngineFactory, candidate_precisions
 from depth_estimation_ros.backends.tensorrt.library import NAMES, find_library
 from depth_estimation_ros.backends.tensorrt.prepare import is_quantized, prepare
 from depth_estimation_ros.model import Model, load_model
@@ -144,14 +142,17 @@ class TensorRTEngine:
     name = "tensorrt"
 
     def __init__(self, library: str, model: Model, precision: str, folder: Path, largest: int):
-        workshop = Workshop(find_library(library), open_cuda(), EngineCache(folder))
+        def opened(cameras: int) -> Backend:
+            options = EngineOptions(precision, cameras=cameras, cache=str(folder))
+            return EngineFactory(find_library(library), open_cuda(), options).open(model)
+
         self.seconds, self._engines = {}, {}
         for name in ("build_seconds", "cached_seconds"):
             started = perf_counter()
-            self._engines[1] = workshop.open(model, BuildOptions(precision))
+            self._engines[1] = opened(1)
             self.seconds[name] = perf_counter() - started
         if largest > 1:
-            self._engines[largest] = workshop.open(model, BuildOptions(precision, max_batch=largest))
+            self._engines[largest] = opened(largest)
 
     def infer(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Run the engine: uint8 [N, H, W, 3] RGB to every output, float32 [N, 1, h, w] each."""

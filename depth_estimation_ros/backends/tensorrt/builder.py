@@ -3,56 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
 
-from depth_estimation_ros.backends import PRECISIONS, BackendError
+from depth_estimation_ros.backends import BackendError, EngineOptions
+from depth_estimation_ros.backends.options import Progress
 from depth_estimation_ros.backends.tensorrt.library import Library, is_out_of_memory
 from depth_estimation_ros.backends.tensorrt.prepare import is_quantized, is_symmetric, prepare
 
-Progress = Callable[[str, float], None]
-"""Function called with the current phase and the fraction of it that is done (0 to 1), in the building thread."""
-
 _MEBIBYTE = 1 << 20
 _MAYBE_OUT_OF_MEMORY = "Could not find any implementation for node"
-
-
-@dataclass(frozen=True)
-class BuildOptions:
-    """
-    Options of an engine that a user can choose.
-
-    Parameters
-    ----------
-    precision : {"fp32", "fp16", "int8", "best"}
-        int8 needs a quantized model (Q/DQ nodes). best selects the fastest precision that passes the parity check.
-    max_batch : int
-        Maximum number of images per run of the engine.
-    workspace : int
-        GPU memory in MiB that the builder's tactics may use; 0 uses half of the free memory.
-
-    Raises
-    ------
-    BackendError
-        If a value is not allowed.
-    """
-
-    precision: str = "fp16"
-    max_batch: int = 1
-    workspace: int = 0
-
-    def __post_init__(self):
-        """Check the values."""
-        if self.precision not in PRECISIONS:
-            raise BackendError(f"precision {self.precision!r} is unknown; choose one of: {', '.join(PRECISIONS)}")
-        if self.max_batch < 1:
-            raise BackendError(f"the largest batch must be at least 1, got {self.max_batch}")
-        if self.workspace < 0:
-            raise BackendError(
-                f"the workspace must be a number of MiB, or 0 for half of what is free, got {self.workspace}"
-            )
 
 
 @dataclass(frozen=True)
@@ -75,12 +36,10 @@ class Build:
 def build(
     library: Library,
     content: bytes,
-    options: BuildOptions,
+    options: EngineOptions,
     *,
     free_memory: int,
     timing_cache: bytes = b"",
-    progress: Progress = lambda *_: None,
-    cancelled: threading.Event | None = None,
 ) -> Build:
     """
     Build an engine. This takes from seconds to many minutes.
@@ -91,35 +50,25 @@ def build(
         TensorRT to build with.
     content : bytes
         ONNX file that satisfies the model contract.
-    options : BuildOptions
-        Options with a precision other than ``"best"``.
+    options : EngineOptions
+        Options with a precision other than ``"best"``. TensorRT 8 reports only the phase of the progress, and finishes
+        the build before it is cancelled.
     free_memory : int
         Free GPU memory in bytes; limits the workspace.
     timing_cache : bytes
         Timing cache of an earlier build with this TensorRT on this GPU. TensorRT ignores one that does not fit.
-    progress : callable
-        See `Progress`. TensorRT 8 does not report the fraction, only the phase.
-    cancelled : threading.Event, optional
-        Event that cancels the build. TensorRT 8 finishes the build first.
 
     Raises
     ------
     BackendError
         If TensorRT does not accept the model or cannot build it; the message says why.
     CancelledError
-        If `cancelled` was set.
+        If `options.cancelled` was set.
     """
     trt = library.module
-    cancelled = cancelled or threading.Event()
-
-    def begin(doing: str) -> None:
-        if cancelled.is_set():
-            raise CancelledError
-        progress(doing, 0.0)
-
-    begin("preparing the model")
+    options.begin("preparing the model")
     prepared = _model_for(library, content, options.precision)
-    begin("reading the model")
+    options.begin("reading the model")
     logger = library.logger()
     builder = library.start("Builder", logger)
     network = builder.create_network(library.creation_flags())
@@ -131,17 +80,17 @@ def build(
     workspace = options.workspace * _MEBIBYTE or free_memory // 2
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
     _set_precision(library, config, options.precision)
-    _add_profile(builder, config, network, options.max_batch)
+    _add_profile(builder, config, network, options.cameras)
     # A damaged cache may give None. TensorRT ignores a cache of another GPU.
     timings = config.create_timing_cache(timing_cache) or config.create_timing_cache(b"")
     config.set_timing_cache(timings, False)
     if hasattr(trt, "IProgressMonitor"):
-        monitor = _monitor(trt, progress, cancelled)
+        monitor = _monitor(trt, options.progress, options.cancelled)
         config.progress_monitor = monitor
-    begin("building the engine")
+    options.begin("building the engine")
     logger.errors.clear()
     plan = builder.build_serialized_network(network, config)
-    if cancelled.is_set():
+    if options.cancelled.is_set():
         raise CancelledError
     if plan is None:
         raise BackendError(_why(library, list(logger.errors), workspace))

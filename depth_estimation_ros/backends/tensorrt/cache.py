@@ -21,11 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from depth_estimation_ros.backends import BackendError
+from depth_estimation_ros.backends.options import CACHE_LIMIT
 from depth_estimation_ros.backends.tensorrt.files import check_trusted, locked, write_privately
+from depth_estimation_ros.backends.tensorrt.key import Key, differences, file_name, timing_file_name
 from depth_estimation_ros.support.sentences import quoted, reason
-
-DEFAULT_LIMIT = 4096
-"""Default limit of the total size of the plans in a cache, MiB."""
 
 _ANOTHER = "choose another folder with the parameter engine_cache or the option --cache"
 _MEBIBYTE = 1 << 20
@@ -33,8 +32,6 @@ _FORMAT = 1
 _ABANDONED = 3600.0  # seconds
 # Files of a cache, and temporary files of unfinished writes. All other files in the folder belong to the user.
 _OURS = re.compile(r"\.?[\w-]+-[0-9a-f]{16}\.(plan|json|cache)(\.\d+-\d+)?")
-
-Key = Mapping[str, str]
 
 
 def default_folder() -> str:
@@ -92,7 +89,7 @@ class EngineCache:
     """
 
     def __init__(
-        self, folder: str | Path | None = None, limit: int = DEFAULT_LIMIT, log: Callable[[str], None] = lambda _: None
+        self, folder: str | Path | None = None, limit: int = CACHE_LIMIT, log: Callable[[str], None] = lambda _: None
     ):
         folder = folder or default_folder()
         try:
@@ -255,15 +252,10 @@ class EngineCache:
 
     def timing_cache(self, key: Key) -> Path:
         """Return the path of the builder's timing cache for a TensorRT version and a GPU."""
-        return self.folder / f"timing-{_digest({name: key.get(name, '') for name in TIMING_FIELDS})}.cache"
-
-    def name(self, key: Key) -> str:
-        """Return the base name of an engine's files: model, precision and digest of the key."""
-        name = "".join(c if (c.isascii() and c.isalnum()) or c in "-_" else "_" for c in key.get("model", "engine"))
-        return f"{name}-{key.get('precision', '')}-{_digest(key)}"
+        return self.folder / timing_file_name(key)
 
     def _path(self, key: Key) -> Path:
-        return self.folder / f"{self.name(key)}.plan"
+        return self.folder / f"{file_name(key)}.plan"
 
     def _read(self, path: Path) -> Entry | None:
         """Read a sidecar; return None if it is missing or not valid."""
@@ -283,16 +275,7 @@ class EngineCache:
         same_model = [e for e in self.entries() if e.key.get("model") == key.get("model")]
         if not same_model:
             return f"no engine of {key.get('model', 'this model')} is in {self.folder}"
-
-        def changes(entry: Entry) -> list[str]:
-            names = sorted({*key, *entry.key})
-            return [
-                f"{name} was {entry.key.get(name, 'unknown')}, is {key.get(name, 'unknown')}"
-                for name in names
-                if entry.key.get(name) != key.get(name)
-            ]
-
-        return f"no engine fits: {'; '.join(min(map(changes, same_model), key=len))}"
+        return f"no engine fits: {'; '.join(min((differences(key, e.key) for e in same_model), key=len))}"
 
     def _make_folder(self) -> None:
         try:
@@ -304,11 +287,3 @@ class EngineCache:
 
     def _cannot_write(self, error: Exception) -> BackendError:
         return BackendError(f"the engine cache {self.folder} cannot be written ({reason(error)}): {_ANOTHER}")
-
-
-TIMING_FIELDS = ("tensorrt", "tensorrt_version", "gpu", "compute_capability", "cuda", "l4t")
-"""Fields of a key on which the builder's timings depend."""
-
-
-def _digest(key: Key) -> str:
-    return hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:16]
