@@ -13,10 +13,11 @@ pytest.importorskip("torch", reason="the training package needs PyTorch")
 from depth_estimation_ros import PinholeCamera
 from depth_estimation_ros.imaging.resample import shrink
 from training.data import benchmark
-from training.data.augment import Augmentation, VirtualCamera
+from training.data.augment import Augmentation
 from training.data.folder import PreparedFolder, split_names
 from training.data.frames import FrameTransform
 from training.data.module import DepthData, hold_out
+from training.data.virtual_camera import VirtualCamera
 
 CAMERA = PinholeCamera(160, 120, 130.0, 130.0, 79.5, 59.5)
 

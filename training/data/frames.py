@@ -11,7 +11,9 @@ import torch
 
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.imaging.resample import shrink
-from training.data.augment import Augmentation, Colours, VirtualCamera
+from training.data.augment import Augmentation
+from training.data.colours import Colours
+from training.data.virtual_camera import VirtualCamera
 
 
 def camera_of(given: dict[str, float]) -> PinholeCamera:

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from training.data.augment import blur_radius
+from training.data.colours_on_device import packed, recoloured, to_bytes
 from training.data.folder import PreparedFolder
 from training.data.frames import FrameTransform
 
@@ -63,10 +63,7 @@ class Draws(Dataset):
             "image_matrix": view.matrix(*t.seen_size, (t.viewed.width, t.viewed.height)),
             "depth_matrix": view.matrix(width, height, t.stored_size),
             "depth_factor": view.factor_plane(width, height),
-            "gain": colours.gain,
-            "tone": np.array([colours.contrast, colours.saturation, colours.exponent, colours.blur, colours.noise]),
-            "covered": np.array(colours.covered),
-            "shade": colours.shade,
+            **packed(colours),
         }
         return {k: torch.from_numpy(v if v.dtype == np.int64 else v.astype(np.float32)) for k, v in drawn.items()}
 
@@ -137,7 +134,7 @@ class DeviceFrames(nn.Module):
             here = (number == i).nonzero()[:, 0]
             images, depths = (kept[index[here]].float() for kept in self.kept[i])
             part = {name: value[here] for name, value in drawn.items()}
-            seen = _bytes(_warped(images, part["image_matrix"], self.sizes[i][::-1], "bilinear", "reflection"))
+            seen = to_bytes(_warped(images, part["image_matrix"], self.sizes[i][::-1], "bilinear", "reflection"))
             image[here] = _shrunk(recoloured(seen, part), self.input_size).byte()
             seen = _warped(depths, part["depth_matrix"], self.output_size, "nearest", "zeros")
             a, b, c = part["depth_factor"].view(-1, 3, 1, 1, 1).unbind(1)
@@ -158,58 +155,8 @@ def _warped(stored: torch.Tensor, matrix: torch.Tensor, size: tuple[int, int], m
     return F.grid_sample(stored, grid, mode, beyond, align_corners=False)
 
 
-def recoloured(image: torch.Tensor, drawn: dict[str, torch.Tensor]) -> torch.Tensor:
-    """
-    Change the colours of images as `training.data.augment.Colours.apply` does.
-
-    Parameters
-    ----------
-    image : torch.Tensor
-        float32 [N, 3, h, w], grey levels.
-    drawn : dict
-        ``gain`` [N, 3], ``tone`` [N, 5] (contrast, saturation, exponent, blur, noise), ``covered`` int [N, 4] and
-        ``shade`` [N, 3], as the attributes of `Colours`.
-
-    Returns
-    -------
-    torch.Tensor
-        float32 [N, 3, h, w], whole grey levels.
-    """
-    contrast, saturation, exponent, blur, noise = drawn["tone"].view(-1, 5, 1, 1, 1).unbind(1)
-    if (most := blur.max().item()) > 0:
-        image = _bytes(_blurred(image, blur, blur_radius(most)))
-    image = image * drawn["gain"][..., None, None]
-    mean = image.mean((1, 2, 3), keepdim=True)
-    image = (image - mean) * contrast + mean
-    grey = image.mean(1, keepdim=True)
-    image = grey + (image - grey) * saturation
-    image = torch.where(exponent == 1, image, 255 * (image.clamp(0, 255) / 255) ** exponent)
-    image = _bytes(image + torch.randn_like(image) * noise)
-    top, left, height, width = drawn["covered"].view(-1, 4, 1, 1, 1).unbind(1)
-    y = torch.arange(image.shape[2], device=image.device).view(-1, 1)
-    x = torch.arange(image.shape[3], device=image.device)
-    covered = (y >= top) & (y < top + height) & (x >= left) & (x < left + width)
-    return torch.where(covered, _bytes(drawn["shade"])[..., None, None], image)
-
-
-def _blurred(image: torch.Tensor, deviation: torch.Tensor, radius: int) -> torch.Tensor:
-    """Blur each image with its own Gaussian, cut off at three standard deviations as in `blur_radius`."""
-    count, channels, height, width = image.shape
-    deviation = deviation.view(-1, 1)
-    offset = torch.arange(-radius, radius + 1, device=image.device)
-    kernel = torch.exp(-0.5 * (offset / deviation.clamp(min=1e-6)) ** 2) * (offset.abs() <= torch.ceil(3 * deviation))
-    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)[:, None]
-    flat = F.pad(image, (radius,) * 4, mode="reflect").view(1, -1, height + 2 * radius, width + 2 * radius)
-    flat = F.conv2d(flat, kernel[:, :, None], groups=count * channels)
-    return F.conv2d(flat, kernel[..., None], groups=count * channels).view(count, channels, height, width)
-
-
 def _shrunk(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Halve [N, 3, h, w] grey levels down to a size, as `depth_estimation_ros.imaging.resample.shrink` does."""
     for _ in range(round(math.log2(image.shape[2] / size[0]))):
-        image = _bytes(F.avg_pool2d(image, 2))
+        image = to_bytes(F.avg_pool2d(image, 2))
     return image
-
-
-def _bytes(value: torch.Tensor) -> torch.Tensor:
-    return (value + 0.5).clamp(0, 255).floor()
