@@ -10,6 +10,7 @@ from depth_estimation_ros.evaluation.metrics import DepthMetrics
 
 # Edges of the ranges, metres of ground truth depth. The last range is open.
 DISTANCES = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
+COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 LEVELS = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
 
 
@@ -79,3 +80,44 @@ class Calibration:
         """Return the mean distance of the curve from the diagonal, and the root of the mean variance in metres."""
         distance = np.mean([abs(row["observed"] - row["expected"]) for row in self.curve()])
         return {"calibration_error": float(distance), "deviation": math.sqrt(self._variance / self._pixels)}
+
+
+class RiskCoverage:
+    """
+    Error of the pixels that remain when those with the largest relative deviation are left out.
+
+    This is what the node's parameter ``max_relative_deviation`` does to clouds and scans. If the deviation says where
+    the depth is wrong, the error falls with the coverage (risk-coverage curve, Geifman and El-Yaniv 2017).
+    """
+
+    # Limits of the deviation divided by depth. Pixels are counted between them, so that memory does not grow.
+    _LIMITS = np.geomspace(0.005, 5.0, 1201)
+
+    def __init__(self):
+        self._pixels, self._errors = np.zeros((2, len(self._LIMITS) + 1))
+
+    def add(self, depth: np.ndarray, truth: np.ndarray, deviation: np.ndarray, mask: np.ndarray) -> None:
+        """Add an image: depth, ground truth and standard deviation in metres, and the mask of pixels that count."""
+        depth, truth = depth[mask].astype(np.float64), truth[mask]
+        index = np.searchsorted(self._LIMITS, deviation[mask] / depth)
+        self._pixels += np.bincount(index, minlength=len(self._pixels))
+        self._errors += np.bincount(index, np.abs(depth - truth) / truth, minlength=len(self._errors))
+
+    def curve(self) -> list[dict[str, float]]:
+        """
+        Return one row for each of `COVERAGES`.
+
+        Returns
+        -------
+        list of dict
+            ``coverage``: fraction of pixels that remain; ``limit``: their largest deviation divided by depth;
+            ``abs_rel``: their mean error.
+        """
+        pixels, errors = np.cumsum(self._pixels), np.cumsum(self._errors)
+        limits = np.append(self._LIMITS, np.inf)
+        rows = []
+        for coverage in COVERAGES:
+            last = int(np.searchsorted(pixels, coverage * pixels[-1] * (1 - 1e-9)))
+            row = {"coverage": pixels[last] / pixels[-1], "limit": limits[last], "abs_rel": errors[last] / pixels[last]}
+            rows.append({name: float(value) for name, value in row.items()})
+        return rows

@@ -23,7 +23,7 @@ from depth_estimation_ros.estimator import DepthEstimator, DepthMap
 from depth_estimation_ros.evaluation.metrics import METRICS, DepthMetrics
 from depth_estimation_ros.imaging.resample import shrink
 from depth_estimation_ros.support.files import write_json
-from training.breakdown import Calibration, ErrorByDistance
+from training.breakdown import Calibration, ErrorByDistance, RiskCoverage
 from training.card import check_card, enter_figures
 from training.data.folder import PreparedFolder, split_names
 from training.data.kinect import COLOUR_CAMERA
@@ -44,6 +44,7 @@ class Evaluation:
     metrics: DepthMetrics = field(default_factory=DepthMetrics)
     by_distance: ErrorByDistance = field(default_factory=ErrorByDistance)
     calibration: Calibration = field(default_factory=Calibration)
+    risk: RiskCoverage = field(default_factory=RiskCoverage)
 
     def add(self, name: str, estimate: DepthMap, truth: np.ndarray) -> None:
         """Add a frame: its estimate, and the ground truth of the same size, [h, w] metres, 0 where unknown."""
@@ -53,7 +54,9 @@ class Evaluation:
         self.by_distance.add(depth, truth, mask)
         if estimate.deviation is not None:
             # Pixels without a standard deviation are left out.
-            self.calibration.add(depth, truth, estimate.deviation, mask & ~np.isnan(estimate.deviation))
+            known = mask & ~np.isnan(estimate.deviation)
+            self.calibration.add(depth, truth, estimate.deviation, known)
+            self.risk.add(depth, truth, estimate.deviation, known)
 
     def mean(self) -> dict[str, float]:
         """Return the mean of the per-image metrics."""
@@ -82,6 +85,9 @@ class Evaluation:
         }
         if self.calibration.used:
             found["calibration"] = {**self.calibration.summary(), "curve": self.calibration.curve()}
+            found["risk_coverage"] = [
+                {k: None if v == math.inf else v for k, v in row.items()} for row in self.risk.curve()
+            ]
         return found
 
     def write_csv(self, path: Path) -> None:
@@ -148,7 +154,7 @@ def write_pictures(found: Evaluation, predictor: Predictor, frames: Dataset, fol
             picture = frame_picture(rgb, truth, depth, mask, caption)
             write_image(folder / f"{kind}_{rank}_{found.names[i]}.png", picture)
     if found.calibration.used:
-        calibration_picture(found.calibration.curve(), folder / "calibration.png")
+        calibration_picture(found.calibration.curve(), found.risk.curve(), folder / "calibration.png")
 
 
 def open_frames(data: Path, split: str, depth_scale: float, protocol: Protocol) -> tuple[Dataset, list[str]]:
@@ -261,6 +267,13 @@ def _print(found: Evaluation, title: str) -> None:
         print(f"deviation {summary['deviation']:.3f} m where rmse is {found.pooled()['rmse']:.3f} m")
         print("expected  " + "".join(f"{row['expected']:8.2f}" for row in found.calibration.curve()))
         print("observed  " + "".join(f"{row['observed']:8.2f}" for row in found.calibration.curve()))
+        print("\npixels kept, the surest first; the limit is what max_relative_deviation takes")
+        for label, name, form in (
+            ("kept", "coverage", "8.0%"),
+            ("limit", "limit", "8.3f"),
+            ("abs_rel", "abs_rel", "8.4f"),
+        ):
+            print(f"{label:10}" + "".join(format(row[name], form) for row in found.risk.curve()))
 
 
 def main() -> None:

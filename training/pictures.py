@@ -91,19 +91,24 @@ def empty_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def calibration_picture(curve: list[dict[str, float]], path: Path) -> None:
+def calibration_picture(curve: list[dict[str, float]], risk: list[dict[str, float]], path: Path) -> None:
     """
-    Plot how often the ground truth lies within the interval that the model predicts.
+    Plot how often the ground truth lies within the interval that the model predicts, and what leaving pixels out gains.
 
     Parameters
     ----------
     curve : list of dict
         From `training.breakdown.Calibration.curve`.
+    risk : list of dict
+        From `training.breakdown.RiskCoverage.curve`.
     path : pathlib.Path
         The PNG file.
     """
-    figure = empty_figure(4.5, 4.5)
-    axes = figure.subplots()
+    figure = empty_figure(9, 4.5)
+    axes, right = figure.subplots(1, 2)
+    right.plot([row["coverage"] for row in risk], [row["abs_rel"] for row in risk], marker="o")
+    right.set(xlabel="share of pixels kept, the surest first", ylabel="abs_rel of these pixels", xlim=(0, 1))
+    right.set_ylim(bottom=0)
     axes.plot([0, 1], [0, 1], color="0.7", label="calibrated")
     axes.plot([row["expected"] for row in curve], [row["observed"] for row in curve], marker="o", label="model")
     axes.set(xlabel="expected share of pixels", ylabel="observed share", xlim=(0, 1), ylim=(0, 1), aspect="equal")

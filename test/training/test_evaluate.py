@@ -22,7 +22,7 @@ from depth_estimation_ros import DepthEstimator, PinholeCamera  # noqa: E402
 from depth_estimation_ros.estimator import DepthMap  # noqa: E402
 from depth_estimation_ros.model import METADATA_KEY, ModelInfo  # noqa: E402
 from training import evaluate as command  # noqa: E402
-from training.breakdown import LEVELS, Calibration, ErrorByDistance  # noqa: E402
+from training.breakdown import LEVELS, Calibration, ErrorByDistance, RiskCoverage  # noqa: E402
 from training.evaluate import NYU_FULL, NYU_HALF, Evaluation  # noqa: E402
 from training.predictor import MedianPredictor, Predictor  # noqa: E402
 from training.protocols import PROTOCOLS  # noqa: E402
@@ -149,6 +149,21 @@ def test_the_worst_and_the_best_frames_are_found():
     assert chosen == {"worst": ["c", "a"], "best": ["b", "a"]}
 
 
+def test_pixels_are_left_out_by_their_relative_deviation_the_least_sure_first():
+    depth = np.arange(1, 101, dtype=np.float32).reshape(10, 10)
+    error = np.linspace(0.0, 0.5, 100).reshape(10, 10)
+    risk = RiskCoverage()
+    # The deviation is right about which pixels are worse, and the order of the pixels does not count.
+    risk.add(depth, depth / (1 + error), depth * error, np.ones((10, 10), bool))
+    rows = {round(row["coverage"], 1): row for row in risk.curve()}
+    for coverage in (1.0, 0.5, 0.1):
+        assert rows[coverage]["abs_rel"] == pytest.approx(error.ravel()[: round(100 * coverage)].mean(), abs=1e-6)
+        assert rows[coverage]["limit"] == pytest.approx(error.ravel()[round(100 * coverage) - 1], rel=0.01)
+    unrelated = RiskCoverage()
+    unrelated.add(depth, depth / 1.2, depth * error, np.ones((10, 10), bool))
+    assert {round(row["abs_rel"], 4) for row in unrelated.curve()} == {0.2}
+
+
 def test_flip_averaging_averages_with_the_mirrored_image(tmp_path):
     estimator = DepthEstimator.load(write_model(tmp_path / "ramp.onnx", ramp=True, log_variance=-1.0))
     grey = np.full((240, 320, 3), 51, np.uint8)
@@ -181,6 +196,7 @@ def test_the_command_writes_figures_frames_and_pictures(folder, tmp_path):
     assert figures["per_image_mean"]["delta1"] == pytest.approx(2 / 3)
     assert [row["from"] for row in figures["by_distance"]] == [2.0, 4.0]
     assert len(figures["calibration"]["curve"]) == len(LEVELS)
+    assert figures["risk_coverage"][0]["coverage"] == 1.0
     rows = list(csv.DictReader((tmp_path / "a.csv").open()))
     assert [row["name"] for row in rows] == ["0001", "0002", "0003"]
     assert [float(row["abs_rel"]) for row in rows] == pytest.approx([0.1, 1.2, 0.1], rel=1e-4)

@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch", reason="the training package needs PyTorch"
 
 from training.models import build_network  # noqa: E402
 from training.models.__main__ import measure, recipe_networks  # noqa: E402
+from training.models.residual import LOG_BINS  # noqa: E402
 from training.models.up_projection import (  # noqa: E402
     HOLES,
     NaiveUpProjection,
@@ -257,6 +258,22 @@ def test_a_file_of_weights_is_not_executed(tmp_path):
     with pytest.raises(ValueError, match="holds more than weights"):
         build_network("resnet_up_projection", encoder="resnet18", encoder_weights=str(tmp_path / "evil.pth"))
     assert not (tmp_path / "pwned").exists()
+
+
+def test_the_log_variance_of_bins_is_that_of_their_scores_and_has_no_weights():
+    options = {"encoder": "resnet18", "decoder_channels": (16, 16, 8, 8, 8), "output": "bins"}
+    plain = build_network("resnet_up_projection", **options).eval()
+    network = build_network("resnet_up_projection", **options, log_variance=True).eval()
+    network.load_state_dict(plain.state_dict())
+    with torch.inference_mode():
+        output = network(torch.randint(0, 256, (1, 64, 64, 3), dtype=torch.uint8))
+    # By sampling: depths drawn from the scores of one pixel have this deviation, to first order in the logarithm.
+    scores = 9 * torch.randn(64, generator=torch.Generator().manual_seed(0)) - ((torch.arange(64) - 30) ** 2)
+    found = network._depth(scores.view(1, 64, 1, 1))
+    drawn = LOG_BINS[torch.multinomial(scores.softmax(0), 100_000, replacement=True)].exp()
+    assert found["log_variance"].exp().sqrt().item() == pytest.approx(drawn.std().item(), rel=0.05)
+    assert found["depth"].item() == pytest.approx(drawn.mean().item(), rel=0.02)
+    assert output["log_variance"].shape == output["depth"].shape
 
 
 def test_a_transfer_takes_what_fits_and_says_what_not(tmp_path):

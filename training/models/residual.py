@@ -57,7 +57,8 @@ class UpProjectionNetwork(nn.Module):
         Drop probability of the deepest residual blocks of a timm encoder in training; shallower blocks have a lower one
         (stochastic depth, Huang et al. 2016).
     log_variance : bool
-        Also estimate the variance of each depth, for the loss ``laplace_nll``.
+        Also estimate the variance of each depth. With ``"bins"`` it is that of the scores, without any weights; with
+        the other outputs it has a convolution of its own, for the loss ``laplace_nll``.
 
     Raises
     ------
@@ -94,14 +95,16 @@ class UpProjectionNetwork(nn.Module):
         sides = zip(reversed(smaller), decoder_channels[1:], strict=False)
         self.lateral = nn.ModuleList(nn.Conv2d(a, b, 1, bias=False) for a, b in sides) if skips else None
         self.predict = nn.Conv2d(decoder_channels[-1], len(LOG_BINS) if output == "bins" else 1, 3, padding=1)
-        self.predict_log_variance = nn.Conv2d(decoder_channels[-1], 1, 3, padding=1) if log_variance else None
+        self.log_variance = log_variance
+        own_layer = log_variance and output != "bins"
+        self.predict_log_variance = nn.Conv2d(decoder_channels[-1], 1, 3, padding=1) if own_layer else None
         new = (*self.bottleneck.modules(), *self.decoder.modules(), self.predict, self.predict_log_variance)
         for layer in new:
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.normal_(layer.weight, std=0.01)
         # Start at a typical indoor depth rather than at zero, where a ReLU has no gradient.
         nn.init.constant_(self.predict.bias, {"relu": 2.5, "log": math.log(2.5), "bins": 0.0}[output])
-        if log_variance:
+        if self.predict_log_variance is not None:
             # Start at a standard deviation of one metre.
             nn.init.zeros_(self.predict_log_variance.bias)
         self.normalise = Normalise(self.encoder.mean, self.encoder.std)
@@ -131,8 +134,10 @@ class UpProjectionNetwork(nn.Module):
         features = self._decode(self.encoder(self.normalise(image)))
         output = self._depth(self.predict(features))
         if self.predict_log_variance is not None:
+            output["log_variance"] = self.predict_log_variance(features).float()
+        if self.log_variance:
             # Standard deviation of 1 cm to 12 m, so that the exponential in a loss does not overflow.
-            output["log_variance"] = self.predict_log_variance(features).float().clamp(-9.2, 5.0)
+            output["log_variance"] = output["log_variance"].clamp(-9.2, 5.0)
         return output
 
     def _decode(self, maps: list[torch.Tensor]) -> torch.Tensor:
@@ -151,5 +156,11 @@ class UpProjectionNetwork(nn.Module):
             return {"depth": torch.relu(x)}
         if self.output == "log":
             return {"depth": torch.exp(x.clamp(-5.0, 5.0))}
-        mean = (x.softmax(dim=1) * self.log_bins).sum(dim=1, keepdim=True)
-        return {"depth": torch.exp(mean), "bin_scores": x}
+        probabilities = x.softmax(dim=1)
+        mean = (probabilities * self.log_bins).sum(dim=1, keepdim=True)
+        output = {"depth": torch.exp(mean), "bin_scores": x}
+        if self.log_variance:
+            # To first order, the variance of depth is that of its logarithm times the depth squared.
+            variance = (probabilities * (self.log_bins - mean) ** 2).sum(dim=1, keepdim=True)
+            output["log_variance"] = 2 * mean + variance.log()
+        return output
