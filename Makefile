@@ -6,7 +6,7 @@ SOURCE ?=
 HFOV ?=
 BIN := .venv/bin
 
-.PHONY: demo test test-fast test-kilted fuzz flood lint bench bench-node bench-engines soak colcon tensorrt-api format clean
+.PHONY: demo test test-fast test-kilted fuzz flood lint docs bench bench-node bench-engines soak colcon tensorrt-api format clean
 
 demo: .venv/.runtime
 	$(BIN)/python -m depth_estimation_ros.demo --duration $(DURATION) $(if $(SOURCE),--source "$(SOURCE)") $(if $(HFOV),--horizontal-fov $(HFOV))
@@ -85,12 +85,16 @@ lint: .venv/.lint
 	$(BIN)/ruff format --check .
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
+# The documentation site: site/index.html. `mkdocs serve` shows it while you write, with search.
+docs: .venv/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 format: .venv/.lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-kilted build install log demo_output bench_output soak_output bag_report
+	rm -rf .venv .venv-kilted build install log demo_output bench_output soak_output bag_report site
 
 # Stamp files: pip runs only when a requirement changed.
 $(BIN)/python:
@@ -123,6 +127,10 @@ $(BIN)/python:
 
 .venv/.lint: requirements/lint.txt | $(BIN)/python
 	$(BIN)/pip install --quiet -r requirements/lint.txt
+	@touch $@
+
+.venv/.docs: requirements/docs.txt | $(BIN)/python
+	$(BIN)/pip install --quiet -r requirements/docs.txt
 	@touch $@
 
 .venv-kilted/.test: setup.py requirements/ros2-kilted.txt | $(BIN)/python
