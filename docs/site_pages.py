@@ -1,6 +1,8 @@
 """
-Choose the pages of the documentation site. Each keeps its path in the repository, so that relative links between pages
-work on the site as they do on GitHub. MkDocs calls `on_files` (`mkdocs.yml`).
+Choose the pages of the documentation site.
+
+Each page keeps its path in the repository, so that relative links between pages work on the site as they do on GitHub.
+MkDocs calls `on_files` (`mkdocs.yml`).
 """
 
 from __future__ import annotations
