@@ -20,10 +20,9 @@ setup(
     maintainer_email="depth-estimation-ros@example.org",
     license="Apache-2.0",
     python_requires=">=3.10",
-    packages=find_packages(include=[f"{package}*", "training*"]),
+    packages=find_packages(include=[package, f"{package}.*"]),
     package_data={
         package: ["weights/*.onnx", "weights/*.md", "evaluation/report/*.html"],
-        "training": ["recipes/*.yaml", "experiments/*.md"],
     },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{package}"]),
@@ -96,7 +95,6 @@ setup(
             f"quantize_model = {package}.entry:quantize_model",
             f"wrap_model = {package}.entry:wrap_model",
             f"fetch_model = {package}.entry:fetch_model",
-            f"prepare_nyu_raw = {package}.entry:prepare_nyu_raw",
         ],
     },
     zip_safe=False,

@@ -11,7 +11,7 @@ import signal
 import sys
 from importlib import import_module
 
-from depth_estimation_ros.support.installing import TRAINING, advice
+from depth_estimation_ros.support.installing import advice
 
 
 def node() -> None:
@@ -71,12 +71,7 @@ def wrap_model() -> None:
 
 def fetch_model() -> None:
     """Run ``fetch_model``."""
-    _run("fetch_model", "training.fetch", interruptible=True)
-
-
-def prepare_nyu_raw() -> None:
-    """Run ``prepare_nyu_raw``."""
-    _run("prepare_nyu_raw", "training.data.nyu_raw", interruptible=True)
+    _run("fetch_model", "tools.fetch_model", interruptible=True)
 
 
 def speak_utf8() -> None:
@@ -95,20 +90,19 @@ def _run(program: str, module: str, interruptible: bool = False) -> None:
     program : str
         Name of the program, for messages.
     module : str
-        Module in this package, or in ``training`` with that prefix.
+        Module in this package.
     interruptible : bool
         Whether ``main`` handles KeyboardInterrupt at Ctrl-C. The nodes have their own signal handlers.
     """
     speak_utf8()
     # A KeyboardInterrupt during an import would print a traceback, and before `main` there is nothing to clean up.
     handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
-    of_training = module.startswith("training.")
     try:
-        main = import_module(module if of_training else f"depth_estimation_ros.{module}").main
+        main = import_module(f"depth_estimation_ros.{module}").main
         if interruptible:
             signal.signal(signal.SIGINT, handler)
         sys.exit(main())
     except ImportError as error:
-        if (sentence := advice(error, TRAINING if of_training else "")) is None:
+        if (sentence := advice(error)) is None:
             raise
         sys.exit(f"{program}: {sentence}")

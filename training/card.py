@@ -1,13 +1,13 @@
-"""Model card: MODEL.md beside MODEL.onnx, with the origin and the accuracy of a model."""
+"""Card of a trained model, and its accuracy in the card."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from depth_estimation_ros import model_card
 from depth_estimation_ros.evaluation.metrics import METRICS
 from depth_estimation_ros.model import load_model
 from depth_estimation_ros.support.files import write_whole
@@ -15,21 +15,6 @@ from depth_estimation_ros.support.files import write_whole
 if TYPE_CHECKING:
     from training.checkpoint import Checkpoint
 
-TEMPLATE = """\
-# {name}
-
-| | |
-|---|---|
-| Network | {network} |
-| Size | {parameters:,} parameters, {megabytes:.3g} MB |
-| Input, output | {width}x{height} RGB, {output} metres |
-| Metric for | focal length {focal:.1f} px at {width}x{height} ({degrees:.0f}° across); others are corrected for |
-| Depth range | {near:g} to {far:g} m |
-| Trained on | {data} |
-| Recipe | {recipe} |
-| Licence | {licence} |
-| sha256 | {sha256}, of the weights it was made from {source} |
-"""
 FIGURES = f"""
 ## Accuracy
 
@@ -38,21 +23,6 @@ By `python -m training.evaluate`; nothing is scaled to fit the truth. Protocols 
 | | {" | ".join(METRICS)} |
 |---|{"---|" * len(METRICS)}
 """
-
-
-def place_of_card(model: Path) -> Path:
-    """
-    Return the path of the card of a model.
-
-    Raises
-    ------
-    ValueError
-        If the path exists and is not a model card.
-    """
-    card = model.with_suffix(".md")
-    if card.exists() and (not card.is_file() or "| sha256 |" not in card.read_text()):
-        raise ValueError(f"{card} is there and is not the card of a model: move it, or give the model another name")
-    return card
 
 
 def write_card(model: Path, checkpoint: Checkpoint) -> Path:
@@ -71,31 +41,11 @@ def write_card(model: Path, checkpoint: Checkpoint) -> Path:
     pathlib.Path
         Path of the card.
     """
-    card, known = place_of_card(model), load_model(model)
-    info, network = known.info, checkpoint.network
-    height, width = info.input_height, info.input_width
+    network, info = checkpoint.network, load_model(model).info
     with torch.inference_mode():
-        output = network(torch.zeros(1, height, width, 3, dtype=torch.uint8))["depth"].shape
-    content = TEMPLATE.format(
-        name=info.name,
-        network=_network(checkpoint),
-        parameters=sum(p.numel() for p in network.parameters()),
-        megabytes=model.stat().st_size / 1e6,
-        width=width,
-        height=height,
-        output=f"{output[3]}x{output[2]}",
-        focal=info.focal_length,
-        degrees=math.degrees(2 * math.atan(width / 2 / info.focal_length)),
-        near=info.min_depth,
-        far=info.max_depth,
-        data=_cell(info.training_data),
-        recipe=_recipe(checkpoint) or "not known",
-        licence=_cell(info.licence),
-        sha256=known.sha256,
-        source=info.source_sha256,
-    )
-    write_whole(card, content)
-    return card
+        depth = network(torch.zeros(1, info.input_height, info.input_width, 3, dtype=torch.uint8))["depth"]
+    parameters = sum(p.numel() for p in network.parameters())
+    return model_card.write_card(model, _network(checkpoint), parameters, depth.shape[2:], _recipe(checkpoint))
 
 
 def enter_figures(card: Path, sha256: str, what: str, figures: dict[str, float]) -> None:
@@ -135,10 +85,6 @@ def check_card(card: Path, sha256: str) -> None:
         raise ValueError(f"there is no card {card}; `python -m training.export` writes it beside the model")
     if f"| sha256 | {sha256}" not in card.read_text():
         raise ValueError(f"{card} is not the card of this model, whose sha256 is {sha256}: export it again")
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _network(checkpoint: Checkpoint) -> str:

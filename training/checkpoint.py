@@ -13,7 +13,7 @@ import yaml
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from torch import nn
 
-from training.files import sha256_of
+from depth_estimation_ros.support.files import sha256_of
 from training.models import build_network, from_scratch
 from training.weights import of_network, read_file, read_weights
 

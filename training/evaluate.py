@@ -22,12 +22,12 @@ from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.estimator import DepthEstimator, DepthMap
 from depth_estimation_ros.evaluation.metrics import METRICS, DepthMetrics
 from depth_estimation_ros.imaging.resample import shrink
-from depth_estimation_ros.support.files import write_json
+from depth_estimation_ros.support.files import refuse_missing_folder, write_json
 from training.breakdown import Calibration, ErrorByDistance, RiskCoverage
 from training.card import check_card, enter_figures
 from training.data.folder import PreparedFolder, split_names
 from training.data.kinect import COLOUR_CAMERA
-from training.files import refuse_missing_folder, write_csv, write_image
+from training.files import write_csv, write_image
 from training.pictures import calibration_picture, frame_picture
 from training.predictor import MedianPredictor, Predictor
 from training.protocols import PROTOCOLS, Protocol

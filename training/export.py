@@ -23,11 +23,12 @@ from onnx import TensorProto, helper, numpy_helper
 from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.estimator import DepthEstimator
 from depth_estimation_ros.model import METADATA_KEY, OUTPUTS, ModelInfo
-from training.card import place_of_card, write_card
+from depth_estimation_ros.model_card import place_of_card
+from depth_estimation_ros.support.files import refuse_missing_folder
+from training.card import write_card
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.data.frames import camera_of
 from training.data.module import DepthData
-from training.files import refuse_missing_folder
 from training.models.up_projection import depth_to_space
 
 # The newest operator set that TensorRT 8.5 (JetPack 5) reads.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -14,8 +13,6 @@ import cv2
 import numpy as np
 
 from depth_estimation_ros.support.files import write_whole
-
-_BLOCK = 1 << 18
 
 
 def write_csv(path: Path, heads: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
@@ -67,19 +64,3 @@ def new_folder(path: Path) -> Iterator[Path]:
         draft.mkdir()
         yield draft
         draft.replace(path)
-
-
-def refuse_missing_folder(*paths: Path | None) -> None:
-    """Raise ValueError if the folder of an output file is missing; None is skipped."""
-    for path in filter(None, paths):
-        if not path.parent.is_dir():
-            raise ValueError(f"folder {path.parent} does not exist")
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file as hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

@@ -1,12 +1,15 @@
-"""Atomic file writes."""
+"""Atomic file writes, checks of output paths, checksums."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
+
+_BLOCK = 1 << 18
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -34,3 +37,19 @@ def written_whole(path: Path) -> Iterator[TextIO]:
 def write_json(path: Path, content: object) -> None:
     """Write JSON atomically, see `write_whole`."""
     write_whole(path, json.dumps(content, indent=2) + "\n")
+
+
+def refuse_missing_folder(*paths: Path | None) -> None:
+    """Raise ValueError if the folder of an output file is missing; None is skipped."""
+    for path in filter(None, paths):
+        if not path.parent.is_dir():
+            raise ValueError(f"folder {path.parent} does not exist")
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

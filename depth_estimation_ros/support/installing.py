@@ -7,9 +7,6 @@ import os
 NUMPY_1 = ("humble", "iron", "jazzy", "kilted")
 """ROS distributions whose OpenCV and cv_bridge are built for numpy 1 and do not load with numpy 2."""
 
-TRAINING = "pip install '.[training]' in the clone of depth_estimation_ros"
-"""Command that installs all dependencies of ``training``."""
-
 # By module, if the package has another name or a version limit.
 _PIP = {
     "cv2": "opencv-python-headless",
@@ -51,7 +48,7 @@ def how_to_install(module: str) -> str:
     return f"pip install {_PIP.get(module, module)}{keep}"
 
 
-def advice(error: ImportError, command: str = "") -> str | None:
+def advice(error: ImportError) -> str | None:
     """
     Return one sentence that says what is missing and how to install it.
 
@@ -59,8 +56,6 @@ def advice(error: ImportError, command: str = "") -> str | None:
     ----------
     error : ImportError
         Error of an import.
-    command : str
-        Install command to use instead of `how_to_install`.
 
     Returns
     -------
@@ -70,6 +65,6 @@ def advice(error: ImportError, command: str = "") -> str | None:
     if "numpy.core.multiarray" in str(error):  # error of an OpenCV built for numpy 1, with numpy 2
         return "OpenCV does not load with this numpy, as it was built for numpy 1: pip install 'numpy<2'"
     module = (error.name or "").partition(".")[0]
-    if not isinstance(error, ModuleNotFoundError) or module in ("", "depth_estimation_ros", "training"):
+    if not isinstance(error, ModuleNotFoundError) or module in ("", "depth_estimation_ros"):
         return None
-    return f"the Python package {module} is missing: {command or how_to_install(module)}"
+    return f"the Python package {module} is missing: {how_to_install(module)}"

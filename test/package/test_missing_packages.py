@@ -34,7 +34,7 @@ OPTIONAL = "cuda,distributed,h5py,matplotlib,onnx,openvino,scipy,tensorrt,tensor
 OLDER = f"{OPTIONAL},apsw,backports,lz4,rosbags"
 RICH = "the Python package rich is missing: sudo apt install python3-rich"
 ROSBAGS = "pip install 'rosbags<0.12' 'numpy<2'"
-TRAINING = "is missing: pip install '.[training]' in the clone of depth_estimation_ros"
+ONNX = "the Python package onnx is missing: pip install onnx 'numpy<2'"
 QUANTIZE = ["default", "--calibration", "{pictures}", "--output", "{output}.onnx"]
 
 # Program, modules that are missing, arguments, and what its last line has.
@@ -60,10 +60,8 @@ CASES = [
     ("engines", "rich", ["list"], f"engines: {RICH}"),
     ("quantize_model", "rich", QUANTIZE, f"quantize_model: {RICH}"),
     ("quantize_model", OPTIONAL, QUANTIZE, "install it: pip install onnx 'numpy<2'"),
-    ("wrap_model", OPTIONAL, ["--list"], "wrap_model: the Python package onnx is missing: pip install onnx 'numpy<2'"),
-    ("fetch_model", OPTIONAL, ["fcrn-nyu"], f"fetch_model: the Python package torch {TRAINING}"),
-    ("prepare_nyu_raw", "rich", [], f"prepare_nyu_raw: the Python package rich {TRAINING}"),
-    ("prepare_nyu_raw", OPTIONAL, ["/none", "--output", "{output}", "--fill"], f"scipy, which fills holes, {TRAINING}"),
+    ("wrap_model", OPTIONAL, ["--list"], f"wrap_model: {ONNX}"),
+    ("fetch_model", OPTIONAL, ["fcrn-nyu"], f"fetch_model: {ONNX}"),
 ]
 
 

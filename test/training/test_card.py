@@ -15,12 +15,10 @@ import lightning  # noqa: E402
 import scipy.io  # noqa: E402
 
 from depth_estimation_ros.evaluation.metrics import METRICS  # noqa: E402
-from training import evaluate, export, fcrn  # noqa: E402
-from training.checkpoint import Checkpoint  # noqa: E402
+from training import evaluate, export  # noqa: E402
 from training.data.module import DepthData  # noqa: E402
 from training.evaluate import NYU_HALF  # noqa: E402
 from training.loop import DepthTask  # noqa: E402
-from training.models import build_network  # noqa: E402
 
 ABOUT = ("--training-data", "six walls, grey | white", "--licence", "Apache-2.0")
 
@@ -108,13 +106,3 @@ def test_a_card_is_of_one_model_and_nothing_else_is_overwritten(folder, tmp_path
     with pytest.raises(SystemExit, match=r"notes\.md is there and is not the card of a model"):
         run(monkeypatch, export, folder / "last.ckpt", folder / "notes.onnx", *ABOUT)
     assert not (folder / "notes.onnx").exists() and (folder / "notes.md").read_text() == "my notes\n"
-
-
-def test_a_converted_network_has_a_card_too(tmp_path):
-    torch.manual_seed(0)
-    small = build_network("fcrn", encoder_blocks=(1, 1, 1, 1), decoder_channels=(16, 8, 8, 8, 8)).eval()
-    torch.nn.init.constant_(small.predict.bias, 2.0)
-    fcrn.write_model(Checkpoint(small, {}, "f" * 64), tmp_path / "fcrn.onnx")
-    card = rows(tmp_path / "fcrn.md")
-    assert card["Input, output"] == ["304x228 RGB, 160x128 metres"] and card["Recipe"] == ["not known"]
-    assert "f" * 64 in card["sha256"][0] and "Laina" in card["Trained on"][0]

@@ -1,13 +1,19 @@
+"""The network of the released weights in PyTorch, and the graph that `fetch_model` makes of them."""
+
 import copy
 
 import fcrn_reference
 import numpy as np
+import onnxruntime
 import pytest
 
 torch = pytest.importorskip("torch", reason="the training package needs PyTorch")
 
-from depth_estimation_ros.estimator import DepthEstimator  # noqa: E402
-from training import fcrn, fetch  # noqa: E402
+import fcrn_in_pytorch  # noqa: E402
+from onnx import helper  # noqa: E402
+
+from depth_estimation_ros.fetching import fcrn  # noqa: E402
+from training.data.kinect import COLOUR_CAMERA  # noqa: E402
 from training.models.fcrn import FcrnUpProj, InterleavedUpProjection  # noqa: E402
 
 
@@ -18,15 +24,12 @@ def weights():
 
 @pytest.fixture(scope="module")
 def reference(weights):
-    """Return what the original network computed with these weights, float32 [128, 160]."""
-    with np.load(fcrn_reference.REFERENCE) as stored:
-        assert str(stored["weights_sha256"]) == fcrn_reference.checksum(weights), "numpy made other weights of the seed"
-        return stored["depth"]
+    return fcrn_reference.depth(weights)
 
 
 @pytest.fixture(scope="module")
 def network(weights):
-    return fcrn.convert(weights)
+    return fcrn_in_pytorch.convert(weights)
 
 
 def depth_of(network) -> np.ndarray:
@@ -37,6 +40,17 @@ def depth_of(network) -> np.ndarray:
 def test_the_converted_network_computes_what_the_original_does(network, reference):
     assert reference.shape == (128, 160) and reference.std() > 0.3
     np.testing.assert_allclose(depth_of(network), reference, rtol=0, atol=1e-4)
+
+
+def test_the_graph_of_fetch_model_computes_what_pytorch_does(weights, network):
+    graph, opset = fcrn.build(weights), helper.make_opsetid("", fcrn.OPSET)
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=fcrn.IR_VERSION)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    images = np.random.default_rng(0).integers(0, 256, (2, 228, 304, 3), np.uint8)
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(images))["depth"].numpy()
+    np.testing.assert_allclose(session.run(["depth"], {"image": images})[0], expected, rtol=0, atol=1e-4)
+    assert COLOUR_CAMERA.focal_length / 2 == fcrn.FOCAL_LENGTH
 
 
 def eps(network):
@@ -107,30 +121,3 @@ def test_depth_is_never_negative():
     with torch.inference_mode():
         depth = network(torch.full((2, 228, 304, 3), 255, dtype=torch.uint8))["depth"]
     assert depth.shape == (2, 1, 128, 160) and not depth.any()
-
-
-def test_weights_of_another_network_are_refused_by_name(weights):
-    without = {layer: dict(entries) for layer, entries in weights.items()}
-    del without["layer4x_br2_ConvB"]["biases"]
-    with pytest.raises(ValueError, match="it lacks layer4x_br2_ConvB/biases"):
-        fcrn.convert(without)
-    with pytest.raises(ValueError, match=r"its res3a_branch2a/weights has shape \(3, 3, 256, 128\), the network needs"):
-        fcrn.convert({**weights, "res3a_branch2a": {"weights": np.zeros((3, 3, 256, 128), np.float32)}})
-    with pytest.raises(ValueError, match="it has fc1000/biases, which the network does not"):
-        fcrn.convert({**weights, "fc1000": {"biases": np.zeros(1000, np.float32)}})
-
-
-def test_the_released_file_becomes_a_model_of_the_contract(tmp_path, weights, reference, capsys):
-    np.save(tmp_path / "weights.npy", weights)
-    path = tmp_path / "fcrn.onnx"
-    fetch.main(["fcrn-nyu", "--from", str(tmp_path / "weights.npy"), "--output", str(path)])
-    printed = capsys.readouterr()
-    assert "ONNX Runtime within" in printed.out and printed.err == ""
-    estimator = DepthEstimator.load(path, backend="cpu", threads=1)
-    depth = estimator.backend.infer(fcrn_reference.make_image()[None])["depth"]
-    np.testing.assert_allclose(depth[0, 0], reference, rtol=0, atol=1e-4)
-    info = estimator.model.info
-    assert (info.input_width, info.input_height) == (304, 228)
-    assert info.focal_length == pytest.approx(259.58, abs=0.005)
-    assert info.source_sha256 in printed.out
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["fcrn.md", "fcrn.onnx", "weights.npy"]

@@ -10,9 +10,8 @@ from pathlib import Path
 from depth_estimation_ros.anchor import CORRECTIONS
 from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.estimator import DepthEstimator
-from depth_estimation_ros.support.files import write_json
+from depth_estimation_ros.support.files import refuse_missing_folder, write_json
 from training.anchor_study.study import NOISE, POINTS, PROTOCOL, Reference, estimate_frames, study, tune
-from training.files import refuse_missing_folder
 from training.pictures import empty_figure
 
 SHOWN = ("abs_rel", "rmse", "delta1")

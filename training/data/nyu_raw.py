@@ -8,11 +8,6 @@ listed in bad_files.csv.
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # before the imports, as a package may be missing
-    from depth_estimation_ros import entry
-
-    entry.prepare_nyu_raw()
-
 import argparse
 import hashlib
 import importlib.util
@@ -32,7 +27,6 @@ import numpy as np
 from rich.progress import Progress
 
 from depth_estimation_ros.support.files import write_json, write_whole
-from depth_estimation_ros.support.installing import TRAINING
 from training.data import kinect
 from training.data.association import RawPair, find_scenes, sample_evenly, scene_pairs
 from training.data.shards import INDEX_FIELDS, webdataset, write_shard
@@ -249,7 +243,7 @@ def _record(output: Path, part: Part) -> dict | None:
 
 def main() -> None:
     """Run the command line; a mistake of the user ends with one sentence."""
-    parser = argparse.ArgumentParser(prog="prepare_nyu_raw", description=__doc__.split("\n\n")[1])
+    parser = argparse.ArgumentParser(prog="python -m training.data.nyu_raw", description=__doc__.split("\n\n")[1])
     parser.add_argument("dump", type=Path, help="folder that contains the folders of the scenes, as in the archives")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
     parser.add_argument("--format", choices=("shards", "folder"), default="shards")
@@ -265,7 +259,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
     if arguments.fill and importlib.util.find_spec("scipy") is None:
-        sys.exit(f"prepare_nyu_raw: scipy, which fills holes, is missing: {TRAINING}")
+        sys.exit("nyu_raw: scipy, which fills holes, is missing: pip install -e '.[training]' in this clone")
     options = {name: getattr(arguments, name) for name in Settings.__dataclass_fields__}
     try:
         if arguments.jobs < 1 or arguments.per_scene < 0 or not arguments.max_gap > 0:
@@ -281,12 +275,16 @@ def main() -> None:
         parts = plan(arguments.dump, settings, scenes)
         count, bad = prepare(parts, arguments.output, settings, arguments.jobs)
     except ValueError as error:
-        sys.exit(f"prepare_nyu_raw: {error}")
+        sys.exit(f"nyu_raw: {error}")
     except OSError as error:
-        sys.exit(f"prepare_nyu_raw: {error}; when that is mended, a second run goes on where this one was")
+        sys.exit(f"nyu_raw: {error}; when that is mended, a second run goes on where this one was")
     except (KeyboardInterrupt, BrokenProcessPool):
-        sys.exit("prepare_nyu_raw: stopped; a second run goes on where this one was")
+        sys.exit("nyu_raw: stopped; a second run goes on where this one was")
     for file, reason in bad:
         print(f"skipped {file}: {reason}", file=sys.stderr)
     scenes = len({part.scene for part in parts})
     print(f"{count} frames of {scenes} scenes in {arguments.output}, {len(bad)} skipped (bad_files.csv)")
+
+
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from training.restricted_pickle import load_array_dict
+from depth_estimation_ros.fetching.restricted_pickle import load_array_dict
 
 WEIGHTS = {
     "conv1": {"weights": np.arange(24, dtype=np.float32).reshape(2, 3, 4), "biases": np.array([0.5, -1.0], ">f8")},

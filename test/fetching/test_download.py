@@ -1,60 +1,17 @@
 import hashlib
 import json
-import os
-import subprocess
-import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import numpy as np
 import pytest
+from file_server import CONTENT, file_server
 
-from training import download, fetch
-
-CONTENT = np.random.default_rng(0).bytes(3_000_000)
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Serves one file with ranges, as Apache does, and cuts connections where told."""
-
-    def do_GET(self):
-        shop = self.server
-        shop.asked.append(self.headers.get("Range"))
-        if shop.status != 200:
-            return self.send_error(shop.status)
-        tag = f'"{hashlib.sha256(shop.content).hexdigest()}"'
-        asked, start = self.headers.get("Range"), 0
-        if shop.ranges and asked and self.headers.get("If-Range") == tag:
-            start = int(asked.removeprefix("bytes=").removesuffix("-"))
-            if start >= len(shop.content):
-                return self.send_error(416)
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{len(shop.content) - 1}/{len(shop.content)}")
-        else:
-            self.send_response(200)
-        if shop.ranges:
-            self.send_header("ETag", tag)
-        self.send_header("Content-Length", str(len(shop.content) - start))
-        self.end_headers()
-        end = shop.cuts.pop(0) if shop.cuts else None
-        self.wfile.write(shop.content[start : None if end is None else start + end])
-
-    def log_message(self, *_):
-        pass
+from depth_estimation_ros.fetching import download
 
 
 @pytest.fixture
 def server():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.content, server.asked, server.cuts, server.ranges, server.status = CONTENT, [], [], True, 200
-    server.url = f"http://127.0.0.1:{server.server_port}/weights/file.npy"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with file_server() as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)
@@ -187,64 +144,3 @@ def test_the_cache_is_where_the_desktop_keeps_caches(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert download.cache_folder() == tmp_path / ".cache" / "depth_estimation_ros"
-
-
-@pytest.fixture
-def command(server, monkeypatch, tmp_path, capsys):
-    """Return a function that runs the command against the server and gives its exit sentence."""
-    fcrn = pytest.importorskip("training.fcrn", reason="the training package needs PyTorch")
-    monkeypatch.setattr(fcrn, "URL", server.url)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> str:
-        with pytest.raises(SystemExit) as end:
-            fetch.main(["fcrn-nyu", *arguments])
-        assert isinstance(end.value.code, str) and "\n" not in end.value.code
-        return end.value.code
-
-    return run
-
-
-def test_a_mistake_at_the_command_line_gives_one_sentence_and_no_file(server, command, tmp_path):
-    assert command("--from", "missing.npy") == "fetch_model: there is no file missing.npy"
-    assert command("--output", "nowhere/model.onnx") == "fetch_model: folder nowhere does not exist"
-    assert command("--output", ".") == "fetch_model: . is a folder: give the name of a file"
-    assert server.asked == []
-    np.save("other.npy", {"conv1": {"weights": np.zeros((7, 7, 3, 64), np.float32)}})
-    assert command("--from", "other.npy") == (
-        "fetch_model: other.npy does not hold the weights of FCRN's ResNet-UpProj: it lacks conv1/biases"
-    )
-    assert command().startswith(f"fetch_model: what {server.url} gave cannot be used: ")
-    assert names(tmp_path) == {"other.npy", "cache"}
-    assert not (tmp_path / "cache" / "depth_estimation_ros" / "downloads.json").exists()
-
-
-def test_the_command_downloads_once_and_writes_the_model(server, command, tmp_path, monkeypatch, capsys):
-    from training import fcrn
-
-    read = []
-    monkeypatch.setattr(
-        fcrn, "load", lambda path: read.append(path.read_bytes()) or fcrn.Checkpoint(None, {}, "digest")
-    )
-    monkeypatch.setattr(fcrn, "write_model", lambda checkpoint, path: path.write_bytes(b"model") and 1e-6)
-    for _ in range(2):
-        fetch.main(["fcrn-nyu"])
-    assert read == [CONTENT, CONTENT] and server.asked == [None]
-    assert (tmp_path / "fcrn_nyu.onnx").read_bytes() == b"model"
-    assert (tmp_path / "cache" / "depth_estimation_ros" / "file.npy").exists()
-    assert "ONNX Runtime within 1.0e-06 of PyTorch" in capsys.readouterr().out
-    monkeypatch.setattr(fcrn, "write_model", lambda checkpoint, path: Path("/dev/full").write_bytes(b"x"))
-    assert command() == "fetch_model: cannot write fcrn_nyu.onnx: No space left on device"
-
-
-def test_without_pytorch_the_command_says_what_to_install(monkeypatch, tmp_path):
-    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(fetch.__file__).parents[1])])}
-    command = [sys.executable, "-m", "training.fetch", "fcrn-nyu"]
-    run = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
-    assert run.returncode == 1
-    assert run.stderr == (
-        "fetch_model: the Python package torch is missing: "
-        "pip install '.[training]' in the clone of depth_estimation_ros\n"
-    )

@@ -18,8 +18,7 @@ from urllib.request import Request, urlopen
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-from depth_estimation_ros.support.files import write_json
-from training.files import sha256_of
+from depth_estimation_ros.support.files import sha256_of, write_json
 
 ATTEMPTS = 10
 PAUSE = 1.0  # seconds before the next attempt

@@ -1,57 +1,22 @@
-"""Conversion of the weights that Laina et al. released for NYU Depth v2."""
+"""The weights that Laina et al. released for NYU Depth v2, in the network of PyTorch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
 import torchvision
 from torch import nn
 
-from depth_estimation_ros.backends.tensorrt.parity import calibration_frames
-from depth_estimation_ros.model import ModelInfo
-from training.card import place_of_card, write_card
-from training.checkpoint import Checkpoint
-from training.data.kinect import COLOUR_CAMERA
-from training.export import export
-from training.files import sha256_of
 from training.models.fcrn import FcrnUpProj, InterleavedUpProjection
-from training.restricted_pickle import load_array_dict
-
-URL = "http://campar.in.tum.de/files/rupprecht/depthpred/NYU_ResNet-UpProj.npy"
 
 # Position of the pixels of each convolution of a branch: (row, column) in a 2x2 cell.
 POSITIONS = {"A": (0, 0), "B": (1, 0), "C": (0, 1), "D": (1, 1)}
 
-INPUT_WIDTH, INPUT_HEIGHT = 304, 228
-# fx and fy of the toolbox at 640x480, halved with the image. The crop to 304x228 does not change them.
-FOCAL_LENGTH = COLOUR_CAMERA.focal_length / 2
 
-Weights = Mapping[str, Mapping[str, np.ndarray]]
-
-
-def convert(weights: Weights) -> FcrnUpProj:
-    """
-    Build the network with the released weights; the conversion is exact.
-
-    Parameters
-    ----------
-    weights : mapping
-        Arrays by layer and entry as in the file: ``weights`` [height, width, in, out] and ``biases`` of convolutions,
-        ``mean``, ``variance``, ``scale`` and ``offset`` of batch normalisations.
-
-    Returns
-    -------
-    FcrnUpProj
-        Network in evaluation mode.
-
-    Raises
-    ------
-    ValueError
-        If a layer or entry is missing or has another shape, or the file has one that the network does not have.
-    """
+def convert(weights: Mapping[str, Mapping[str, np.ndarray]]) -> FcrnUpProj:
+    """Build the network in evaluation mode; the conversion is exact."""
     network = FcrnUpProj().eval()
     source = _Weights(weights)
     with torch.no_grad():
@@ -61,76 +26,14 @@ def convert(weights: Weights) -> FcrnUpProj:
         for block, name in zip(network.decoder, ("2x", "4x", "8x", "16x"), strict=True):
             _fill_up_projection(block, f"layer{name}", source)
         source.fill_convolution(network.predict, "ConvPred")
-    if source.left:
-        raise ValueError(f"it has {source.left[0]}, which the network does not")
+    assert not source.left
     return network
 
 
-def load(path: Path) -> Checkpoint:
-    """
-    Read the released file.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        ``NYU_ResNet-UpProj.npy``. Nothing in it is executed.
-
-    Raises
-    ------
-    ValueError
-        If the file is missing, damaged, or holds other weights.
-    """
-    weights = load_array_dict(path)
-    try:
-        network = convert(weights)
-    except ValueError as error:
-        raise ValueError(f"{path} does not hold the weights of FCRN's ResNet-UpProj: {error}") from None
-    return Checkpoint(network, {}, sha256_of(path))
-
-
-def write_model(checkpoint: Checkpoint, path: Path) -> float:
-    """
-    Write the network as an ONNX file of the model contract, and its model card.
-
-    Parameters
-    ----------
-    checkpoint : Checkpoint
-        From `load`.
-    path : pathlib.Path
-        Output file.
-
-    Returns
-    -------
-    float
-        Largest relative difference between ONNX Runtime and PyTorch, on views of rendered rooms.
-
-    Raises
-    ------
-    ValueError
-        If they differ by more than `training.export.export` allows, or the path of the card exists and is not a card.
-        Nothing is written then.
-    """
-    place_of_card(path)
-    info = ModelInfo(
-        name="fcrn_nyu",
-        input_width=INPUT_WIDTH,
-        input_height=INPUT_HEIGHT,
-        focal_length=FOCAL_LENGTH,
-        min_depth=0.5,
-        max_depth=10.0,
-        training_data="NYU Depth v2, raw frames of the training scenes (Laina et al. 2016); encoder from ImageNet",
-        licence="BSD-2-Clause (Iro Laina), from images of NYU Depth v2 and ImageNet, whose terms ask for research use",
-        source_sha256=checkpoint.sha256,
-    )
-    difference = export(checkpoint, info, path, half_weights=False, frames=calibration_frames(info, count=2))
-    write_card(path, checkpoint)
-    return difference
-
-
 class _Weights:
-    """Arrays of the file; each is taken once, and its shape is checked."""
+    """Arrays of the file; each is taken once."""
 
-    def __init__(self, weights: Weights):
+    def __init__(self, weights: Mapping[str, Mapping[str, np.ndarray]]):
         self._arrays = {
             f"{layer}/{entry}": array for layer, entries in weights.items() for entry, array in entries.items()
         }
@@ -142,11 +45,8 @@ class _Weights:
 
     def take(self, layer: str, entry: str, shape: tuple[int, ...]) -> torch.Tensor:
         """Return an array as float32."""
-        array = self._arrays.pop(f"{layer}/{entry}", None)
-        if array is None:
-            raise ValueError(f"it lacks {layer}/{entry}")
-        if array.shape != shape:
-            raise ValueError(f"its {layer}/{entry} has shape {array.shape}, the network needs {shape}")
+        array = self._arrays.pop(f"{layer}/{entry}")
+        assert array.shape == shape
         return torch.from_numpy(array.astype(np.float32))
 
     def kernel(self, layer: str, in_channels: int, out_channels: int, height: int, width: int) -> torch.Tensor:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 SEED = 2016
-REFERENCE = Path(__file__).resolve().parents[1] / "data" / "fcrn_reference.npz"
+REFERENCE = Path(__file__).resolve().parent / "data" / "fcrn_reference.npz"
 
 
 def layout() -> dict[str, tuple[tuple[int, ...], bool] | int]:
@@ -91,3 +91,10 @@ def checksum(weights: dict[str, dict[str, np.ndarray]]) -> str:
         for array in entries.values():
             digest.update(array.tobytes())
     return digest.hexdigest()
+
+
+def depth(weights: dict[str, dict[str, np.ndarray]]) -> np.ndarray:
+    """Return what the original network computed with these weights for `make_image`, float32 [128, 160], metres."""
+    with np.load(REFERENCE) as stored:
+        assert str(stored["weights_sha256"]) == checksum(weights), "numpy made other weights of the seed"
+        return stored["depth"]

@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 
 from depth_estimation_ros.backends import BackendError
-from training.download import cache_folder, fetch
-from training.files import refuse_missing_folder
+from depth_estimation_ros.fetching import fcrn
+from depth_estimation_ros.fetching.download import cache_folder, fetch
+from depth_estimation_ros.support.files import refuse_missing_folder
 
 
 def main(args: list[str] | None = None) -> None:
@@ -31,20 +32,17 @@ def main(args: list[str] | None = None) -> None:
         "--output", type=Path, default=Path("fcrn_nyu.onnx"), metavar="MODEL.onnx", help="default: %(default)s"
     )
     arguments = parser.parse_args(args)
-    from training import fcrn
-
     try:
         refuse_missing_folder(arguments.output)
         if arguments.output.is_dir():
             raise ValueError(f"{arguments.output} is a folder: give the name of a file")
-        checkpoint = fcrn.load(arguments.file) if arguments.file else fetch(fcrn.URL, cache_folder(), fcrn.load)
-        print(f"weights with sha256 {checkpoint.sha256} converted, writing {arguments.output}")
-        difference = fcrn.write_model(checkpoint, arguments.output)
+        network = fcrn.load(arguments.file) if arguments.file else fetch(fcrn.URL, cache_folder(), fcrn.load)
+        print(f"weights with sha256 {network.sha256} converted, writing {arguments.output}")
+        fcrn.write_model(network, arguments.output)
     except (ValueError, BackendError) as error:
         sys.exit(f"fetch_model: {error}")
     except OSError as error:
         sys.exit(f"fetch_model: cannot write {arguments.output}: {error.strerror or error}")
     except KeyboardInterrupt:
         sys.exit("fetch_model: stopped; a download goes on from here when run again")
-    size = arguments.output.stat().st_size / 1e6
-    print(f"{arguments.output}: {size:.1f} MB, ONNX Runtime within {difference:.1e} of PyTorch; its card is beside it")
+    print(f"{arguments.output}: {arguments.output.stat().st_size / 1e6:.1f} MB; its card is beside it")

@@ -1,0 +1,1 @@
+"""Published weights: download, read, and write as a model."""
