@@ -26,6 +26,25 @@ def pytest_report_header(config):
     return "fast: whatever starts a process or a ROS context is skipped" if config.getoption("fast") else None
 
 
+def pytest_collection_modifyitems(config, items):
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if marked and (reason := without_gpu()):
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def without_gpu() -> str:
+    """Return why this machine has no GPU for CUDA, or an empty string."""
+    from depth_estimation_ros.backends import BackendError
+    from depth_estimation_ros.backends.tensorrt.cuda import open_cuda
+
+    try:
+        open_cuda().device()
+    except BackendError as error:
+        return f"needs a CUDA device: {error}"
+    return ""
+
+
 @pytest.fixture(scope="session", autouse=True)
 def fast(request):
     """Skip a test for what it does, so that no test has to be marked."""

@@ -38,7 +38,7 @@ from depth_estimation_ros.imaging.resample import shrink
 from depth_estimation_ros.model import Model, ModelInfo, load_model
 from depth_estimation_ros.support.files import write_json
 from depth_estimation_ros.tools.quantize_model import KEEP, quantize
-from training.bench_gpu.networks import random_resnet50
+from training.bench_gpu.prepare import random_resnet50
 from training.checkpoint import Checkpoint
 from training.data.association import sample_evenly
 from training.evaluate import evaluate, open_frames
@@ -173,7 +173,7 @@ def measure(estimators: dict[str, DepthEstimator], rounds: int) -> dict[str, dic
 
 def resnet50(folder: Path, engines: list[str], threads: int, rounds: int) -> dict:
     """Time the network of the paper with random weights, and return title and rows for `show`."""
-    network, info = random_resnet50()
+    network, info, _ = random_resnet50()
     rows = measure(network_everywhere(network, info, folder, engines, threads), rounds)
     size = f"{info.input_width}x{info.input_height}"
     return {"title": f"ResNet-50 with up-projection, {size}, random weights, {threads} threads", "rows": rows}

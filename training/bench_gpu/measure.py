@@ -1,275 +1,127 @@
-"""Timing of engines. Every round runs each engine once, so that other load affects all of them equally."""
+"""Timing and comparison of one engine."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
 from statistics import median, quantiles
-from time import monotonic, perf_counter
+from time import perf_counter
 
 import numpy as np
 import torch
-from rich.progress import track
 
 from depth_estimation_ros.backends import Backend, BackendError
-from depth_estimation_ros.backends.tensorrt import parity
-from depth_estimation_ros.model import Model
-from training.bench_gpu.engines import candidates
-from training.bench_gpu.floor import measure_ceilings, work_of
-from training.bench_gpu.networks import Form
+from depth_estimation_ros.backends.tensorrt.parity import relative_difference
 
-REPEATS = {"cuda": (10, 10), "cpu": (2, 2)}
-"""Rounds, and measurements of an engine in each at a batch of 1; at others a third."""
+REPEATS = {"cuda": 100, "cpu": 3}
+"""Measurements of an engine at a batch of 1; at others a third."""
+
+_DEVICE_REPEATS = 10
 
 
-@dataclass
-class Row:
+class Memory:
     """
-    Engine and its results.
+    Memory that an engine takes on the device.
 
-    Parameters
-    ----------
-    engine, precision, decoder : str
-        Description of the engine.
-    model : Model
-        Model that it runs.
-    backend : Backend
-        Engine that runs the model.
-    held : int
-        Bytes that it holds on the GPU: the weights; for TensorRT and ONNX Runtime all memory that they took.
-    figures : dict
-        Results that do not depend on the batch size.
-    batches : dict
-        Results by batch size.
-    ended : str
-        Reason why results are missing; empty if there are all.
-    """
-
-    engine: str
-    precision: str
-    decoder: str
-    model: Model
-    backend: Backend
-    held: int
-    figures: dict = field(default_factory=dict)
-    batches: dict[int, dict[str, float]] = field(default_factory=dict)
-    ended: str = ""
-
-    @property
-    def name(self) -> str:
-        """Name with everything that distinguishes it from other rows."""
-        return f"{self.engine}, {self.precision}, {self.decoder}"
-
-    def facts(self) -> dict:
-        """Return the results for the JSON file."""
-        named = {"engine": self.engine, "precision": self.precision, "decoder": self.decoder}
-        return {**named, **self.figures, "batches": self.batches, "ended": self.ended}
-
-
-class Bench:
-    """
-    Benchmark of networks on a device.
+    For PyTorch it is the weights and the peak of what is allocated beside them, for other engines all that they keep.
 
     Parameters
     ----------
     device : torch.device
-        GPU, or the CPU for testing with a few repetitions what needs no GPU.
-    batches : list of int
-        Batch sizes in addition to 1.
-    modes : list of str
-        Modes of PyTorch, from `engines.MODES`.
-    minutes : float
-        Time after which no new measurement starts.
-
-    Attributes
-    ----------
-    ceilings : Ceilings
-        Measured peaks of the device.
-    skipped : list of str
-        One sentence for each thing that could not be measured.
+        GPU. On the CPU, nothing is counted.
     """
 
-    def __init__(self, device: torch.device, batches: list[int], modes: list[str], minutes: float = math.inf):
-        self.device, self.batches, self.modes = device, sorted({1, *batches}), modes
-        self._end = monotonic() + 60 * minutes
-        self.skipped: list[str] = []
-        torch.backends.cudnn.benchmark = True
-        self.ceilings, missing = measure_ceilings(device)
-        for sentence in missing:
-            self.skip(sentence)
+    def __init__(self, device: torch.device):
+        self._counted = device.type == "cuda"
+        self._others, self._ours = self._others_now(), torch.cuda.memory_allocated() if self._counted else 0
 
-    def skip(self, sentence: str) -> None:
-        """Report, once, something that could not be measured."""
-        if sentence not in self.skipped:
-            print(f"without {sentence}")
-            self.skipped.append(sentence)
-
-    def measure(self, forms: list[Form], folder: Path) -> tuple[dict, list[Row]]:
-        """
-        Measure a network on every engine.
-
-        Parameters
-        ----------
-        forms : list of Form
-            The same network in its forms.
-        folder : pathlib.Path
-            Folder for temporary files.
-
-        Returns
-        -------
-        facts : dict
-            Facts about the network: name, ``input`` (width and height), ``giga_operations`` (a multiply-add is two) and
-            ``parameters``, both of the form with the fewest operations.
-        rows : list of Row
-            Results of the engines.
-        """
-        info = forms[0].model.info
-        work = min((work_of(form.model.path) for form in forms), key=lambda found: found.operations)
-        frames = parity.calibration_frames(info)
-        wanted = parity.reference(forms[0].model, frames)
-        rows = list(self._rows(forms, folder))
-        for row in track(rows, description="comparing", transient=True):
-            self.attempt(row, partial(self._compare, row, frames, wanted))
-        for batch in self.batches:
-            self._measure_batch(rows, np.resize(frames, (batch, *frames.shape[1:])))
-            for row in rows:
-                if (floor := self.ceilings.floor(work, row.precision, batch)) and batch in row.batches:
-                    figures = row.batches[batch]
-                    ratios = {
-                        f"{name}_over_floor": figures[name] / floor for name in ("ms", "device_ms") if name in figures
-                    }
-                    figures.update(floor_ms=floor, **ratios)
-        facts = {
-            "name": info.name,
-            "input": [info.input_width, info.input_height],
-            "giga_operations": work.operations / 1e9,
-            "parameters": work.parameters,
-        }
-        return facts, rows
-
-    def attempt(self, row: Row, call: Callable[[], object], where: str = "") -> None:
-        """Call a function with an engine that has not failed. If it fails now, its row ends."""
-        if row.ended:
-            return
-        try:
-            call()
-        except Exception as error:  # engines raise any exception, and the other engines must still be measured
-            row.ended = where + sentence_of(error)
-            with suppress(Exception):  # after a GPU fault, releasing memory fails too
-                release(row.backend)
-                torch.cuda.empty_cache()
-
-    def _rows(self, forms: list[Form], folder: Path) -> Iterator[Row]:
-        """Yield a row for every available engine."""
-        for form in forms:
-            found = candidates(form.model, form.network, self.device, self.modes, folder, max(self.batches))
-            for engine, precision, make in track(list(found), description=form.decoder, transient=True):
-                before = self._not_pytorchs()
-                try:
-                    self._in_time()
-                    backend = make()
-                except Exception as error:  # see `attempt`
-                    self.skip(f"{engine}: {sentence_of(error)}")
-                    continue
-                held = getattr(backend, "weight_bytes", self._not_pytorchs() - before)
-                figures = dict(getattr(backend, "seconds", {}))
-                yield Row(engine, precision, form.decoder, form.model, backend, held, figures)
-
-    def _measure_batch(self, rows: list[Row], images: np.ndarray) -> None:
-        """Time the engines in turn on one batch."""
-        batch, (rounds, repeats) = len(images), REPEATS[self.device.type]
-        repeats = repeats if batch == 1 else max(1, repeats // 3)
-        for row in track(rows, description=f"batch of {batch}: warming up", transient=True):
-            self.attempt(row, partial(self._warm_up, row, images), f"batch of {batch}: ")
-        times = {row.name: [] for row in rows}
-        device_times = {row.name: [] for row in rows}
-        for _ in track(range(rounds), description=f"batch of {batch}: measuring", transient=True):
-            for row in rows:
-                time = partial(_time, row.backend, images, repeats, times[row.name], device_times[row.name])
-                self.attempt(row, time, f"batch of {batch}: ")
-        for row in rows:
-            release(row.backend)
-            taken, on_device = times[row.name], device_times[row.name]
-            if row.ended or not taken:
-                continue
-            figures = row.batches[batch]
-            figures.update(ms=median(taken), images_per_second=1e3 * batch / median(taken))
-            if batch == 1:
-                figures["p95_ms"] = quantiles(taken, n=20, method="inclusive")[-1]
-            if on_device:
-                figures["device_ms"] = median(on_device)
-
-    def _compare(self, row: Row, frames: np.ndarray, wanted: np.ndarray) -> None:
-        self._in_time()
-        self._memory_of(row, lambda: row.figures.update(difference(row.backend, frames, wanted)))
-        release(row.backend)
-
-    def _warm_up(self, row: Row, images: np.ndarray) -> None:
-        """Run an engine on a batch until it is warm, and record the memory that it takes."""
-        self._in_time()
-        memory = self._memory_of(row, lambda: [row.backend.infer(images) for _ in range(3)])
-        row.batches[len(images)] = {"memory_mib": memory / 2**20} if self.device.type == "cuda" else {}
-
-    def _memory_of(self, row: Row, run: Callable[[], object]) -> int:
-        """Run an engine and return its memory in bytes: for PyTorch the peak allocation, for others what they keep."""
-        if self.device.type != "cuda":
-            run()
-            return 0
-        torch.cuda.reset_peak_memory_stats()
-        given_out, before = torch.cuda.memory_allocated(), self._not_pytorchs()
-        run()
-        if hasattr(row.backend, "weight_bytes"):
-            return row.held + torch.cuda.max_memory_allocated() - given_out
-        row.held += self._not_pytorchs() - before
-        return row.held
-
-    def _not_pytorchs(self) -> int:
+    def _others_now(self) -> int:
         """Return the bytes used on the GPU by everything except PyTorch."""
-        if self.device.type != "cuda":
+        if not self._counted:
             return 0
         torch.cuda.synchronize()
         free, total = torch.cuda.mem_get_info()
         return total - free - torch.cuda.memory_reserved()
 
-    def _in_time(self) -> None:
-        if monotonic() > self._end:
-            raise TimeoutError("the time given with --minutes was up")
+    def begin(self) -> None:
+        """Forget the peaks of earlier batch sizes."""
+        if self._counted:
+            torch.cuda.reset_peak_memory_stats()
+
+    def taken(self) -> dict[str, float]:
+        """Return ``memory_mib``, what was taken since this object was made; nothing on the CPU."""
+        if not self._counted:
+            return {}
+        peak = torch.cuda.max_memory_allocated() - self._ours
+        return {"memory_mib": max(peak, self._others_now() - self._others, 0) / 2**20}
 
 
 def difference(backend: Backend, frames: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
-    """Return mean and 99th percentile of the relative difference between the depth of an engine and the model."""
+    """
+    Compare the depth of an engine with that of the model.
+
+    Parameters
+    ----------
+    backend : Backend
+        The engine.
+    frames : numpy.ndarray
+        uint8 [n, height, width, 3].
+    wanted : numpy.ndarray
+        The model's depth of the frames, float32 [n, 1, h, w].
+
+    Returns
+    -------
+    dict
+        ``mean_difference`` and ``p99_difference``: mean and 99th percentile of the relative difference.
+
+    Raises
+    ------
+    BackendError
+        If the depth has another shape or is not finite.
+    """
     depth = np.concatenate([backend.infer(frame[None])["depth"] for frame in frames])
-    relative = parity.relative_difference(depth, wanted)
+    if depth.shape != wanted.shape:
+        raise BackendError(f"its depth is {list(depth.shape)}, the model's {list(wanted.shape)}")
+    relative = relative_difference(depth, wanted)
     if not np.isfinite(relative).all():
         raise BackendError("its depth is not finite")
     return {"mean_difference": float(relative.mean()), "p99_difference": float(np.percentile(relative, 99))}
 
 
-def release(backend: Backend) -> None:
-    """Free the memory that an engine takes for its batch size."""
-    if hasattr(backend, "release"):
-        backend.release()
+def timing(backend: Backend, images: np.ndarray, device: torch.device) -> dict[str, float]:
+    """
+    Time a warm engine, from images in memory to depth in memory.
+
+    Parameters
+    ----------
+    backend : Backend
+        Engine that has computed this batch size.
+    images : numpy.ndarray
+        Batch, uint8 [n, height, width, 3].
+    device : torch.device
+        Device of the engine.
+
+    Returns
+    -------
+    dict
+        ``ms``, the median time of the batch with its copies, its 95th percentile ``p95_ms``, ``images_per_second``, and
+        ``device_ms``, the median without copies, of an engine that can measure it.
+    """
+    repeats, taken = REPEATS[device.type], []
+    for _ in range(repeats if len(images) == 1 else max(2, repeats // 3)):
+        started = perf_counter()
+        backend.infer(images)
+        taken.append(1e3 * (perf_counter() - started))
+    figures = {"ms": median(taken), "p95_ms": quantiles(taken, n=20, method="inclusive")[-1]}
+    figures["images_per_second"] = 1e3 * len(images) / figures["ms"]
+    if hasattr(backend, "device_seconds"):
+        repeats = min(_DEVICE_REPEATS, repeats)
+        figures["device_ms"] = 1e3 * median([backend.device_seconds() for _ in range(repeats)])
+    return figures
 
 
-def sentence_of(error: Exception) -> str:
+def sentence_of(error: BaseException) -> str:
     """Return the message of an engine's error as one sentence."""
     text = str(error).strip().partition("\n")[0][:300]
     out_of_memory = any(sign in text.lower() for sign in ("out of memory", "failed to allocate", "alloc_failed"))
     if out_of_memory or isinstance(error, torch.OutOfMemoryError):
-        return "out of memory (beside the other engines of this run)"
+        return "out of memory"
     return text or type(error).__name__
-
-
-def _time(backend: Backend, images: np.ndarray, repeats: int, taken: list[float], on_device: list[float]) -> None:
-    """Append milliseconds with copies to `taken`, and without copies to `on_device` if the engine measures them."""
-    backend.infer(images)
-    for _ in range(repeats):
-        started = perf_counter()
-        backend.infer(images)
-        taken.append(1e3 * (perf_counter() - started))
-    if hasattr(backend, "device_seconds"):
-        on_device.append(1e3 * backend.device_seconds())

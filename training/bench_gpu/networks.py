@@ -1,106 +1,68 @@
-"""Networks of the benchmark, each in both forms of the decoder."""
+"""The networks of a prepared folder in PyTorch."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-
+import numpy as np
 import torch
 from torch import nn
 
-from depth_estimation_ros.backends.tensorrt.parity import calibration_frames
-from depth_estimation_ros.model import Model, ModelInfo, load_model
-from training.checkpoint import Checkpoint, load_checkpoint
-from training.export import DECODERS, export, model_info
+from depth_estimation_ros.model import ModelInfo
+from training.bench_gpu.prepared import DECODERS, Prepared
 from training.models import build_network
 from training.models.up_projection import depth_to_space
+from training.weights import read_file
+
+RESNET50 = ModelInfo("resnet50", 304, 228, 259.6, 0.5, 10.0, "nothing", "Apache-2.0", "0" * 64)
+"""Metadata of the network of Laina et al. (2016) with random weights."""
+
+RESNET50_OPTIONS = {"name": "resnet_up_projection"}
 
 
-@dataclass(frozen=True)
-class Form:
+def random_network(options: dict, scale: float = 1.0) -> nn.Module:
     """
-    Network in one form of the decoder.
+    Return a network with random weights, always the same, in evaluation mode.
 
     Parameters
     ----------
-    decoder : str
-        One of `training.export.DECODERS`, or ``"as exported"``.
-    model : Model
-        ONNX file of the network.
-    network : torch.nn.Module or None
-        The same network in PyTorch, in evaluation mode; None for an ONNX file.
+    options : dict
+        Arguments of `training.models.build_network`.
+    scale : float
+        Factor of the weights of the last layer. See `fitting_scale`.
     """
+    torch.manual_seed(0)
+    network = build_network(**options).eval()
+    with torch.inference_mode():
+        network.predict.weight.mul_(scale)
+    return network
 
-    decoder: str
-    model: Model
-    network: nn.Module | None = None
 
-
-def open_forms(name: str, folder: Path, skip: Callable[[str], None]) -> list[Form]:
+@torch.inference_mode()
+def fitting_scale(network: nn.Module, frames: np.ndarray) -> float:
     """
-    Return all forms of a trained network.
+    Return the factor of the last layer with which the depth of the frames varies by half a metre.
 
-    Parameters
-    ----------
-    name : str
-        ``"default"``, an ONNX file of the model contract, or a checkpoint (``.ckpt``) of ``python -m training fit``.
-    folder : pathlib.Path
-        Folder for ONNX files.
-    skip : callable
-        Function called with one sentence (str) about a missing form.
+    As initialised, depth hardly varies, which would hide differences between engines. Scaled in this way, rounding has
+    about the same effect as in a trained network.
+    """
+    depth = network(torch.from_numpy(frames))["depth"]
+    return float(0.5 / depth.std())
+
+
+def open_network(prepared: Prepared, decoder: str) -> nn.Module:
+    """
+    Return a prepared network in evaluation mode, with its decoder written in the given way.
 
     Raises
     ------
     ValueError
-        If ``name`` is none of these.
+        If its weights are missing, damaged or of another network, or the decoder cannot be written in this way.
     """
-    if not name.endswith(".ckpt"):
-        skip(f"PyTorch, {name}: an ONNX file holds no PyTorch network; give its checkpoint (.ckpt) beside it")
-        return [Form("as exported", load_model(name))]
-    checkpoint = load_checkpoint(name)
-    info = model_info(checkpoint, Path(name).stem, "its checkpoint's", "its checkpoint's")
-    return export_forms(checkpoint.network, info, folder, skip)
-
-
-def export_forms(network: nn.Module, info: ModelInfo, folder: Path, skip: Callable[[str], None]) -> list[Form]:
-    """
-    Export a network in both forms of the decoder.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        Network in evaluation mode.
-    info : ModelInfo
-        Metadata of the ONNX files.
-    folder, skip
-        As for `open_forms`. A network without up-projection has only one form.
-    """
-    found, frames = [], calibration_frames(info, count=2)
-    for decoder in DECODERS:
-        path = folder / f"{info.name}_{decoder}.onnx"
+    if prepared.scale is not None:
+        network = random_network(prepared.network, prepared.scale)
+    else:
+        network = build_network(**prepared.network).eval()
         try:
-            export(Checkpoint(network, {}, info.source_sha256), info, path, False, frames, decoder)
-        except ValueError as error:
-            skip(f"{info.name}, {decoder}: {error}")
-            continue
-        written = network if decoder == DECODERS[0] else depth_to_space(copy.deepcopy(network))
-        found.append(Form(decoder, load_model(path), written))
-    return found
-
-
-def random_resnet50() -> tuple[nn.Module, ModelInfo]:
-    """
-    Return the network of Laina et al. (2016) with random weights, and the metadata of its ONNX files.
-
-    As initialised, its depth hardly varies, which would hide differences between engines. The last layer is therefore
-    scaled so that depth varies by half a metre. Rounding then has about the same effect as in a trained network.
-    """
-    torch.manual_seed(0)
-    network = build_network("resnet_up_projection").eval()
-    info = ModelInfo("resnet50", 304, 228, 259.6, 0.5, 10.0, "nothing", "Apache-2.0", "0" * 64)
-    with torch.inference_mode():
-        depth = network(torch.from_numpy(calibration_frames(info, count=2)))["depth"]
-        network.predict.weight.mul_(0.5 / depth.std())
-    return network, info
+            network.load_state_dict(read_file(prepared.weights, "weights"))
+        except RuntimeError as error:
+            raise ValueError(f"{prepared.weights} does not fit its network: {str(error).splitlines()[0]}") from None
+    return network if decoder == DECODERS[0] else depth_to_space(network)
