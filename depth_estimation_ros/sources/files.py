@@ -130,6 +130,16 @@ class Folder:
             yield Frame(image, depth=depth and self.losses.tried("depth images", read_depth, depth, self._scale))
 
 
+def _next_image(capture: cv2.VideoCapture) -> np.ndarray | None:
+    """Return the next image of a video or webcam, BGR, or None at the end; raise ValueError if it is damaged."""
+    try:
+        with quiet:
+            readable, image = capture.read()
+    except cv2.error as error:
+        raise ValueError(f"the rest of the video is damaged: {error.err or error}") from None
+    return image if readable else None
+
+
 class Video:
     """Video file. The time of a frame is counted from the beginning; the rate may vary."""
 
@@ -137,24 +147,27 @@ class Video:
         self._path = str(path)
         with quiet:
             capture = cv2.VideoCapture(self._path)
-            readable = capture.isOpened() and capture.read()[0]
+        try:
+            first = _next_image(capture)
+        except ValueError:
+            first = None
         rate = capture.get(cv2.CAP_PROP_FPS)
         capture.release()
-        if not readable:
+        if first is None:
             raise ValueError(f"'{path}' is neither a readable video nor an image or bag")
         self.rate = rate if 0 < rate < 1000 else 30.0
         self.description, self.notes, self.live = f"video {path} ({self.rate:g} images a second)", [], False
         self.losses = Losses()
 
     def __iter__(self) -> Iterator[Frame]:
-        """Iterate over the frames from the beginning."""
+        """Iterate over the frames from the beginning, up to damage that OpenCV cannot skip."""
+        self.losses.clear()
         with quiet:
             capture, last = cv2.VideoCapture(self._path), -1
         try:
             for number in itertools.count():
-                with quiet:
-                    readable, image = capture.read()
-                if not readable:
+                image = self.losses.tried("images", _next_image, capture)
+                if image is None:
                     return
                 time = round(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
                 if not last < time:  # not every format has times
@@ -178,5 +191,5 @@ class Webcam:
 
     def __iter__(self) -> Iterator[Frame]:
         """Iterate over new images until the camera returns none."""
-        while (read := self._capture.read())[0]:
-            yield Frame(cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB))
+        while (image := self.losses.tried("images", _next_image, self._capture)) is not None:
+            yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))

@@ -70,6 +70,24 @@ def test_a_video_gives_its_frames_and_its_rate(tmp_path):
     assert reds(source) == pytest.approx([20, 90, 160], abs=6)  # JPEG
 
 
+def test_a_damaged_video_gives_the_frames_before_the_damage(tmp_path):
+    path = tmp_path / "film.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 12.5, (64, 48))
+    for value in (20, 90, 160):
+        writer.write(picture(value, (48, 64))[..., ::-1].copy())
+    writer.release()
+    content = bytearray(path.read_bytes())
+    # The place of the second frame in the index, and the largest size of a frame: OpenCV raises cv2.error.
+    second = content.index(b"idx1") + 8 + 16
+    content[second + 5 : second + 9] = bytes(4)
+    content[185:189] = b"\xff" * 4
+    path.write_bytes(content)
+    source = open_source(str(path))
+    assert reds(source) == pytest.approx([20], abs=6)
+    (sentence,) = source.losses.sentences()
+    assert "images left out: 1 (the first: the rest of the video is damaged: " in sentence and "\n" not in sentence
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
