@@ -11,27 +11,26 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from depth_estimation_ros.backends import BackendError, create_backend
 from depth_estimation_ros.bench.usage import Usage
 from depth_estimation_ros.camera import PinholeCamera
-from depth_estimation_ros.launching.environment import keep_to_this_machine
 from depth_estimation_ros.model import METADATA_KEY, Model, load_model
-from depth_estimation_ros.processes.children import last_line, start_node, stop
+from depth_estimation_ros.processes.stage import DEPTH_NODE, START_SECONDS, Stage, StageError
 from depth_estimation_ros.support.files import write_json
 
-OUTPUTS = ("depth/image", "depth/points", "depth/scan")
-_IMAGES = 4  # number of distinct images, used in turn
+if TYPE_CHECKING:
+    from depth_estimation_ros.bench.node_camera import BenchCamera
+
 _WARM_UP_S = 2.0
-_START_S = 60.0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         result = measure(load_model(options.model), PinholeCamera.from_fov(width, height, 1.1), options, console)
         options.output.parent.mkdir(parents=True, exist_ok=True)
         write_json(options.output, result)
-    except (ValueError, OSError, BackendError) as error:
+    except (ValueError, OSError, BackendError, StageError) as error:
         print(f"bench.node: {error}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
@@ -92,28 +91,22 @@ def measure(model: Model, camera: PinholeCamera, options: argparse.Namespace, co
 
     Raises
     ------
-    ValueError
+    StageError
         If the node exits or publishes nothing.
     """
-    keep_to_this_machine()
-    import rclpy
-
     with tempfile.TemporaryDirectory() as folder, Progress(console=console, transient=True) as progress:
         task = progress.add_task("measuring", total=3 * (options.seconds + _WARM_UP_S))
         empty = write_empty_model(model, Path(folder) / "empty.onnx")
         runs = {}
-        rclpy.init(args=[])
-        try:
-            for name, path in (("without_inference", empty), ("with_model", model.path)):
-                with _Bench(path, camera, options.rate, Path(folder) / f"{name}.log", progress, task) as bench:
-                    if name == "without_inference":
-                        runs["receiving"], _ = bench.cores(options.seconds)
-                    bench.subscribe()
-                    runs[name], frames = bench.cores(options.seconds)
-                    runs.setdefault("frames", []).append(frames)
-                    runs.setdefault("stages_ms", bench.stages())
-        finally:
-            rclpy.shutdown()
+        for name, path in (("without_inference", empty), ("with_model", model.path)):
+            with Stage(Path(folder), lambda: _camera(camera, options.rate), "the node ended: {line}") as stage:
+                bench = _Bench(stage, path, progress, task)
+                if name == "without_inference":
+                    runs["receiving"], _ = bench.cores(options.seconds)
+                bench.subscribe()
+                runs[name], frames = bench.cores(options.seconds)
+                runs.setdefault("frames", []).append(frames)
+                runs.setdefault("stages_ms", bench.stages())
     inference = runs["with_model"] - runs["without_inference"]
     return {
         "model": model.info.name,
@@ -168,101 +161,46 @@ def write_empty_model(model: Model, path: Path) -> Path:
     return path
 
 
+def _camera(camera: PinholeCamera, rate: float) -> BenchCamera:
+    from depth_estimation_ros.bench.node_camera import BenchCamera
+
+    return BenchCamera(camera, rate)
+
+
 class _Bench:
     """Node under test, with this process as its camera and subscriber."""
 
-    def __init__(self, model: Path, camera: PinholeCamera, rate: float, log: Path, progress: Progress, task):
-        import rclpy
-        from diagnostic_msgs.msg import DiagnosticArray
-        from rclpy.executors import SingleThreadedExecutor
-        from sensor_msgs.msg import CameraInfo, Image
-
-        from depth_estimation_ros.conversions import camera_to_info, rgb_to_image
-
-        self._progress, self._task, self._log = progress, task, log
-        self._interval, self._next, self._tick = 1.0 / rate, time.monotonic(), 0
-        random = np.random.default_rng(0)
-        shape = (camera.height, camera.width, 3)
-        self._images = [rgb_to_image(random.integers(0, 256, shape, np.uint8)) for _ in range(_IMAGES)]
-        self._info = camera_to_info(camera)
-        self._node = rclpy.create_node("bench_node")
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self._node)
-        self._publishers = (
-            self._node.create_publisher(Image, "image", 5),
-            self._node.create_publisher(CameraInfo, "camera_info", 5),
-        )
-        self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
-        self._figures: dict[str, str] = {}
-        self._frames = 0
+    def __init__(self, stage: Stage[BenchCamera], model: Path, progress: Progress, task: TaskID):
+        self._stage, self._client, self._progress, self._task = stage, stage.client, progress, task
         parameters = {"model": str(model), "threads": 1, "camera_height": 1.3, "camera_pitch": 0.16}
-        with open(log, "wb") as file:
-            self._process = start_node("depth_estimation_ros.nodes.depth_estimation", parameters, file)
-
-    def __enter__(self) -> _Bench:
-        """Wait until the node is active."""
-        self._run(time.monotonic() + _START_S, lambda: self._figures.get("state") == "active")
-        self._progress.start_task(self._task)
-        return self
-
-    def __exit__(self, *_) -> None:
-        """Stop the node."""
-        stop(self._process)
-        self._executor.shutdown()
-        self._node.destroy_node()
+        stage.start("node", DEPTH_NODE, parameters)
+        if not stage.spin(START_SECONDS, lambda: self._client.diagnostics):
+            raise StageError(f"the node was not active within {START_SECONDS:.0f} s: {stage.last_line('node')}")
+        progress.start_task(task)
 
     def subscribe(self) -> None:
-        """Subscribe to depth image, cloud and scan, serialized."""
-        from depth_estimation_ros.pipeline.frame import OUTPUT_TYPES
-
-        def count(_) -> None:
-            self._frames += 1
-
-        for topic in OUTPUTS:
-            callback = count if topic == "depth/image" else (lambda _: None)
-            self._node.create_subscription(OUTPUT_TYPES[topic], topic, callback, 5, raw=True)
-        self._run(time.monotonic() + _START_S, lambda: self._frames > 0)
-        if not self._frames:
-            raise ValueError(f"the node published no depth: {last_line(self._log)}")
+        """Subscribe to the outputs, and wait for the first depth image."""
+        self._client.subscribe()
+        if not self._stage.spin(START_SECONDS, lambda: self._client.frames):
+            raise StageError(f"the node published no depth: {self._stage.last_line('node')}")
 
     def cores(self, seconds: float) -> tuple[float, int]:
         """Return the number of cores that the node uses, and the number of received depth images."""
-        self._run(time.monotonic() + _WARM_UP_S)
-        before, frames, start = Usage.of(self._process.pid), self._frames, time.monotonic()
-        self._run(start + seconds)
-        used = Usage.of(self._process.pid).cpu_s - before.cpu_s
-        return used / (time.monotonic() - start), self._frames - frames
+        self._run(_WARM_UP_S)
+        process = self._stage.processes["node"].pid
+        before, frames, start = Usage.of(process), self._client.frames, time.monotonic()
+        self._run(seconds)
+        used = Usage.of(process).cpu_s - before.cpu_s
+        return used / (time.monotonic() - start), self._client.frames - frames
 
     def stages(self) -> dict[str, float]:
         """Return the node's median time of each stage in milliseconds."""
         end = "_ms_p50"
-        return {name[: -len(end)]: float(v) for name, v in self._figures.items() if name.endswith(end)}
+        return {name[: -len(end)]: float(v) for name, v in self._client.diagnostics.items() if name.endswith(end)}
 
-    def _run(self, until: float, condition: Callable[[], bool] = lambda: False) -> None:
-        """Publish images and spin until a time or a condition."""
-        start = time.monotonic()
-        while (now := time.monotonic()) < until and not condition():
-            if self._process.poll() is not None:
-                raise ValueError(f"the node ended: {last_line(self._log)}")
-            if now >= self._next:
-                self._next = max(self._next + self._interval, now)
-                self._publish()
-            self._executor.spin_once(timeout_sec=max(0.0, min(self._next, until) - time.monotonic()))
-        self._progress.advance(self._task, time.monotonic() - start)
-
-    def _publish(self) -> None:
-        image = self._images[self._tick % _IMAGES]
-        self._tick += 1
-        image.header.frame_id = self._info.header.frame_id = "camera_optical_frame"
-        image.header.stamp = self._info.header.stamp = self._node.get_clock().now().to_msg()
-        images, infos = self._publishers
-        infos.publish(self._info)
-        images.publish(image)
-
-    def _on_diagnostics(self, message) -> None:
-        for status in message.status:
-            if "depth_estimation" in status.name:
-                self._figures = {pair.key: pair.value for pair in status.values}
+    def _run(self, seconds: float) -> None:
+        self._stage.spin(seconds)
+        self._progress.advance(self._task, seconds)
 
 
 def _table(result: dict) -> Table:

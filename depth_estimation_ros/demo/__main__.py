@@ -11,11 +11,9 @@ import argparse
 import math
 import os
 import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -23,8 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from depth_estimation_ros.demo.source import COMMON_FOV, LEAST_FOV, MOST_FOV, DemoSource, assumption, look_at
-from depth_estimation_ros.launching.environment import keep_to_this_machine
-from depth_estimation_ros.processes.children import last_line, start_node, stop
+from depth_estimation_ros.processes.stage import DEPTH_NODE, START_SECONDS, Stage, StageError
 from depth_estimation_ros.support.files import write_json
 from depth_estimation_ros.synthetic import Room
 
@@ -86,12 +83,8 @@ def main() -> None:
         if not 0 <= arguments.camera_height <= 2 or not -60 <= arguments.camera_pitch <= 60:
             raise DemoError("--camera-height must be from 0 to 2 metres, --camera-pitch from -60 to 60 degrees")
         source = None if arguments.source is None else _source(arguments, console)
-        keep_to_this_machine()
-        console.print(
-            f"Running with ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}: set it in another terminal to see the topics."
-        )
         run(arguments, source, console)
-    except DemoError as error:
+    except (DemoError, StageError) as error:
         sys.exit(f"demo: {error}")
     except KeyboardInterrupt:
         sys.exit("demo: interrupted, nothing was measured")
@@ -119,44 +112,35 @@ def _source(arguments: argparse.Namespace, console: Console) -> DemoSource:
 
 def run(arguments: argparse.Namespace, source: DemoSource | None, console: Console) -> None:
     """Start camera and node, record, and report."""
-    import rclpy
-    from rclpy.signals import SignalHandlerOptions
-
     from depth_estimation_ros.demo import report
     from depth_estimation_ros.demo.picture import draw_picture
     from depth_estimation_ros.demo.recorder import Recorder
 
     output = _clean(arguments.output)
-    # rclpy's own handler would shut down the context at Ctrl-C, before the processes are stopped.
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-    recorder = Recorder(output / "bag", scan=arguments.camera_height > 0)
-    try:
-        with (
-            closing(recorder),
-            _processes() as processes,
-            open(output / "node.log", "wb") as node_log,
-            open(output / "camera.log", "wb") as camera_log,
-        ):
-            # Reliable, so that no frame is lost on a busy machine.
-            parameters = {"model": arguments.model, "image_reliability": "reliable", "anchor": arguments.anchor}
-            parameters |= _mount(arguments)
-            names = {"anchor/points": "ground_truth/points"}
-            processes["node"] = start_node("depth_estimation_ros.nodes.depth_estimation", parameters, node_log, names)
-            _spin(recorder, processes, output, until=lambda: recorder.diagnostics, limit=60.0, what="the node's start")
-            processes["camera"] = _start_camera(arguments, source, camera_log)
-            image = recorder.topics["depth/image"]
-            _spin(recorder, processes, output, until=lambda: image.count, limit=30.0, what="the first depth image")
-            _record(recorder, processes, arguments.duration, console)
-            if stop(processes["camera"]):
-                raise DemoError(f"the camera failed: {last_line(output / 'camera.log')}")
-            _spin(recorder, processes, output, until=_settled(recorder), limit=15.0, what="the node's last count")
-            if stop(processes["node"]):
-                raise DemoError(f"the node failed: {last_line(output / 'node.log')}")
-        room = None if source else Room()
-        summary, pictured = report.summarise(recorder, room, source and source.facts()), recorder.pictured
-    finally:
-        recorder.destroy_node()
-        rclpy.shutdown()
+    stage = Stage(output, lambda: Recorder(output / "bag", scan=arguments.camera_height > 0))
+    with stage, closing(stage.client) as recorder:
+        console.print(
+            f"Running with ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}: set it in another terminal to see the topics."
+        )
+        # Reliable, so that no frame is lost on a busy machine.
+        parameters = {"model": arguments.model, "image_reliability": "reliable", "anchor": arguments.anchor}
+        parameters |= _mount(arguments)
+        stage.start("node", DEPTH_NODE, parameters, {"anchor/points": "ground_truth/points"})
+        if not stage.spin(START_SECONDS, lambda: recorder.diagnostics):
+            raise _too_late(START_SECONDS, "the node's start", output)
+        _start_camera(stage, arguments, source)
+        image = recorder.topics["depth/image"]
+        if not stage.spin(30.0, lambda: image.count):
+            raise _too_late(30.0, "the first depth image", output)
+        _record(stage, arguments.duration, console)
+        if stage.stop("camera"):
+            raise stage.failure("camera")
+        if not stage.spin(15.0, stage.settling()):
+            raise _too_late(15.0, "the node's last count", output)
+        if stage.stop("node"):
+            raise stage.failure("node")
+    room = None if source else Room()
+    summary, pictured = report.summarise(recorder, room, source and source.facts()), recorder.pictured
     write_json(output / "summary.json", summary)
     report.print_table(summary, console)
     size = sum(file.stat().st_size for file in (output / "bag").iterdir()) / 1e6
@@ -167,15 +151,8 @@ def run(arguments: argparse.Namespace, source: DemoSource | None, console: Conso
     console.print("Written: " + ", ".join(str(output / name) for name in written))
 
 
-@contextmanager
-def _processes() -> Iterator[dict[str, subprocess.Popen]]:
-    """Yield a dict for processes by name; the processes are stopped at the end of the ``with`` block."""
-    processes: dict[str, subprocess.Popen] = {}
-    try:
-        yield processes
-    finally:
-        for process in processes.values():
-            stop(process)
+def _too_late(seconds: float, what: str, output: Path) -> DemoError:
+    return DemoError(f"waited {seconds:.0f} s for {what}; see node.log and camera.log in {output}")
 
 
 def _clean(output: Path) -> Path:
@@ -207,57 +184,26 @@ def _mount(arguments: argparse.Namespace) -> dict[str, float]:
     return {"camera_height": arguments.camera_height, "camera_pitch": math.radians(arguments.camera_pitch)}
 
 
-def _start_camera(arguments: argparse.Namespace, source: DemoSource | None, log) -> subprocess.Popen:
+def _start_camera(stage: Stage, arguments: argparse.Namespace, source: DemoSource | None) -> None:
     if source is None:
-        return start_node("depth_estimation_ros.nodes.synthetic_camera", _mount(arguments), log)
+        stage.start("camera", "depth_estimation_ros.nodes.synthetic_camera", _mount(arguments))
+        return
     parameters = {
         "source": source.name,
         "horizontal_fov": source.fov_radians,
         "wait_for_subscribers": 2,  # the node and the recorder
     }
-    return start_node("depth_estimation_ros.nodes.image_source", parameters, log)
+    stage.start("camera", "depth_estimation_ros.nodes.image_source", parameters, may_end=True)
 
 
-def _record(recorder, processes: dict, duration: float, console: Console) -> None:
+def _record(stage: Stage, duration: float, console: Console) -> None:
     """Spin until the duration is over or the source has ended."""
-    import rclpy
-
     begin = time.monotonic()
-    recorder.picture_until = begin + 0.5 * duration
+    stage.client.picture_until = begin + 0.5 * duration
     columns = (TextColumn("recording"), BarColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=duration, rate="")
-        while (elapsed := time.monotonic() - begin) < duration and processes["camera"].poll() is None:
-            if processes["node"].poll() is not None:
-                raise DemoError("the node ended while recording; see node.log in the output folder")
-            rclpy.spin_once(recorder, timeout_sec=0.1)
-            progress.update(
-                task, completed=elapsed, rate=f"{recorder.topics['depth/image'].rate_hz:.1f} depth images/s"
-            )
-
-
-def _spin(recorder, processes: dict, output: Path, until, limit: float, what: str) -> None:
-    """Spin until a condition holds; end the demo if a process fails or the wait exceeds `limit` seconds."""
-    import rclpy
-
-    deadline = time.monotonic() + limit
-    while not until():
-        for name, process in processes.items():
-            if process.poll():
-                raise DemoError(f"the {name} failed: {last_line(output / f'{name}.log')}")
-        if time.monotonic() > deadline:
-            raise DemoError(f"waited {limit:.0f} s for {what}; see node.log and camera.log in {output}")
-        rclpy.spin_once(recorder, timeout_sec=0.1)
-
-
-def _settled(recorder):
-    """Return a function that checks whether the node has accounted for every frame that it received."""
-    stopped = time.monotonic()
-
-    def settled() -> bool:
-        counts = recorder.frame_counts()
-        accounted = counts["published"] + counts["superseded"] + counts["failed"]
-        # Wait for two of the node's diagnostics, sent every second, after the camera has stopped.
-        return counts["received"] == accounted and time.monotonic() - stopped > 2.5
-
-    return settled
+        while (elapsed := time.monotonic() - begin) < duration and stage.is_running("camera"):
+            stage.spin(0.1)
+            rate = f"{stage.client.topics['depth/image'].rate_hz:.1f} depth images/s"
+            progress.update(task, completed=elapsed, rate=rate)

@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
-from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
@@ -23,6 +21,7 @@ from depth_estimation_ros.conversions import camera_from_info, image_to_depth
 from depth_estimation_ros.demo.scan_accuracy import RoomScan, pose_of
 from depth_estimation_ros.estimator import DepthMap
 from depth_estimation_ros.evaluation.metrics import DepthMetrics
+from depth_estimation_ros.processes.client import Client
 from depth_estimation_ros.support.serialized import stamp_of
 
 CAMERA_TOPICS = {
@@ -86,7 +85,7 @@ class Frame:
         )
 
 
-class Recorder(Node):
+class Recorder(Client):
     """
     Node that subscribes to camera and node and records their messages to a bag, which can be replayed and evaluated.
 
@@ -114,7 +113,6 @@ class Recorder(Node):
         self.topics: dict[str, TopicStatistics] = {}
         self.latencies: list[float] = []
         self.metrics = DepthMetrics()
-        self.diagnostics: dict[str, str] = {}
         self.has_truth = False
         self.pictured: Frame | None = None
         self.scans: list[RoomScan] = []
@@ -137,14 +135,8 @@ class Recorder(Node):
         for topic, kind in self._kinds.items():
             self.topics[topic] = TopicStatistics(_type_name(kind))
             self.create_subscription(kind, topic, self._callback(topic), qos, raw=True)
-        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self._thread = threading.Thread(target=self._work, name="recorder")
         self._thread.start()
-
-    def frame_counts(self) -> dict[str, int]:
-        """Return the frame counts from the node's diagnostics; empty before the first diagnostics."""
-        names = ("received", "published", "superseded", "failed")
-        return {name: int(self.diagnostics[name]) for name in names if name in self.diagnostics}
 
     def close(self) -> None:
         """Write the queued messages and close the bag."""
@@ -154,12 +146,6 @@ class Recorder(Node):
 
     def _callback(self, topic: str):
         return lambda raw: self._queue.put((topic, time.time_ns(), raw))
-
-    def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        for status in message.status:
-            values = {pair.key: pair.value for pair in status.values}
-            if "superseded" in values:
-                self.diagnostics = values
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:

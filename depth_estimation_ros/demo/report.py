@@ -21,7 +21,7 @@ def summarise(recorder: Recorder, room: Room | None = None, source: dict | None 
     scan with the walls of the synthetic room (`scan_accuracy`), or is None without a room. ``source`` describes the
     user's source (`DemoSource.facts`), or is None in the room.
     """
-    values, counts = recorder.diagnostics, recorder.frame_counts()
+    values, counts = recorder.diagnostics, recorder.frame_counts
     means = recorder.metrics.mean()
     latencies = np.percentile(recorder.latencies, (50, 95)) if recorder.latencies else (float("nan"),) * 2
     return {

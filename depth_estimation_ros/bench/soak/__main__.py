@@ -10,6 +10,7 @@ import time
 from dataclasses import asdict, astuple
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
@@ -17,15 +18,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from depth_estimation_ros.bench.soak.figures import Row, draw, summarise, table, verdict
 from depth_estimation_ros.bench.usage import Usage
-from depth_estimation_ros.launching.environment import keep_to_this_machine
-from depth_estimation_ros.processes.children import start_node, stop
+from depth_estimation_ros.processes.stage import DEPTH_NODE, START_SECONDS, Stage, StageError
 from depth_estimation_ros.support.files import write_json
+
+if TYPE_CHECKING:
+    from depth_estimation_ros.bench.soak.listener import Listener
 
 MOUNT = {"camera_height": 1.32, "camera_pitch": 0.16}
 """Mounting pose of the camera, for both nodes: a scan needs a pose."""
-
-START_LIMIT = 60.0
-"""Maximum time until the first depth image, seconds."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.duration < 8:
             raise ValueError("--duration must be at least 8 seconds")
         return _report(run(options, console), options.output, console)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, StageError) as error:
         print(f"soak: {error}", file=sys.stderr)
     except ModuleNotFoundError as error:
         if error.name != "rclpy":
@@ -71,58 +71,47 @@ def run(options: argparse.Namespace, console: Console) -> list[Row]:
 
     Raises
     ------
-    ValueError
+    StageError
         If a process exits or no depth is received.
     """
-    keep_to_this_machine()
-    import rclpy
-    from rclpy.signals import SignalHandlerOptions
+    options.output.mkdir(parents=True, exist_ok=True)
+    with Stage(options.output, _listener, "the {name} ended with exit code {code}; see {name}.log") as stage:
+        stage.start("node", DEPTH_NODE, {"model": options.model, "threads": options.threads, **MOUNT})
+        stage.start("camera", "depth_estimation_ros.nodes.synthetic_camera", {"rate": options.rate, **MOUNT})
+        rows = _watch(stage, options, console)
+        # Both processes are still running here. They must also exit cleanly.
+        codes = {name: stage.stop(name) for name in ("camera", "node")}
+        if any(codes.values()):
+            raise StageError(f"exit codes {codes}; see the logs in {options.output}")
+        return rows
 
+
+def _listener() -> Listener:
     from depth_estimation_ros.bench.soak.listener import Listener
 
-    options.output.mkdir(parents=True, exist_ok=True)
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-    listener, processes = Listener(), {}
-    try:
-        with (
-            open(options.output / "node.log", "wb") as node_log,
-            open(options.output / "camera.log", "wb") as camera_log,
-        ):
-            parameters = {"model": options.model, "threads": options.threads, **MOUNT}
-            processes["node"] = start_node("depth_estimation_ros.nodes.depth_estimation", parameters, node_log)
-            camera = {"rate": options.rate, **MOUNT}
-            processes["camera"] = start_node("depth_estimation_ros.nodes.synthetic_camera", camera, camera_log)
-            rows = _watch(listener, processes, options, console)
-            # Both processes are still running here. They must also exit cleanly.
-            codes = {name: stop(processes[name]) for name in ("camera", "node")}
-            if any(codes.values()):
-                raise ValueError(f"exit codes {codes}; see the logs in {options.output}")
-            return rows
-    finally:
-        for process in processes.values():
-            stop(process)
-        listener.destroy_node()
-        rclpy.shutdown()
+    return Listener()
 
 
-def _watch(listener, processes: dict, options: argparse.Namespace, console: Console) -> list[Row]:
+def _watch(stage: Stage[Listener], options: argparse.Namespace, console: Console) -> list[Row]:
+    listener = stage.client
     interval = min(10.0, max(0.5, options.duration / 100))
     rows: list[Row] = []
     columns = (TextColumn("soak"), BarColumn(), TextColumn("{task.fields[now]}"), TimeRemainingColumn())
-    _spin(listener, processes, time.monotonic() + START_LIMIT, lambda: listener.counts["depth/image"])
-    if not listener.counts["depth/image"]:
-        raise ValueError(f"no depth image within {START_LIMIT:.0f} s; see node.log and camera.log in {options.output}")
+    if not stage.spin(START_SECONDS, lambda: listener.counts["depth/image"]):
+        raise StageError(
+            f"no depth image within {START_SECONDS:.0f} s; see node.log and camera.log in {options.output}"
+        )
     with open(options.output / "rows.csv", "w", newline="") as file, Progress(*columns, console=console) as progress:
         task, writer = progress.add_task("", total=options.duration, now=""), csv.writer(file)
         writer.writerow(Row.__dataclass_fields__)
         start = then = time.monotonic()
-        usages = {name: Usage.of(process.pid) for name, process in processes.items()}
+        usages = {name: Usage.of(process.pid) for name, process in stage.processes.items()}
         listener.take_latencies()
         try:
             while time.monotonic() < start + options.duration:
-                _spin(listener, processes, then + interval)
+                stage.spin(then + interval - time.monotonic())
                 now, before = time.monotonic(), usages
-                usages = {name: Usage.of(process.pid) for name, process in processes.items()}
+                usages = {name: Usage.of(process.pid) for name, process in stage.processes.items()}
                 rows.append(_row(listener, now - start, now - then, before, usages))
                 then = now
                 writer.writerow(f"{value:.3f}" for value in astuple(rows[-1]))
@@ -134,18 +123,7 @@ def _watch(listener, processes: dict, options: argparse.Namespace, console: Cons
     return rows
 
 
-def _spin(listener, processes: dict, until: float, condition=lambda: False) -> None:
-    """Spin until a time or a condition; raise ValueError if a process exits."""
-    import rclpy
-
-    while time.monotonic() < until and not condition():
-        for name, process in processes.items():
-            if process.poll() is not None:
-                raise ValueError(f"the {name} ended with exit code {process.returncode}; see {name}.log")
-        rclpy.spin_once(listener, timeout_sec=max(0.0, min(0.1, until - time.monotonic())))
-
-
-def _row(listener, seconds: float, span: float, before: dict[str, Usage], after: dict[str, Usage]) -> Row:
+def _row(listener: Listener, seconds: float, span: float, before: dict[str, Usage], after: dict[str, Usage]) -> Row:
     latencies = listener.take_latencies()
     node, camera = after["node"], after["camera"]
     cpu = {name: (after[name].cpu_s - before[name].cpu_s) / span for name in after}

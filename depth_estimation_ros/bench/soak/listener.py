@@ -5,17 +5,16 @@ from __future__ import annotations
 import time
 from collections import Counter
 
-from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, LaserScan, PointCloud2
 
+from depth_estimation_ros.processes.client import Client
 from depth_estimation_ros.support.serialized import stamp_of
 
 TOPICS = {"depth/image": Image, "depth/points": PointCloud2, "depth/scan": LaserScan}
 
 
-class Listener(Node):
+class Listener(Client):
     """
     Subscriber to serialized depth, cloud and scan, which costs almost no CPU time.
 
@@ -27,8 +26,6 @@ class Listener(Node):
         Latencies from an image's stamp to the receipt of its depth, milliseconds, since the last `take_latencies`.
     disorder : int
         Number of depth images whose stamp is not later than the previous one.
-    diagnostics : dict
-        Values of the node's last diagnostics.
     """
 
     def __init__(self):
@@ -36,12 +33,10 @@ class Listener(Node):
         self.counts: Counter[str] = Counter()
         self.latencies: list[float] = []
         self.disorder = 0
-        self.diagnostics: dict[str, str] = {}
         self._newest = 0
         qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
         for topic, kind in TOPICS.items():
             self.create_subscription(kind, topic, self._callback(topic), qos, raw=True)
-        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
 
     def take_latencies(self) -> list[float]:
         """Return the latencies since the last call."""
@@ -61,9 +56,3 @@ class Listener(Node):
         self.disorder += stamp <= self._newest
         self._newest = stamp
         self.latencies.append(1e-6 * (time.time_ns() - stamp))
-
-    def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        for status in message.status:
-            values = {pair.key: pair.value for pair in status.values}
-            if "superseded" in values:
-                self.diagnostics = values

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -13,9 +12,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from rich.progress import Progress
@@ -24,19 +20,14 @@ from std_msgs.msg import Header
 
 from depth_estimation_ros.conversions import image_to_depth
 from depth_estimation_ros.evaluation.live.player import PLAYED
-from depth_estimation_ros.launching.environment import keep_to_this_machine
-from depth_estimation_ros.processes.children import last_line, start_node, stop
+from depth_estimation_ros.processes.client import Client
+from depth_estimation_ros.processes.stage import DEPTH_NODE, Stage, StageError
 from depth_estimation_ros.runtime.by_stamp import nanoseconds
 
 START_SECONDS = 120.0
 """Maximum time to load a model."""
 
-_SETTLE_SECONDS = 2.5  # time for two diagnostics messages of the node, which sends one each second
 _WAIT_SECONDS = 15.0
-
-
-class LiveError(RuntimeError):
-    """Player or node has failed; the message is the reason."""
 
 
 @dataclass
@@ -69,6 +60,12 @@ class Played:
     engine: str = ""
     model_sha256: str = ""
 
+    def note(self, diagnostics: dict[str, str], counts: dict[str, int]) -> None:
+        """Take counts, times and names from the node's diagnostics, if there are any."""
+        times = {p: diagnostics.get(f"inference_ms_{p}") for p in ("p50", "p95")}
+        self.counts, self.inference_ms = counts, {p: float(ms) for p, ms in times.items() if ms}
+        self.engine, self.model_sha256 = diagnostics.get("backend", ""), diagnostics.get("model_sha256", "")
+
     @property
     def seconds(self) -> float:
         """Seconds from the first image to the last depth."""
@@ -89,7 +86,7 @@ class Played:
         return np.frombuffer(self.file.read(4 * height * width), np.float32).reshape(height, width)
 
 
-class Listener(Node):
+class Listener(Client):
     """Node that subscribes to player and depth node; its callbacks only store times and depth, so they are fast."""
 
     def __init__(self, played: Played):
@@ -100,7 +97,6 @@ class Listener(Node):
         timed = hasattr(Subscription, "CallbackType")
         self.create_subscription(Header, PLAYED, self._on_played if timed else self._on_played_now, qos)
         self.create_subscription(Image, "depth/image", self._on_depth if timed else self._on_depth_now, qos)
-        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
 
     def _on_played(self, header: Header, info: dict) -> None:
         self._played.published[nanoseconds(header.stamp)] = info["source_timestamp"]
@@ -116,16 +112,6 @@ class Listener(Node):
 
     def _on_depth_now(self, message: Image) -> None:
         self._on_depth(message, {"received_timestamp": time.time_ns()})
-
-    def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        for status in message.status:
-            values = {pair.key: pair.value for pair in status.values}
-            if values.get("state") == "active":
-                names = ("received", "published", "superseded", "failed")
-                self._played.counts = {name: int(values[name]) for name in names}
-                self._played.engine, self._played.model_sha256 = values["backend"], values["model_sha256"]
-                times = {p: values.get(f"inference_ms_{p}") for p in ("p50", "p95")}
-                self._played.inference_ms = {p: float(ms) for p, ms in times.items() if ms}
 
 
 @contextmanager
@@ -167,87 +153,33 @@ def play(
 
     Raises
     ------
-    LiveError
+    StageError
         If the player or the node cannot start or exits early.
     """
-    keep_to_this_machine()
+    # As in the offline evaluation, depth has the network's size and is not clamped.
+    limits = {"min_depth": 0.0, "max_depth": 1000.0, "depth_resolution": "network"}
     with tempfile.TemporaryDirectory() as folder, open(Path(folder) / "depth", "w+b") as file:
         played = Played(file)
-        stage = _Stage(Path(folder), interrupted)
-        # Signals are handled by the command.
-        rclpy.init(args=[], signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
-        try:
-            stage.play(played, camera, node, images, speed, progress, title)
-        finally:
-            stage.clear()
-            rclpy.shutdown()
+        with Stage(Path(folder), lambda: Listener(played)) as stage:
+
+            def wait(seconds: float, condition: Callable[[], bool], what: str) -> None:
+                if not stage.spin(seconds, lambda: interrupted() or condition()):
+                    raise StageError(
+                        f"waited {seconds:.0f} s for {what}; the last line of the node's log: {stage.last_line('node')}"
+                    )
+
+            stage.start("node", DEPTH_NODE, {**node, **limits})
+            listener = stage.client
+            ready = lambda: bool(listener.diagnostics) and listener.count_publishers("depth/image") > 0  # noqa: E731
+            wait(START_SECONDS, ready, "the node's start")
+            if not interrupted():
+                parameters = {**camera, "speed": float(speed)}
+                stage.start("camera", "depth_estimation_ros.evaluation.live.player", parameters, may_end=True)
+                task = progress.add_task(title, total=images)
+                while stage.is_running("camera") and not interrupted():
+                    stage.spin(0.1, interrupted)
+                    progress.update(task, completed=len(played.published))
+                stage.stop("camera")
+                wait(_WAIT_SECONDS, stage.settling(), "the node's last count")
+            played.note(listener.diagnostics, listener.frame_counts)
         yield played
-
-
-class _Stage:
-    """Processes of one playback."""
-
-    def __init__(self, folder: Path, interrupted: Callable[[], bool]):
-        self._folder, self._interrupted = folder, interrupted
-        self._processes: dict[str, subprocess.Popen] = {}
-        self._listener: Listener | None = None
-
-    def play(
-        self, played: Played, camera: dict, node: dict, images: int, speed: float, progress: Progress, title: str
-    ) -> None:
-        # As in the offline evaluation, depth has the network's size and is not clamped.
-        limits = {"min_depth": 0.0, "max_depth": 1000.0, "depth_resolution": "network"}
-        self._listener = listener = Listener(played)
-        self._start("node", "depth_estimation_ros.nodes.depth_estimation", {**node, **limits})
-        ready = lambda: played.counts and listener.count_publishers("depth/image")  # noqa: E731
-        self._spin(ready, START_SECONDS, "the node's start")
-        if self._interrupted():
-            return
-        self._start("camera", "depth_estimation_ros.evaluation.live.player", {**camera, "speed": float(speed)})
-        task = progress.add_task(title, total=images)
-        process = self._processes["camera"]
-        while process.poll() is None and not self._interrupted():
-            # Ctrl-C in a terminal also stops the node and the player.
-            self._check("node")
-            rclpy.spin_once(listener, timeout_sec=0.1)
-            progress.update(task, completed=len(played.published))
-        if not self._interrupted():
-            self._check("camera")
-        stop(process)
-        ended = time.monotonic()
-
-        def settled() -> bool:
-            c = played.counts
-            return time.monotonic() > ended + _SETTLE_SECONDS and (
-                c["received"] == c["published"] + c["superseded"] + c["failed"]
-            )
-
-        self._spin(settled, _WAIT_SECONDS, "the node's last count")
-
-    def clear(self) -> None:
-        for process in self._processes.values():
-            stop(process)
-        if self._listener is not None:
-            self._listener.destroy_node()
-
-    def _log(self, name: str) -> Path:
-        return self._folder / f"{name}.log"
-
-    def _start(self, name: str, module: str, parameters: dict) -> None:
-        with open(self._log(name), "wb") as log:
-            self._processes[name] = start_node(module, parameters, log)
-
-    def _spin(self, until: Callable[[], bool], limit: float, what: str) -> None:
-        deadline = time.monotonic() + limit
-        while not until() and not self._interrupted():
-            for name in self._processes:
-                self._check(name)
-            if time.monotonic() > deadline:
-                raise LiveError(
-                    f"waited {limit:.0f} s for {what}; the last line of the node's log: {last_line(self._log('node'))}"
-                )
-            rclpy.spin_once(self._listener, timeout_sec=0.1)
-
-    def _check(self, name: str) -> None:
-        if self._processes[name].poll():
-            raise LiveError(f"the {name} failed: {last_line(self._log(name))}")

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from depth_estimation_ros.estimator import DepthEstimator, DepthMap
-from depth_estimation_ros.evaluation.live.playing import LiveError, Played, play
+from depth_estimation_ros.evaluation.live.playing import Played, play
 from depth_estimation_ros.evaluation.report.gallery import Gallery
 from depth_estimation_ros.evaluation.report.output_bag import OutputBag, merge
 from depth_estimation_ros.evaluation.result.frame_result import compare
@@ -26,6 +26,7 @@ from depth_estimation_ros.evaluation.run.runner import say_notes, show_progress
 from depth_estimation_ros.evaluation.run.work import ModelChoice, Options, open_recording, survey
 from depth_estimation_ros.ground_truth.views import is_rectified
 from depth_estimation_ros.model import load_model
+from depth_estimation_ros.processes.stage import StageError
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class LiveRunner:
                     self._evaluate(recording, bags, progress)
                 except ValueError as error:
                     recording.errors.append(str(error))
-                except LiveError as error:
+                except StageError as error:
                     fault = str(error)
         return Outcome(results, self._gallery, fault, self._interrupted() and not fault)
 
