@@ -33,10 +33,11 @@ from depth_estimation_ros.sources import Source, open_source
 from depth_estimation_ros.support.installing import how_to_install
 from depth_estimation_ros.support.sentences import choices, quoted, reason
 
-# Weights whose names begin with these stay in float, and so do all nodes computed from them.
+# Weights whose names begin with these stay in float, and so do additions and the like of what they compute.
 KEEP = ("decoder", "predict")
 _PER_CHANNEL_OPSET = 13
-_QUANTIZABLE = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "MaxPool")
+# With Relu and Clip, the output of a convolution has the range after its activation, and is quantized once, not twice.
+_QUANTIZABLE = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "MaxPool", "Relu", "Clip")
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # The exporter of the training package wraps the network in one module.
 _WRAPPER = "network."
@@ -95,8 +96,8 @@ def quantize(
         File to write, atomically. The metadata are copied from the model, with ``_int8`` appended to the name and the
         SHA-256 of the float model's file as ``source_sha256``.
     keep : sequence of str, optional
-        Prefixes of the names of weights that stay in float, with all nodes computed from them. Default: `KEEP`; an
-        empty sequence quantizes everything.
+        Prefixes of the names of weights that stay in float, with the additions, activations and poolings of what they
+        compute. Default: `KEEP`; an empty sequence quantizes everything.
     symmetric : bool
         Use signed activations with zero point 0, as TensorRT requires. On a CPU, ONNX Runtime runs such a model slower
         than one with zero points, because it does not fuse the ReLU.
@@ -194,13 +195,15 @@ def _float_nodes(graph, keep: Sequence[str] | None) -> list[str]:
     names = {i.removeprefix(_WRAPPER) for node in weighted for i in node.input if i in constants}
     for prefix in keep or ():
         if not any(name.startswith(prefix) for name in names):
-            parts = choices(sorted({name.split(".")[0] for name in names}), prefix)
+            level = prefix.count(".") + 1
+            parts = choices(sorted({".".join(name.split(".")[:level]) for name in names}), prefix)
             raise ValueError(f"no weight's name begins with {quoted(prefix)}; the model's parts are {parts}")
     prefixes = KEEP if keep is None else tuple(keep)
     floating, computed = [], set()
     for node in graph.node:  # in topological order
-        kept = any(i in constants and i.removeprefix(_WRAPPER).startswith(prefixes) for i in node.input)
-        if kept or any(i in computed for i in node.input):
+        weights = [i for i in node.input if i in constants] if node.op_type in _WEIGHTED else []
+        named = any(name.removeprefix(_WRAPPER).startswith(prefixes) for name in weights)
+        if named or (not weights and any(i in computed for i in node.input)):
             floating.append(node.name)
             computed.update(node.output)
     if all(node.name in floating for node in weighted):

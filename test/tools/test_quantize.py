@@ -49,6 +49,14 @@ def weights_in_int8(path, op_type):
     return [n.input[1] in dequantised for n in graph.node if n.op_type == op_type]
 
 
+def weights_by_name(path):
+    """Say of every weight of a convolution, by its name in the float model, whether it is quantised."""
+    graph = onnx.load(path).graph
+    dequantised = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "DequantizeLinear"}
+    inputs = [n.input[1] for n in graph.node if n.op_type in ("Conv", "ConvTranspose")]
+    return {dequantised.get(name, name): name in dequantised for name in inputs}
+
+
 def backend_or_skip(path, backend):
     if backend == "openvino":
         pytest.importorskip("openvino", reason="needs the package openvino")
@@ -87,8 +95,31 @@ def test_what_is_kept_in_float_can_be_chosen(tmp_path):
     with pytest.raises(ValueError, match=r"begins with 'head'; the model's parts are bottleneck, decoder, encoder"):
         quantize(load_model("default"), frames, tmp_path / "no.onnx", keep=("head",))
     with pytest.raises(ValueError, match="nothing is left to quantise"):
-        quantize(load_model("default"), frames, tmp_path / "no.onnx", keep=("encoder",))
+        quantize(
+            load_model("default"), frames, tmp_path / "no.onnx", keep=("encoder", "bottleneck", "decoder", "predict")
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["all.onnx"]
+
+
+def test_what_comes_after_a_part_in_float_is_quantised(tmp_path):
+    frames = np.stack(room_images(160, 120, 2))
+    quantize(load_model("default"), frames, tmp_path / "some.onnx", keep=("encoder.0", "encoder.4"))
+    names = {i.split("_")[0]: kept for i, kept in weights_by_name(tmp_path / "some.onnx").items()}
+    assert len(names) > 20
+    for name, quantised in names.items():
+        assert quantised != name.startswith(("network.encoder.0", "network.encoder.4")), name
+
+
+@pytest.mark.parametrize("name", ["nyu_resnet18_small", "nyu_efficientnet_lite2"])
+def test_an_output_is_quantised_once_after_its_activation(name, tmp_path):
+    """Else the range would be that before the ReLU: most of it negative and never used, and the depth 5 % off."""
+    source = load_model(name)
+    frames = np.stack(room_images(source.info.input_width, source.info.input_height, 3))
+    difference = quantize(source, frames, tmp_path / "all.onnx", keep=())
+    nodes = onnx.load(tmp_path / "all.onnx").graph.node
+    dequantised = {node.output[0] for node in nodes if node.op_type == "DequantizeLinear"}
+    assert not [node.name for node in nodes if node.op_type in ("Relu", "Clip") and node.input[0] in dequantised]
+    assert 1e-4 < np.nanmean(difference) < 0.025
 
 
 def test_a_symmetric_model_has_every_zero_point_at_0_and_no_integer_bias(tmp_path):

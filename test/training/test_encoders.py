@@ -13,6 +13,7 @@ import onnx  # noqa: E402
 
 from depth_estimation_ros.backends import create_backend  # noqa: E402
 from depth_estimation_ros.model import ModelInfo, load_model  # noqa: E402
+from depth_estimation_ros.tools.quantize_model import quantize  # noqa: E402
 from training.checkpoint import Checkpoint, load_checkpoint  # noqa: E402
 from training.export import OPSET, export  # noqa: E402
 from training.loop import DepthTask  # noqa: E402
@@ -153,16 +154,24 @@ def test_reductions_are_written_in_the_operator_set_that_the_file_says(tmp_path)
     assert "ReduceMean" in {node.op_type for node in written.graph.node}
 
 
-def test_depth_to_space_refuses_a_size_that_it_would_have_to_crop(tmp_path):
-    images = np.zeros((1, 48, 80, 3), np.uint8)
+def test_depth_to_space_leaves_a_map_that_is_not_doubled_to_the_transposed_convolution(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (1, 48, 80, 3), np.uint8)
     info = ModelInfo("tiny", 80, 48, 80.0, 0.5, 10.0, "nothing", "Apache-2.0", "0" * 64)
-    with pytest.raises(
-        ValueError, match="depth-to-space gives 6x4 where the encoder's map is 5x3: choose an input size"
-    ):
-        export(
-            Checkpoint(network(skips=True), {}, "0" * 64), info, tmp_path / "x.onnx", False, images, "depth_to_space"
-        )
-    assert not list(tmp_path.iterdir())
+    checkpoint = Checkpoint(network(skips=True), {}, "0" * 64)
+    # Of the encoder's maps 2x3, 3x5, 6x10, 12x20 and 24x40, the second is not twice the first.
+    path, int8 = tmp_path / "x.onnx", tmp_path / "int8.onnx"
+    export(checkpoint, info, path, False, images, "depth_to_space")
+    operators = [node.op_type for node in onnx.load(path).graph.node]
+    assert (operators.count("ConvTranspose"), operators.count("DepthToSpace")) == (1, 3)
+    assert "Slice" not in operators
+    expected = checkpoint.network(torch.from_numpy(images))["depth"].detach().numpy()
+    np.testing.assert_allclose(create_backend(load_model(path), "cpu", 1).infer(images)["depth"], expected, rtol=1e-3)
+    quantize(load_model(path), images, int8, keep=())
+    for engine in ("cpu", "openvino"):
+        if engine == "openvino":
+            pytest.importorskip("openvino")
+        found = create_backend(load_model(int8), engine, 1).infer(images)["depth"]
+        np.testing.assert_allclose(found, expected, rtol=0.1)
 
 
 def test_the_encoder_has_a_rate_of_its_own():

@@ -160,7 +160,8 @@ class SubPixelConvolution(nn.Module):
 
     Each value becomes a 2x2 cell of pixels. Each pixel of the cell depends on other taps of the 5x5 kernel: taps 0, 2
     and 4 for the first row or column, 1 and 3 for the second. One convolution per pixel, with zeros for the missing
-    taps, gives the same sums with 36 multiply-adds instead of 25.
+    taps, gives the same sums with 36 multiply-adds instead of 25. A map that is one row or column less than double
+    would have to be cropped, which some engines do not load in int8; it is computed as before.
 
     Parameters
     ----------
@@ -172,6 +173,7 @@ class SubPixelConvolution(nn.Module):
 
     def __init__(self, up: nn.ConvTranspose2d, norm: nn.BatchNorm2d | None = None):
         super().__init__()
+        self.up, self.norm = up, norm
         # Pad to 6 taps, as the second pixel of a cell has only two. A transposed convolution flips its kernel.
         taps = F.pad(up.weight.detach(), (0, 1, 0, 1)).flip(2, 3)  # [in, out, 6, 6]
         cells = taps.unflatten(3, (3, 2)).unflatten(2, (3, 2))  # [in, out, 3, 2, 3, 2]
@@ -186,21 +188,11 @@ class SubPixelConvolution(nn.Module):
             self.conv.weight.copy_(weight)
 
     def forward(self, x: torch.Tensor, size: tuple[int, int] | None = None) -> torch.Tensor:
-        """
-        Return the same result as the transposed convolution, [N, in, H, W] to [N, out, 2H, 2W].
-
-        Raises
-        ------
-        ValueError
-            If ``size`` is not exactly (2H, 2W): engines would have to crop.
-        """
-        doubled = (2 * x.shape[2], 2 * x.shape[3])
-        if size is not None and tuple(size) != doubled:
-            raise ValueError(
-                f"depth-to-space gives {_text(doubled)} where the encoder's map is {_text(size)}: choose an input size "
-                "that halves evenly as often as the encoder halves it (32 for five times), or decoder conv_transpose"
-            )
-        return F.pixel_shuffle(self.conv(x), 2)
+        """Return the result of the transposed convolution and the normalisation, [N, in, H, W] to [N, out, 2H, 2W]."""
+        if size is None or tuple(size) == (2 * x.shape[2], 2 * x.shape[3]):
+            return F.pixel_shuffle(self.conv(x), 2)
+        up = self.up(x, size)
+        return up if self.norm is None else self.norm(up)
 
 
 def _checked(x: torch.Tensor, size: tuple[int, int] | None) -> tuple[int, int]:
