@@ -94,6 +94,7 @@ setup(
             f"engines = {package}.entry:engines",
             f"quantize_model = {package}.entry:quantize_model",
             f"wrap_model = {package}.entry:wrap_model",
+            f"list_models = {package}.entry:list_models",
             f"fetch_model = {package}.entry:fetch_model",
         ],
     },

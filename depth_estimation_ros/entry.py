@@ -69,6 +69,11 @@ def wrap_model() -> None:
     _run("wrap_model", "tools.wrap_model", interruptible=True)
 
 
+def list_models() -> None:
+    """Run ``list_models``."""
+    _run("list_models", "tools.list_models", interruptible=True)
+
+
 def fetch_model() -> None:
     """Run ``fetch_model``."""
     _run("fetch_model", "tools.fetch_model", interruptible=True)

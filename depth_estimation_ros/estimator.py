@@ -104,7 +104,8 @@ class DepthEstimator:
         Parameters
         ----------
         model : str or path
-            ``"default"``, or the path of an ONNX file that satisfies the model contract (`depth_estimation_ros.model`).
+            Name of a model, one of `depth_estimation_ros.weights.NAMES`, e.g. ``"default"`` or ``"small"``, or the path
+            of an ONNX file that satisfies the model contract (`depth_estimation_ros.model`).
         backend : str
             One of `depth_estimation_ros.backends.BACKENDS`.
         threads : int

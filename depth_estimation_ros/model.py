@@ -21,6 +21,7 @@ from pathlib import Path
 from depth_estimation_ros.model_info import METADATA_KEY, ModelError, ModelInfo
 from depth_estimation_ros.support.installing import how_to_install
 from depth_estimation_ros.support.sentences import choices, quoted, reason, shortened
+from depth_estimation_ros.weights import FETCHED, NAMES, PACKAGED, fetched_file
 
 # Newer versions of ONNX Runtime send telemetry unless this is set before they are imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -28,11 +29,6 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 __all__ = ["METADATA_KEY", "OUTPUTS", "PACKAGED", "Model", "ModelError", "ModelInfo", "load_model"]
 
 OUTPUTS = ("depth", "log_variance")
-
-# Models that come with the package, by name.
-_WEIGHTS = Path(__file__).parent / "weights"
-_NAMES = {"default": "nyu_resnet18_small", **{name: name for name in ("nyu_resnet18_small", "nyu_efficientnet_lite2")}}
-PACKAGED = {name: _WEIGHTS / f"{file}.onnx" for name, file in _NAMES.items()}
 
 _LARGEST_FILE = 2 << 30  # bytes: the limit of protobuf, the format of ONNX files
 
@@ -71,7 +67,7 @@ def load_model(name: str | os.PathLike[str], relative: bool = False) -> Model:
     Parameters
     ----------
     name : str or path
-        Key of `PACKAGED`, or the path of an ONNX file.
+        One of `depth_estimation_ros.weights.NAMES`, or the path of an ONNX file.
     relative : bool
         Also accept a model whose depth is relative, so not in metres.
 
@@ -86,20 +82,20 @@ def load_model(name: str | os.PathLike[str], relative: bool = False) -> Model:
         relative depth while `relative` is False.
     """
     if not isinstance(name, str | os.PathLike):
-        raise ModelError(f"a model is the path of an ONNX file, or one of: {choices(PACKAGED)}; not {quoted(name)}")
+        raise ModelError(f"a model is the path of an ONNX file, or one of: {choices(NAMES)}; not {quoted(name)}")
     try:
-        path = os.path.expanduser(PACKAGED.get(os.fspath(name), name))
+        path = _file_of(os.fspath(name))
         content = _read(path)
     except ModelError as error:
         raise ModelError(f"model {quoted(name)} {error}") from None
     except (FileNotFoundError, NotADirectoryError):
         raise ModelError(
-            f"model {quoted(name)} not found: give the path of an ONNX file, or one of: {choices(PACKAGED)}"
+            f"model {quoted(name)} not found: give the path of an ONNX file, or one of: {choices(NAMES)}"
         ) from None
     except Exception as error:  # from the file system, an invalid path, or too little memory
         raise ModelError(
             f"model {quoted(name)} cannot be read: {reason(error)}; give the path of an ONNX file that this user can "
-            f"read, or one of: {choices(PACKAGED)}"
+            f"read, or one of: {choices(NAMES)}"
         ) from None
     try:
         info, outputs = _check(content, Path(path))
@@ -113,6 +109,15 @@ def load_model(name: str | os.PathLike[str], relative: bool = False) -> Model:
     except Exception as error:  # ONNX Runtime raises many types for files that break the contract
         raise ModelError(f"model {quoted(path)} cannot be used: {reason(error)}; export it again") from None
     return Model(Path(path), info, hashlib.sha256(content).hexdigest(), outputs, content)
+
+
+def _file_of(name: str) -> str:
+    """Return the path of the file that a name or a path names."""
+    if name not in FETCHED:
+        return os.path.expanduser(PACKAGED.get(name, name))
+    if not (file := fetched_file(name)).exists():
+        raise ModelError(f"is not on this machine yet: run `fetch_model {name}`, which writes it to {file}")
+    return str(file)
 
 
 def _read(path: str) -> bytes:

@@ -91,5 +91,44 @@ def write_card(model: Path, network: str, parameters: int, output: tuple[int, in
     return card
 
 
+def accuracy_in(card: Path) -> dict[str, float]:
+    """
+    Return the accuracy that a card states.
+
+    Parameters
+    ----------
+    card : pathlib.Path
+        Path of a card, which may not exist.
+
+    Returns
+    -------
+    dict
+        First row of its table of accuracy: ``absrel``, ``delta1`` and so on, in small letters without underscores;
+        empty if it has none.
+    """
+    rows = [line.strip("| ").split("|") for line in _lines(card) if line.startswith("|")]
+    names: list[str] = []
+    for first, *cells in rows:
+        if not names and "absrel" in (found := [cell.strip().lower().replace("_", "") for cell in (first, *cells)]):
+            names = found
+        elif names and first.strip("- "):
+            return dict(zip(names, map(_number, cells), strict=False))
+    return {}
+
+
+def _lines(card: Path) -> list[str]:
+    try:
+        return card.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _number(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan
+
+
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")

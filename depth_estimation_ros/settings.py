@@ -51,8 +51,8 @@ class Settings:
 
     model: str = _parameter(
         "default",
-        "Model: 'default' is the packaged model; otherwise the path of an ONNX file that follows this package's model "
-        "contract.",
+        "Model: a name that list_models prints, such as 'default', 'small' or 'fcrn-nyu', or the path of an ONNX file "
+        "that follows this package's model contract.",
         Effect.CONFIGURE,
         text=path_fault,
     )

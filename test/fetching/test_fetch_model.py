@@ -56,11 +56,15 @@ def test_the_command_downloads_once_and_writes_the_model(server, tmp_path, monke
     for _ in range(2):
         fetch_model.main(["fcrn-nyu"])
     assert read == [CONTENT, CONTENT] and server.asked == [None]
-    assert (tmp_path / "fcrn_nyu.onnx").read_bytes() == b"model"
-    assert (tmp_path / "cache" / "depth_estimation_ros" / "file.npy").exists()
-    assert "fcrn_nyu.onnx: 0.0 MB; its card is beside it" in capsys.readouterr().out
+    cache = tmp_path / "cache" / "depth_estimation_ros"
+    assert (cache / "models" / "fcrn-nyu.onnx").read_bytes() == b"model"
+    assert (cache / "file.npy").exists()
+    said = capsys.readouterr().out
+    assert "fcrn-nyu.onnx: 0.0 MB; its card is beside it; the name of the model is fcrn-nyu" in said
+    fetch_model.main(["fcrn-nyu", "--output", "mine.onnx"])
+    assert Path("mine.onnx").read_bytes() == b"model" and "the name of" not in capsys.readouterr().out
     monkeypatch.setattr(fcrn, "write_model", lambda network, path: Path("/dev/full").write_bytes(b"x"))
-    assert refusal() == "fetch_model: cannot write fcrn_nyu.onnx: No space left on device"
+    assert refusal("--output", "mine.onnx") == "fetch_model: cannot write mine.onnx: No space left on device"
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from onnx import TensorProto, helper
 from depth_estimation_ros import DepthEstimator, PinholeCamera
 from depth_estimation_ros.backends import create_backend
 from depth_estimation_ros.model import METADATA_KEY, PACKAGED, ModelError, ModelInfo, load_model
+from depth_estimation_ros.model_card import accuracy_in
 
 INFO = ModelInfo("tiny", 8, 6, 7.5, 0.5, 10.0, "none", "Apache-2.0", "0" * 64)
 STRETCHED = dataclasses.replace(INFO, focal_length_y=9.0, source_name="net.onnx", commercial_use=False)
@@ -63,10 +65,35 @@ def test_a_model_that_keeps_the_contract_is_read_back_as_written(tiny_model):
 
 
 @pytest.mark.parametrize("name", PACKAGED)
-def test_every_packaged_model_keeps_the_contract_and_has_a_card(name):
-    model = load_model(name)
-    cards = [card.read_text() for card in PACKAGED[name].parent.glob("*.md")]
-    assert any(card.startswith(f"# {model.info.name}\n") for card in cards)
+def test_every_packaged_model_keeps_the_contract_and_has_a_card_with_its_accuracy(name):
+    model, card = load_model(name), PACKAGED[name].with_suffix(".md")
+    assert card.read_text().startswith(f"# {model.info.name}\n")
+    stated = accuracy_in(card)
+    assert 0.05 < stated["absrel"] < 0.25 and 0.6 < stated["delta1"] < 1
+
+
+def test_a_card_without_accuracy_and_a_missing_card_state_none(tmp_path):
+    card = tmp_path / "x.md"
+    assert accuracy_in(card) == {}
+    card.write_text("# x\n\n| | |\n|---|---|\n| Size | 3 MB |\n")
+    assert accuracy_in(card) == {}
+    card.write_text(
+        card.read_text() + "\n| | abs_rel | delta1 |\n|---|---|---|\n| frames | 0.1 | - |\n| others | 0.2 | 1 |\n"
+    )
+    assert accuracy_in(card)["absrel"] == 0.1 and math.isnan(accuracy_in(card)["delta1"])
+
+
+def test_a_fetched_model_is_found_by_its_name_or_the_command_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    file = tmp_path / "depth_estimation_ros" / "models" / "fcrn-nyu.onnx"
+    with pytest.raises(ModelError) as caught:
+        load_model("fcrn-nyu")
+    assert str(caught.value) == (
+        f"model 'fcrn-nyu' is not on this machine yet: run `fetch_model fcrn-nyu`, which writes it to {file}"
+    )
+    file.parent.mkdir(parents=True)
+    shutil.copy(PACKAGED["small"], file)
+    assert load_model("fcrn-nyu").path == file
 
 
 def test_the_default_model_keeps_the_contract():
@@ -100,7 +127,8 @@ def test_a_path_that_cannot_be_read_is_one_sentence(tmp_path):
         str(tmp_path / "pipe.onnx"): "not a file but a device or a pipe",
         "/dev/zero": "not a file but a device or a pipe",
         str(tmp_path / "large.onnx"): "has 1099.5 GB, which no ONNX file has",
-        7: "a model is the path of an ONNX file, or one of: default, nyu_resnet18_small, nyu_efficientnet_lite2; not 7",
+        7: "a model is the path of an ONNX file, or one of: default, small, nyu_resnet18_small, "
+        "nyu_efficientnet_lite2, fcrn-nyu; not 7",
         None: "not None",
         b"x.onnx": "not b'x.onnx'",
     }

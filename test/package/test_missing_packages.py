@@ -60,6 +60,7 @@ CASES = [
     ("engines", "rich", ["list"], f"engines: {RICH}"),
     ("quantize_model", "rich", QUANTIZE, f"quantize_model: {RICH}"),
     ("quantize_model", OPTIONAL, QUANTIZE, "install it: pip install onnx 'numpy<2'"),
+    ("list_models", "rich", [], f"list_models: {RICH}"),
     ("wrap_model", OPTIONAL, ["--list"], f"wrap_model: {ONNX}"),
     ("fetch_model", OPTIONAL, ["fcrn-nyu"], f"fetch_model: {ONNX}"),
 ]

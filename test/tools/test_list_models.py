@@ -1,0 +1,36 @@
+"""The list of models: what is there with its speed and accuracy, and how to get what is not."""
+
+import re
+import shutil
+
+from depth_estimation_ros.model import PACKAGED
+from depth_estimation_ros.tools.list_models import main
+
+
+def test_every_name_is_listed_with_what_its_card_says_and_a_time_measured_here(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert main(["--rounds", "1", "--backend", "cpu", "--threads", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "Models, on onnxruntime/cpu" in said
+    for name in PACKAGED:
+        assert re.search(rf"^ *{name}\b", said, re.MULTILINE), name
+    assert re.search(r" 160x120 +80x64 +\d+\.\d +15\.8 +0\.207 +0\.667", said)
+    assert "fcrn-nyu: not on this machine; `fetch_model fcrn-nyu` makes it" in said
+    assert (
+        f"default: Apache-2.0; NYU Depth v2 asks for research use; card {PACKAGED['default'].with_suffix('.md')}"
+        in said
+    )
+
+
+def test_a_fetched_model_without_accuracy_is_listed_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "depth_estimation_ros" / "models").mkdir(parents=True)
+    shutil.copy(PACKAGED["small"], tmp_path / "depth_estimation_ros" / "models" / "fcrn-nyu.onnx")
+    assert main(["--rounds", "1", "--backend", "cpu", "--threads", "1"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"fcrn-nyu +160x120 +80x64 +\d+\.\d +15\.8 +- +-", said) and "no card" in said
+
+
+def test_mistakes_are_one_sentence(capsys):
+    assert main(["--rounds", "0"]) == 1
+    assert capsys.readouterr().err == "list_models: --rounds must be at least 1 and --threads not negative\n"
