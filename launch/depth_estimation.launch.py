@@ -19,14 +19,18 @@ from depth_estimation_ros.launching.arguments import (
     value,
 )
 from depth_estimation_ros.launching.environment import share_path
-from depth_estimation_ros.settings import DECLARATIONS, defaults
+from depth_estimation_ros.settings import Settings
 
+PARAMETERS = Settings.declarations()
 ARGUMENTS = {
     **SHARED,
     "params_file": (share_path("config/depth_estimation.yaml"), "YAML file with the node's parameters."),
     "rviz": (False, "Start RViz."),
     "fixed_frame": ("camera_optical_frame", "Fixed frame of RViz, e.g. base_link."),
-    **{name: ("", f"{d.description} Default: the value in params_file.") for name, d in DECLARATIONS.items()},
+    **{
+        name: ("", f"{declaration.description} Default: the value in params_file.")
+        for name, declaration in PARAMETERS.items()
+    },
 }
 
 
@@ -38,7 +42,11 @@ def generate_launch_description():
 def _nodes(context):
     # Check everything before the first process is started: see depth_estimation_ros.launching.arguments.
     check_programs()
-    given = {name: typed(name, text, default) for name, default in defaults().items() if (text := value(context, name))}
+    given = {
+        name: typed(name, text, declaration.default)
+        for name, declaration in PARAMETERS.items()
+        if (text := value(context, name))
+    }
     if not os.path.isfile(params_file := value(context, "params_file")):
         raise ValueError(f"params_file {params_file!r} not found: give the path of a YAML file of parameters")
     if rviz := is_true(context, "rviz"):

@@ -35,7 +35,7 @@ from depth_estimation_ros.pipeline.frame import DEPTH, DEPTH_INFO, POINTS, Frame
 from depth_estimation_ros.pipeline.messages import OutputMessages
 from depth_estimation_ros.pipeline.pipeline import Pipeline
 from depth_estimation_ros.pipeline.stopwatch import Stopwatch
-from depth_estimation_ros.settings import Settings
+from depth_estimation_ros.settings import FilterSettings, OutputSettings, Settings
 from depth_estimation_ros.support.files import write_json
 
 SIZES = ((640, 480), (1920, 1080))
@@ -91,7 +91,7 @@ def measure(estimator: DepthEstimator, width: int, height: int, repeats: int) ->
     for cloud_size in LIMITS:
         figures = result[cloud_size] = _measure_pipeline(replay, frames, camera, cloud_size, repeats)
         figures["stages_ms"]["inference"] = inference
-        filtered = _measure_pipeline(replay, frames, camera, cloud_size, repeats, Settings.edge_angle)
+        filtered = _measure_pipeline(replay, frames, camera, cloud_size, repeats, FilterSettings.edge_angle)
         figures["edge_filter_ms"] = filtered["stages_ms"]["cloud"] - figures["stages_ms"]["cloud"]
     large = estimator.postprocess(outputs, rgb, camera).resized(width, height)
     result["usual_ms"] = _measure_usual(large, rgb, max(3, repeats // 40))
@@ -107,9 +107,8 @@ def _measure_pipeline(
     edge_angle: float = 0.0,
 ) -> dict:
     pipeline, info = Pipeline(estimator), camera_to_info(camera)
-    settings = Settings(
-        cloud_resolution=cloud_size, depth_resolution="camera", depth_encoding="32FC1", edge_angle=edge_angle
-    )
+    output = OutputSettings(cloud_resolution=cloud_size, depth_resolution="camera", depth_encoding="32FC1")
+    settings = Settings(output=output, filter=FilterSettings(edge_angle=edge_angle))
     wanted = frozenset({DEPTH, DEPTH_INFO, POINTS})
     milliseconds: dict[str, list[float]] = {name: [] for name in (*STAGES, "total", "copy")}
     copies = None

@@ -10,7 +10,7 @@ from sensor_msgs.msg import Image, LaserScan, PointCloud2
 from depth_estimation_ros.conversions import image_to_depth, image_to_rgb, message_to_cloud
 from depth_estimation_ros.demo.recorder import Frame
 from depth_estimation_ros.imaging.preview import render_preview
-from depth_estimation_ros.settings import Settings
+from depth_estimation_ros.settings import ScanSettings
 from depth_estimation_ros.synthetic import Room
 
 BACKGROUND = (24, 24, 24)
@@ -104,7 +104,7 @@ def _plan(room: Room) -> list[np.ndarray]:
     found = []
     for box in room.boxes:
         bottom, top = box.centre[2] - box.size[2] / 2, box.centre[2] + box.size[2] / 2
-        if bottom < Settings.scan_max_height and top > Settings.scan_min_height:
+        if bottom < ScanSettings.max_height and top > ScanSettings.min_height:
             corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * box.size[:2] / 2
             found.append(corners @ box.rotation[:2, :2].T + box.centre[:2])
     return found

@@ -11,7 +11,7 @@ from sensor_msgs.msg import LaserScan
 
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.geometry.pose import pose_from_transform
-from depth_estimation_ros.settings import Settings
+from depth_estimation_ros.settings import ScanSettings
 from depth_estimation_ros.synthetic import Room
 from depth_estimation_ros.synthetic.plan import seen_ranges
 
@@ -49,7 +49,7 @@ class RoomScan:
 
     def true_ranges(self, room: Room) -> np.ndarray:
         """Return ranges by ray casting from the camera, float64 [n], metres; NaN where it sees no obstacle."""
-        low, high = Settings.scan_min_height, Settings.scan_max_height
+        low, high = ScanSettings.min_height, ScanSettings.max_height
         return seen_ranges(room, self.camera, self.pose, self.angles, low, high)
 
 

@@ -8,7 +8,7 @@ if __name__ == "__main__":  # before the slow imports, during which a user may p
     entry.node()
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import CancelledError, Future
 
 import rclpy
@@ -23,7 +23,8 @@ from std_srvs.srv import Trigger
 from depth_estimation_ros.backends import EngineLostError
 from depth_estimation_ros.nodes.program import run_program
 from depth_estimation_ros.nodes.start_errors import START_ERRORS, sentence
-from depth_estimation_ros.parameters import declare
+from depth_estimation_ros.parameters.declaration import Effect
+from depth_estimation_ros.parameters.declare import declare
 from depth_estimation_ros.runtime.diagnostics import diagnose
 from depth_estimation_ros.runtime.executor import Executor
 from depth_estimation_ros.runtime.loading import load_session
@@ -41,7 +42,7 @@ from depth_estimation_ros.runtime.transitions import (
     report,
     transition,
 )
-from depth_estimation_ros.settings import DECLARATIONS, Effect
+from depth_estimation_ros.settings import Settings
 
 FAILURE = TransitionCallbackReturn.FAILURE
 
@@ -91,7 +92,7 @@ class DepthEstimationNode(LifecycleNode):
 
         ``~/reload_model`` (std_srvs/Trigger): reloads the model file. If that fails, the old model stays in use.
 
-    The ROS parameters are the fields of `settings.Settings`; ``config/depth_estimation.yaml`` describes them.
+    The ROS parameters are those of `settings.Settings`; ``config/depth_estimation.yaml`` describes them.
 
     Every received frame is counted as published, superseded or failed (`statistics.Snapshot`).
 
@@ -101,7 +102,7 @@ class DepthEstimationNode(LifecycleNode):
         Event that the signal handler sets to end the program. Long waits check it.
     load : callable
         Function that makes the estimator (`session.Load`).
-    others : tuple of str
+    others : collection of str
         Parameters of other nodes in the same process.
     **kwargs
         Passed to the constructor of rclpy's ``LifecycleNode``.
@@ -112,9 +113,9 @@ class DepthEstimationNode(LifecycleNode):
         If the initial value of a parameter is not allowed.
     """
 
-    def __init__(self, stopping: threading.Event, load: Load = load_estimator, others: tuple[str, ...] = (), **kwargs):
+    def __init__(self, stopping: threading.Event, load: Load = load_estimator, others: Collection[str] = (), **kwargs):
         super().__init__("depth_estimation", **kwargs)
-        self.settings = declare(self, others)
+        self.settings = declare(self, Settings, others=others)
         self.statistics = Statistics()
         self.operations = Operations(self, stopping)
         self._load_estimator = load
@@ -184,7 +185,7 @@ class DepthEstimationNode(LifecycleNode):
     def on_configure(self) -> Steps[None]:
         """Load the model and warm it up. Building an engine the first time may take minutes."""
         loading = Loading(self.get_logger().info)
-        self._state = Configuring(loading, self.settings)
+        self._state = Configuring(loading, self.settings.filter)
         session = yield from self._load(loading, "configuring")
         self._state = Inactive(session)
 
@@ -259,8 +260,8 @@ class DepthEstimationNode(LifecycleNode):
         yield from before.close(self._patiently)
 
     def _patiently(self, work: Future) -> Steps[bool]:
-        """Wait for an engine's work, but no longer than `Settings.frame_patience`."""
-        return self.operations.ended(work, self.settings.frame_patience)
+        """Wait for an engine's work, but no longer than `Settings.patience`."""
+        return self.operations.ended(work, self.settings.patience)
 
     async def _on_reload_model(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         try:
@@ -280,12 +281,12 @@ class DepthEstimationNode(LifecycleNode):
     def _on_set_parameters(self, parameters) -> SetParametersResult:
         try:
             settings = self.settings.changed({p.name: p.value for p in parameters}, self._fixed())
-            self._state.check(settings)
+            self._state.check(settings.filter)
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        for name, declaration in DECLARATIONS.items():
-            changed = getattr(settings, name) != getattr(self.settings, name)
-            if changed and declaration.effect is Effect.CONFIGURE and self.session:
+        before, after = self.settings.values(), settings.values()
+        for name, declaration in Settings.declarations().items():
+            if before[name] != after[name] and declaration.effect is Effect.CONFIGURE and self.session:
                 self.get_logger().info(f"{name} takes effect at the {declaration.effect.value}")
         self.settings = settings
         return SetParametersResult(successful=True)

@@ -8,17 +8,70 @@ if __name__ == "__main__":  # before the slow imports, during which a user may p
     entry.image_source()
 
 import itertools
-import math
 import time
+from dataclasses import dataclass, field
 
 from builtin_interfaces.msg import Time
 from rclpy.node import Node
 
 from depth_estimation_ros.camera import PinholeCamera
-from depth_estimation_ros.nodes.image_stream import ImageStream, Metronome, declare, run
+from depth_estimation_ros.nodes.image_stream import FRAME_ID, ImageStream, Metronome, StreamParameters, run
+from depth_estimation_ros.parameters.declaration import ParameterGroup, constant
+from depth_estimation_ros.parameters.declare import declare
 from depth_estimation_ros.sources import Frame, open_source
 
 _FOLDER_RATE = 10.0  # images per second if neither the user nor the source gives a rate
+
+
+@dataclass(frozen=True)
+class RecordedStreamParameters(StreamParameters):
+    """Parameters of a stream whose recording may name the TF frame."""
+
+    frame_id: str = constant(
+        "",
+        "TF frame of the images (optical frame, REP 103). Empty uses the frame of the recording, or "
+        f"{FRAME_ID} if it has none.",
+        parse=str,
+    )
+
+
+def _topic(kind: str) -> str:
+    description = f"Topic of {kind} in a bag. Empty uses the one that fits best."
+    return constant("", description, parse=str)
+
+
+def _pixels(name: str) -> float:
+    return constant(0.0, f"{name} in pixels. 0 means unknown.", limits=(0.0, 1e6))
+
+
+@dataclass(frozen=True)
+class ImageSourceParameters(ParameterGroup):
+    """Parameters of the node ``image_source``."""
+
+    # YAML reads the webcam in source:=0 as a number, so text is made of any value.
+    source: str = constant("", "Image, folder, video, bag, or the number of a webcam.", parse=str)
+    rate: float = constant(
+        0.0,
+        "Images per second. 0 uses the rate of the source (10 for a folder).",
+        limits=(0.0, 1000.0),
+    )
+    loop: bool = constant(False, "Restart the source at its end.")
+    wait_for_subscribers: int = constant(
+        1,
+        "Number of subscribers to wait for before the first image, so that they miss no image.",
+        limits=(0, 100),
+    )
+    restamp: bool = constant(True, "Stamp images with the present time instead of a bag's stamps.")
+    depth_scale: float = constant(0.001, "Metres per unit of the depth PNGs in a folder.", limits=(1e-9, 1e3))
+    horizontal_fov: float = constant(0.0, "Horizontal field of view in radians. 0 means unknown.", limits=(0.0, 3.1))
+    fx: float = _pixels("fx")
+    fy: float = _pixels("fy")
+    cx: float = _pixels("cx")
+    cy: float = _pixels("cy")
+    image_topic: str = _topic("image")
+    camera_info_topic: str = _topic("camera_info")
+    depth_topic: str = _topic("depth")
+    stream: RecordedStreamParameters = field(default=RecordedStreamParameters())
 
 
 class ImageSource(Node):
@@ -36,58 +89,33 @@ class ImageSource(Node):
     ground_truth/camera_info : sensor_msgs/CameraInfo
         Intrinsics of ``ground_truth/depth``.
 
-    Parameters are declared, with ranges and descriptions, in ``__init__`` and by :class:`ImageStream`.
+    The ROS parameters are those of `ImageSourceParameters`.
     """
 
     def __init__(self):
         super().__init__("image_source")
-        source = declare(self, "source", "", "Image, folder, video, bag, or the number of a webcam.")
-        self._rate = declare(
-            self,
-            "rate",
-            0.0,
-            "Images per second. 0 uses the rate of the source (10 for a folder).",
-            (0.0, 1000.0),
-        )
-        self._loop = declare(self, "loop", False, "Restart the source at its end.")
-        self._wait = declare(
-            self,
-            "wait_for_subscribers",
-            1,
-            "Number of subscribers to wait for before the first image, so that they miss no image.",
-            (0, 100),
-        )
-        self._restamp = declare(self, "restamp", True, "Stamp images with the present time instead of a bag's stamps.")
-        depth_scale = declare(self, "depth_scale", 0.001, "Metres per unit of the depth PNGs in a folder.", (1e-9, 1e3))
-        self._fov = declare(
-            self, "horizontal_fov", 0.0, "Horizontal field of view in radians. 0 means unknown.", (0.0, 3.1)
-        )
-        names = ("fx", "fy", "cx", "cy")
-        self._intrinsics = {
-            name: declare(self, name, 0.0, f"{name} in pixels. 0 means unknown.", (0.0, 1e6)) for name in names
-        }
-        topics = {
-            f"{kind}_topic": declare(
-                self, f"{kind}_topic", "", f"Topic of {kind} in a bag. Empty uses the one that fits best."
-            )
-            for kind in ("image", "camera_info", "depth")
-        }
-        if (self._intrinsics["fx"] > 0) != (self._intrinsics["fy"] > 0):
+        self._chosen = p = declare(self, ImageSourceParameters, read_only=True)
+        if (p.fx > 0) != (p.fy > 0):
             raise ValueError("parameters fx and fy belong together; give both or neither")
-        if self._intrinsics["fx"] > 0:
-            topics["camera_info_topic"] = None
-        self._stream = ImageStream(self, "")
-        self._source = open_source(source, depth_scale=depth_scale, **topics)
+        self._stream = ImageStream(self, p.stream)
+        self._source = open_source(
+            p.source,
+            depth_scale=p.depth_scale,
+            image_topic=p.image_topic,
+            camera_info_topic=None if p.fx > 0 else p.camera_info_topic,
+            depth_topic=p.depth_topic,
+        )
         self.get_logger().info(f"publishing {self._source.description}")
         for note in self._source.notes:
             self.get_logger().info(note)
 
     def work(self, metronome: Metronome) -> None:
         """Publish the source once, or repeatedly if ``loop`` is set."""
-        if self._wait and not self._source.live:
-            if self._stream.subscribers < self._wait:
-                self.get_logger().info(f"waiting for {self._wait} to subscribe to {self.resolve_topic_name('image')}")
-            while self._stream.subscribers < self._wait:
+        enough = self._chosen.wait_for_subscribers
+        if enough and not self._source.live:
+            if self._stream.subscribers < enough:
+                self.get_logger().info(f"waiting for {enough} to subscribe to {self.resolve_topic_name('image')}")
+            while self._stream.subscribers < enough:
                 if not metronome.wait_until(time.monotonic() + 0.05):
                     return
             metronome.wait_until(time.monotonic() + 0.3)  # the same subscriber often needs other topics too
@@ -97,7 +125,7 @@ class ImageSource(Node):
             if self._source.live or self._stream.published == 0:
                 reasons = "; ".join(self._source.losses.sentences())
                 raise ValueError(f"{self._source.description} gives no more images" + (reasons and f": {reasons}"))
-            if not self._loop:
+            if not self._chosen.loop:
                 break
             if turn == 0:
                 self.get_logger().info("starting again from the beginning")
@@ -124,7 +152,9 @@ class ImageSource(Node):
                 return False
             moment, before = max(due, time.monotonic() - 0.1), frame  # delays of up to 0.1 s are made up for
             stamp = None
-            if frame.time_ns is not None and not self._restamp and not self._source.rate:  # times of a video start at 0
+            if (
+                frame.time_ns is not None and not self._chosen.restamp and not self._source.rate
+            ):  # times of a video start at 0
                 stamp = Time(sec=frame.time_ns // 10**9, nanosec=frame.time_ns % 10**9)
             camera = self._camera(frame)
             self._stream.publish(
@@ -136,8 +166,8 @@ class ImageSource(Node):
         """Return the time between two frames in seconds."""
         if before is None:
             return 0.0
-        if self._rate > 0:
-            return 1.0 / self._rate
+        if self._chosen.rate > 0:
+            return 1.0 / self._chosen.rate
         if self._source.live:
             return 0.0
         if frame is not before and frame.time_ns is not None and before.time_ns is not None:
@@ -146,14 +176,13 @@ class ImageSource(Node):
 
     def _camera(self, frame: Frame) -> PinholeCamera | None:
         """Return the rectified image's intrinsics: the user's, else the source's, else from the field of view."""
-        height, width = frame.image.shape[:2]
-        fx, fy, cx, cy = self._intrinsics.values()
-        if fx > 0:
-            return PinholeCamera(width, height, fx, fy, cx or (width - 1) / 2, cy or (height - 1) / 2)
+        (height, width), p = frame.image.shape[:2], self._chosen
+        if p.fx > 0:
+            return PinholeCamera(width, height, p.fx, p.fy, p.cx or (width - 1) / 2, p.cy or (height - 1) / 2)
         if frame.camera is not None:
             return frame.camera
-        if 0 < self._fov < math.pi:
-            return PinholeCamera.from_fov(width, height, self._fov)
+        if p.horizontal_fov > 0:
+            return PinholeCamera.from_fov(width, height, p.horizontal_fov)
         self.get_logger().warning(
             "intrinsics are not known and camera_info says so (K = 0); set horizontal_fov, or fx, fy, cx, cy",
             once=True,

@@ -6,11 +6,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -22,84 +22,42 @@ from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.conversions import camera_to_info, depth_to_image, recorded_info, rgb_to_image
 from depth_estimation_ros.nodes.program import run_program
 from depth_estimation_ros.nodes.start_errors import START_ERRORS, sentence
-from depth_estimation_ros.parameters import KINDS
-
-
-def declare(node: Node, name: str, default, description: str, span=None, choices=()):
-    """
-    Declare a read-only parameter and return its value.
-
-    Parameters
-    ----------
-    node : rclpy.node.Node
-        Node that gets the parameter.
-    name, default, description
-        Name, default value and description of the parameter.
-    span : tuple, optional
-        Minimum and maximum of a number.
-    choices : tuple of str
-        Allowed values of a str.
-
-    Raises
-    ------
-    ValueError
-        If the given value has another type, is out of range, or is not one of the choices.
-    """
-    text = f"{description} One of {', '.join(choices)}." if choices else description
-    # YAML reads the webcam in source:=0 as a number, so a parameter of type str accepts any value and converts it.
-    textual = isinstance(default, str)
-    descriptor = ParameterDescriptor(description=text, read_only=True, dynamic_typing=textual)
-    if span and isinstance(default, float):
-        descriptor.floating_point_range = [FloatingPointRange(from_value=float(span[0]), to_value=float(span[1]))]
-    elif span:
-        descriptor.integer_range = [IntegerRange(from_value=span[0], to_value=span[1], step=1)]
-    try:
-        value = node.declare_parameter(name, default, descriptor).value
-    except Exception as error:  # rclpy raises a different exception for each reason
-        limits = f", from {span[0]} to {span[1]}" if span else ""
-        raise ValueError(f"parameter {name} must be {KINDS[type(default)]}{limits} ({error})") from None
-    value = str(value) if textual else value
-    if choices and value not in choices:
-        raise ValueError(f"parameter {name} must be one of {', '.join(choices)}, got '{value}'")
-    return value
-
+from depth_estimation_ros.parameters.declaration import ParameterGroup, constant
 
 FRAME_ID = "camera_optical_frame"
 """TF frame of the images if neither the user nor the recording names one."""
+
+
+@dataclass(frozen=True)
+class StreamParameters(ParameterGroup):
+    """Parameters of an `ImageStream`."""
+
+    frame_id: str = constant(FRAME_ID, "TF frame of the images (optical frame, REP 103).", parse=str)
+    image_encoding: str = constant("rgb8", "Encoding of the images.", choices=("rgb8", "bgr8", "mono8"), parse=str)
+    reliability: str = constant(
+        "reliable",
+        "QoS reliability of the publishers. reliable reaches both reliable and best-effort subscribers.",
+        choices=("reliable", "best_effort"),
+        parse=str,
+    )
 
 
 class ImageStream:
     """
     Publishers of one camera: ``image``, ``camera_info``, ``ground_truth/depth`` and ``ground_truth/camera_info``.
 
-    Declares the parameters ``frame_id``, ``image_encoding`` and ``reliability`` on the node.
-
     Parameters
     ----------
     node : rclpy.node.Node
         Node that owns the publishers.
-    frame_id : str
-        Default of the parameter ``frame_id``. If empty, the recording's frame is used, otherwise `FRAME_ID`.
+    parameters : StreamParameters
+        TF frame, encoding and reliability. Without a TF frame, the recording's is used, otherwise `FRAME_ID`.
     """
 
-    def __init__(self, node: Node, frame_id: str = FRAME_ID):
-        self.node = node
-        description = "TF frame of the images (optical frame, REP 103)."
-        if not frame_id:
-            description += f" Empty uses the frame of the recording, or {FRAME_ID} if it has none."
-        self.frame_id = declare(node, "frame_id", frame_id, description)
-        self.encoding = declare(
-            node, "image_encoding", "rgb8", "Encoding of the images.", choices=("rgb8", "bgr8", "mono8")
-        )
-        reliability = declare(
-            node,
-            "reliability",
-            "reliable",
-            "QoS reliability of the publishers. reliable reaches both reliable and best-effort subscribers.",
-            choices=("reliable", "best_effort"),
-        )
-        policies = {"reliable": ReliabilityPolicy.RELIABLE, "best_effort": ReliabilityPolicy.BEST_EFFORT}
-        qos = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=policies[reliability])
+    def __init__(self, node: Node, parameters: StreamParameters):
+        self.node, self.frame_id, self.encoding = node, parameters.frame_id, parameters.image_encoding
+        reliability = ReliabilityPolicy[parameters.reliability.upper()]
+        qos = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=reliability)
         self._image = node.create_publisher(Image, "image", qos)
         self._info = node.create_publisher(CameraInfo, "camera_info", qos)
         self._depth = node.create_publisher(Image, "ground_truth/depth", qos)

@@ -10,10 +10,11 @@ if __name__ == "__main__":  # before the slow imports, during which a user may p
 import re
 import threading
 import traceback
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import rclpy
-from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.exceptions import InvalidNamespaceException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -22,8 +23,32 @@ from rclpy.validate_namespace import validate_namespace
 from depth_estimation_ros.nodes.depth_estimation import run_node
 from depth_estimation_ros.nodes.program import run_program
 from depth_estimation_ros.nodes.start_errors import START_ERRORS, sentence
+from depth_estimation_ros.parameters.declaration import ParameterGroup, constant
+from depth_estimation_ros.parameters.declare import declare
 from depth_estimation_ros.runtime.session import Load
 from depth_estimation_ros.runtime.shared_engine import SharedEngines
+from depth_estimation_ros.settings import Settings
+
+
+def _names(given: object) -> list[str]:
+    """Return the names in the parameter's value."""
+    names = re.split(r"[\s,]+", given.strip()) if isinstance(given, str) else given
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"cameras takes names, such as 'front left right', not {given!r}")
+    if not any(names):
+        raise ValueError("cameras is empty: name the cameras, such as -p cameras:='front left right'")
+    return names
+
+
+@dataclass(frozen=True)
+class MultiCameraParameters(ParameterGroup):
+    """Parameters of the node ``multi_camera``; those of the cameras' own nodes are in `settings.Settings`."""
+
+    cameras: Sequence[str] = constant(
+        "",
+        "Names of the cameras, used as their namespaces, such as 'front left right'.",
+        parse=_names,
+    )
 
 
 class MultiCamera(Node):
@@ -48,11 +73,8 @@ class MultiCamera(Node):
 
     def __init__(self):
         super().__init__("multi_camera")
-        description = "Names of the cameras, used as their namespaces, such as 'front left right'."
-        given = self.declare_parameter(
-            "cameras", "", ParameterDescriptor(description=description, read_only=True, dynamic_typing=True)
-        ).value
-        self.namespaces = [self._namespace(name) for name in _names(given)]
+        chosen = declare(self, MultiCameraParameters, read_only=True, others=Settings.declarations())
+        self.namespaces = [self._namespace(name) for name in chosen.cameras]
         for namespace in self.namespaces:
             if self.namespaces.count(namespace) > 1:
                 raise ValueError(f"cameras names {namespace} twice; each camera needs a namespace of its own")
@@ -64,16 +86,6 @@ class MultiCamera(Node):
         except InvalidNamespaceException as error:
             raise ValueError(f"cameras: {name!r} is no name for ROS: {sentence(error).rstrip(':')}") from None
         return namespace
-
-
-def _names(given: object) -> list[str]:
-    """Return the names in the parameter's value."""
-    names = re.split(r"[\s,]+", given.strip()) if isinstance(given, str) else given
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"cameras takes names, such as 'front left right', not {given!r}")
-    if not any(names):
-        raise ValueError("cameras is empty: name the cameras, such as -p cameras:='front left right'")
-    return names
 
 
 def main(args: list[str] | None = None) -> int:
@@ -125,7 +137,14 @@ def _run_camera(
     # A remapping for this node only, because a global one would give all nodes the same namespace.
     rules = ["--ros-args", "-r", f"__ns:={namespace}"]
     try:
-        return run_node(stopping, started.set, load=load, others=("cameras",), namespace=namespace, cli_args=rules)
+        return run_node(
+            stopping,
+            started.set,
+            load=load,
+            others=MultiCameraParameters.declarations(),
+            namespace=namespace,
+            cli_args=rules,
+        )
     except Exception:
         host.get_logger().error(f"{namespace} has ended, the other cameras go on: {traceback.format_exc()}")
         return 1

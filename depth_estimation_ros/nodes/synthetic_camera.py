@@ -9,6 +9,7 @@ if __name__ == "__main__":  # before the slow imports, during which a user may p
 
 import math
 import time
+from dataclasses import dataclass, field
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -20,7 +21,9 @@ from std_msgs.msg import Header
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.conversions import new_cloud, points_of
 from depth_estimation_ros.geometry.pose import quaternion
-from depth_estimation_ros.nodes.image_stream import ImageStream, Metronome, declare, run
+from depth_estimation_ros.nodes.image_stream import ImageStream, Metronome, StreamParameters, run
+from depth_estimation_ros.parameters.declaration import ParameterGroup, constant
+from depth_estimation_ros.parameters.declare import declare
 from depth_estimation_ros.synthetic import Room
 
 POINT_NOISE = 0.01
@@ -29,6 +32,28 @@ POINT_NOISE = 0.01
 ROOM_FRAME = "room"
 
 NYU_HORIZONTAL_FOV = 2 * math.atan(320 / 518.86)  # the Kinect of NYU Depth v2, at 640 pixels
+
+
+@dataclass(frozen=True)
+class SyntheticCameraParameters(ParameterGroup):
+    """Parameters of the node ``synthetic_camera``."""
+
+    width: int = constant(640, "Image width in pixels.", limits=(16, 4096))
+    height: int = constant(480, "Image height in pixels.", limits=(16, 4096))
+    horizontal_fov: float = constant(NYU_HORIZONTAL_FOV, "Horizontal field of view in radians.", limits=(0.2, 2.6))
+    rate: float = constant(30.0, "Images per second.", limits=(0.1, 240.0))
+    speed: float = constant(
+        1.0, "Speed of the camera. 1 completes a round in 40 s, 0 stands still.", limits=(0.0, 10.0)
+    )
+    seed: int = constant(0, "Seed of the room.", limits=(0, 2**31 - 1))
+    camera_height: float = constant(
+        0.0,
+        "Height of a mounted camera in metres. 0 moves the camera as if held by hand.",
+        limits=(0.0, 2.0),
+    )
+    camera_pitch: float = constant(0.0, "Downward pitch of a mounted camera in radians.", limits=(-1.2, 1.2))
+    points: int = constant(50, "Number of points in ground_truth/points.", limits=(1, 100_000))
+    stream: StreamParameters = field(default=StreamParameters())
 
 
 class SyntheticCamera(Node):
@@ -47,44 +72,28 @@ class SyntheticCamera(Node):
         Sparse points in the optical frame with 1 % of noise, like those of a sparse depth sensor beside the camera.
         They can be remapped to the depth node's ``anchor/points``.
 
-    Parameters are declared, with ranges and descriptions, in ``__init__`` and by :class:`ImageStream`.
+    The ROS parameters are those of `SyntheticCameraParameters`.
     """
 
     def __init__(self):
         super().__init__("synthetic_camera")
-        width = declare(self, "width", 640, "Image width in pixels.", (16, 4096))
-        height = declare(self, "height", 480, "Image height in pixels.", (16, 4096))
-        fov = declare(self, "horizontal_fov", NYU_HORIZONTAL_FOV, "Horizontal field of view in radians.", (0.2, 2.6))
-        self._rate = declare(self, "rate", 30.0, "Images per second.", (0.1, 240.0))
-        self._speed = declare(
-            self, "speed", 1.0, "Speed of the camera. 1 completes a round in 40 s, 0 stands still.", (0.0, 10.0)
-        )
-        seed = declare(self, "seed", 0, "Seed of the room.", (0, 2**31 - 1))
-        mount = declare(
-            self,
-            "camera_height",
-            0.0,
-            "Height of a mounted camera in metres. 0 moves the camera as if held by hand.",
-            (0.0, 2.0),
-        )
-        down = declare(self, "camera_pitch", 0.0, "Downward pitch of a mounted camera in radians.", (-1.2, 1.2))
-        self._mount = (mount, -down) if mount else ()
-        self._points = declare(self, "points", 50, "Number of points in ground_truth/points.", (1, 100_000))
-        self._stream = ImageStream(self)
-        self._camera = PinholeCamera.from_fov(width, height, fov)
-        self._room = Room(seed)
-        self._random = np.random.default_rng(seed)
+        self._chosen = p = declare(self, SyntheticCameraParameters, read_only=True)
+        self._mount = (p.camera_height, -p.camera_pitch) if p.camera_height else ()
+        self._stream = ImageStream(self, p.stream)
+        self._camera = PinholeCamera.from_fov(p.width, p.height, p.horizontal_fov)
+        self._room = Room(p.seed)
+        self._random = np.random.default_rng(p.seed)
         self._poses = self.create_publisher(PoseStamped, "ground_truth/pose", 5)
         self._clouds = self.create_publisher(PointCloud2, "ground_truth/points", 5)
-        self.get_logger().info(f"publishing room {seed} at {width}x{height}, {self._rate:g} images a second")
+        self.get_logger().info(f"publishing room {p.seed} at {p.width}x{p.height}, {p.rate:g} images a second")
 
     def work(self, metronome: Metronome) -> None:
         """Publish until the program is to end."""
         start = time.monotonic()
-        for _ in metronome.ticks(self._rate):
+        for _ in metronome.ticks(self._chosen.rate):
             # The stamp is taken before rendering, which stands for exposure and transfer.
             stamp = self.get_clock().now().to_msg()
-            pose = self._room.trajectory(self._speed * (time.monotonic() - start), *self._mount)
+            pose = self._room.trajectory(self._chosen.speed * (time.monotonic() - start), *self._mount)
             rgb, depth = self._room.render(self._camera, pose)
             self._publish_truth(pose, depth, stamp)
             self._stream.publish(rgb, self._camera, depth, stamp)
@@ -97,10 +106,10 @@ class SyntheticCamera(Node):
             turned.x, turned.y, turned.z, turned.w = quaternion(pose)
             self._poses.publish(message)
         if self._clouds.get_subscription_count():
-            pixels = self._random.integers(0, depth.size, self._points)
-            z = depth.ravel()[pixels] * self._random.normal(1.0, POINT_NOISE, self._points).astype(np.float32)
+            pixels = self._random.integers(0, depth.size, self._chosen.points)
+            z = depth.ravel()[pixels] * self._random.normal(1.0, POINT_NOISE, self._chosen.points).astype(np.float32)
             rays = self._camera.rays().reshape(-1, 2)[pixels]
-            message = new_cloud(self._points, 1)
+            message = new_cloud(self._chosen.points, 1)
             message.header = Header(stamp=stamp, frame_id=self._stream.frame_id)
             points_of(message)[0, :, :3] = np.column_stack([rays * z[:, None], z])
             self._clouds.publish(message)

@@ -23,7 +23,7 @@ from depth_estimation_ros.conversions import message_to_points
 from depth_estimation_ros.estimator import DepthMap
 from depth_estimation_ros.geometry.laser_scan import scan_points
 from depth_estimation_ros.pipeline.navigation import Latest
-from depth_estimation_ros.settings import Settings
+from depth_estimation_ros.settings import AnchorSettings
 from depth_estimation_ros.support.sentences import quoted
 
 REFERENCE_TYPES = {"scan": LaserScan, "points": PointCloud2, "range": Range}
@@ -53,7 +53,7 @@ class Anchoring:
         self,
         depth_map: DepthMap,
         header: Header,
-        settings: Settings,
+        settings: AnchorSettings,
         reference: Callable[[], Reference | None],
         pose_of: Callable[[str], np.ndarray],
         pose: Callable[[], np.ndarray],
@@ -67,7 +67,7 @@ class Anchoring:
             Estimated depth with its camera, in the image's TF frame.
         header : std_msgs.msg.Header
             Header of the image.
-        settings : Settings
+        settings : AnchorSettings
             Settings of the anchor.
         reference : callable
             Function that returns the anchor message for the image, or None.
@@ -81,13 +81,13 @@ class Anchoring:
         DepthMap
             Corrected depth; `depth_map` itself if the settings have no anchor.
         """
-        if settings.anchor == "none":
+        if settings.reference == "none":
             self.result, self.trouble = None, ""
             return depth_map
         anchor = self._anchor(_options(settings), lambda: _scale_anchor(settings))
         found, trouble = None, ""
         try:
-            if settings.anchor == "floor":
+            if settings.reference == "floor":
                 found = floor_reference(depth_map, pose(), anchor.scale)
             elif (message := reference()) is not None:
                 found = _sparse_depth(message, depth_map, pose_of(message.header.frame_id))
@@ -95,10 +95,10 @@ class Anchoring:
             trouble = f"depth is not anchored: {error}"
         stamp = header.stamp.sec + 1e-9 * header.stamp.nanosec
         self.result = result = anchor.update(depth_map, found, stamp or time.monotonic())
-        if settings.anchor in ("scan", "points") and found is not None and result.state != "anchored":
+        if settings.reference in ("scan", "points") and found is not None and result.state != "anchored":
             trouble = (
-                f"depth is not anchored: {result.points} points of anchor/{settings.anchor} lie where there is depth, "
-                f"and {result.inliers} of them agree; is their frame {quoted(message.header.frame_id)}?"
+                f"depth is not anchored: {result.points} points of anchor/{settings.reference} lie where there is "
+                f"depth, and {result.inliers} of them agree; is their frame {quoted(message.header.frame_id)}?"
             )
         self.trouble = trouble
         return result.depth_map
@@ -129,19 +129,19 @@ class Anchoring:
         return message
 
 
-def _options(settings: Settings) -> tuple[str, float, float, float, float]:
-    exact = settings.anchor in ("scan", "points")
-    correction = settings.anchor_correction
+def _options(settings: AnchorSettings) -> tuple[str, float, float, float, float]:
+    exact = settings.reference in ("scan", "points")
+    correction = settings.correction
     return (
         ("field" if exact else "scale") if correction == "auto" else correction,
-        settings.anchor_smoothing or (0.3 if exact else 2.0),
-        settings.anchor_hold,
-        settings.anchor_release,
-        settings.anchor_prior,
+        settings.smoothing or (0.3 if exact else 2.0),
+        settings.hold,
+        settings.release,
+        settings.prior,
     )
 
 
-def _scale_anchor(settings: Settings) -> ScaleAnchor:
+def _scale_anchor(settings: AnchorSettings) -> ScaleAnchor:
     correction, smoothing, hold, release, prior = _options(settings)
     return ScaleAnchor(correction, Timing(smoothing, hold, release), prior)
 

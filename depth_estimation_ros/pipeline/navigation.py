@@ -11,7 +11,8 @@ import numpy as np
 from depth_estimation_ros.estimator import DepthMap
 from depth_estimation_ros.geometry.cloud_filters import DepthFilter
 from depth_estimation_ros.geometry.laser_scan import LaserScanner
-from depth_estimation_ros.settings import NO_LIMIT, Settings
+from depth_estimation_ros.settings import CloudSettings, FilterSettings, ScanSettings
+from depth_estimation_ros.settings.outputs import NO_LIMIT
 
 T = TypeVar("T")
 
@@ -46,12 +47,9 @@ class Navigation:
         self._scan_filter: Latest[DepthFilter] = Latest()
         self._scanner: Latest[LaserScanner] = Latest()
 
-    @staticmethod
-    def needs_pose(settings: Settings) -> bool:
-        """Return whether the cloud's filter needs the camera's pose. A scan always needs it."""
-        return settings.cloud_min_height > -NO_LIMIT or settings.cloud_max_height < NO_LIMIT
-
-    def cloud_depth(self, depth_map: DepthMap, pose: np.ndarray | None, settings: Settings) -> DepthMap:
+    def cloud_depth(
+        self, depth_map: DepthMap, pose: np.ndarray | None, cloud: CloudSettings, filters: FilterSettings
+    ) -> DepthMap:
         """
         Return the filtered depth from which the cloud is made.
 
@@ -60,32 +58,40 @@ class Navigation:
         depth_map : DepthMap
             Depth, limited to ``min_depth`` and ``max_depth``.
         pose : numpy.ndarray or None
-            Transform from the optical frame to the base frame, float [4, 4], if the settings need it (`needs_pose`).
-        settings : Settings
-            Limits, edge angle and stride of the cloud.
+            Transform from the optical frame to the base frame, float [4, 4], if ``cloud.needs_pose``.
+        cloud : CloudSettings
+            Limits and stride of the cloud.
+        filters : FilterSettings
+            Points to remove.
 
         Raises
         ------
         ValueError
             If the settings do not fit the camera.
         """
-        s, step, camera = settings, settings.cloud_stride, depth_map.camera.strided(settings.cloud_stride)
-        limits = (
-            0.0,
-            s.cloud_max_range or math.inf,
-            s.cloud_min_height if s.cloud_min_height > -NO_LIMIT else -math.inf,
-            s.cloud_max_height if s.cloud_max_height < NO_LIMIT else math.inf,
-            s.edge_angle,
-            s.max_relative_deviation or math.inf,
-        )
+        step, camera = cloud.stride, depth_map.camera.strided(cloud.stride)
+
+        def depth_filter() -> DepthFilter:
+            return DepthFilter(
+                camera,
+                pose,
+                max_range=cloud.max_range or math.inf,
+                min_height=cloud.min_height if cloud.min_height > -NO_LIMIT else -math.inf,
+                max_height=cloud.max_height if cloud.max_height < NO_LIMIT else math.inf,
+                edge_angle=filters.edge_angle,
+                max_deviation=filters.max_relative_deviation or math.inf,
+            )
+
         depth, deviation = (
             a if a is None or step == 1 else np.ascontiguousarray(a[::step, ::step])
             for a in (depth_map.depth, depth_map.deviation)
         )
-        keep = self._cloud_filter((camera, _key(pose), limits), lambda: DepthFilter(camera, pose, *limits))
+        keep = self._cloud_filter((camera, _key(pose), cloud, filters), depth_filter)
         return DepthMap(keep(depth, deviation), camera)
 
-    def scan(self, depth_map: DepthMap, pose: np.ndarray, settings: Settings) -> tuple[LaserScanner, np.ndarray]:
+    def scan(
+        self, depth_map: DepthMap, pose: np.ndarray, scan: ScanSettings, filters: FilterSettings
+    ) -> tuple[LaserScanner, np.ndarray]:
         """
         Return the scanner of a camera, and the ranges that it computes from a depth map.
 
@@ -95,30 +101,43 @@ class Navigation:
             Depth without depth limits, because depth beyond the scan's range means that the direction is free.
         pose : numpy.ndarray
             Transform from the optical frame to the base frame, float [4, 4].
-        settings : Settings
-            Limits of the scan.
+        scan : ScanSettings
+            Heights, ranges and angles of the scan.
+        filters : FilterSettings
+            Points to remove.
 
         Raises
         ------
         ValueError
             If the settings do not fit the camera.
         """
-        s, camera = settings, depth_map.camera
-        limits = (s.scan_min_height, s.scan_max_height, s.scan_range_min, s.scan_range_max, s.scan_angle_increment)
-        sure = (s.edge_angle, s.max_relative_deviation or math.inf)
+        camera = depth_map.camera
 
         def scanner() -> LaserScanner:
-            made = LaserScanner(camera, pose, *limits)
-            if made.reach < s.scan_range_max:
+            made = LaserScanner(
+                camera,
+                pose,
+                min_height=scan.min_height,
+                max_height=scan.max_height,
+                range_min=scan.range_min,
+                range_max=scan.range_max,
+                angle_increment=scan.angle_increment,
+            )
+            if made.reach < scan.range_max:
                 self._warn(
-                    f"the camera sees heights of {s.scan_min_height:g} to {s.scan_max_height:g} m up to a range of "
+                    f"the camera sees heights of {scan.min_height:g} to {scan.max_height:g} m up to a range of "
                     f"{made.reach:.1f} m only: depth/scan will not say of any direction that it is free up to "
-                    f"scan_range_max, {s.scan_range_max:g} m"
+                    f"scan_range_max, {scan.range_max:g} m"
                 )
             return made
 
-        made = self._scanner((camera, _key(pose), limits), scanner)
-        keep = self._scan_filter((camera, sure), lambda: DepthFilter(camera, edge_angle=sure[0], max_deviation=sure[1]))
+        made = self._scanner((camera, _key(pose), scan), scanner)
+        keep = self._scan_filter(
+            (camera, filters),
+            lambda: DepthFilter(
+                camera, edge_angle=filters.edge_angle, max_deviation=filters.max_relative_deviation or math.inf
+            ),
+        )
         return made, made(keep(depth_map.depth, depth_map.deviation))
 
 

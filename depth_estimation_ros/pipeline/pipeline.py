@@ -178,13 +178,13 @@ class FrameWork:
             self._metric = self._tools.anchoring(
                 estimated,
                 self.header,
-                settings,
+                settings.anchor,
                 lambda: self._surroundings.reference(self.header.stamp),
                 self._from_frame,
                 lambda: self.pose,
             )
         with stage("postprocess"):
-            self.depth_map = self._metric.limited(settings.min_depth, settings.max_depth)
+            self.depth_map = self._metric.limited(settings.output.min_depth, settings.output.max_depth)
 
     def output(self, topic: str):
         """Return the message of a topic; raises FrameError if it cannot be made."""
@@ -201,17 +201,18 @@ class FrameWork:
     @cached_property
     def pose(self) -> np.ndarray:
         """Camera pose in the base frame, float [4, 4]; raises ValueError if it is unknown."""
-        s = self._settings
-        if s.camera_height > 0.0:
-            return camera_pose(s.camera_height, s.camera_pitch, s.camera_roll)
+        mounting = self._settings.mounting
+        if mounting.height > 0.0:
+            return camera_pose(mounting.height, mounting.pitch, mounting.roll)
         try:
-            return self._surroundings.pose(s.base_frame, self.header.frame_id, self.header.stamp)
+            return self._surroundings.pose(mounting.base_frame, self.header.frame_id, self.header.stamp)
         except ValueError as error:
             raise ValueError(f"{error}; or set camera_height and camera_pitch") from None
 
     def _from_frame(self, frame_id: str) -> np.ndarray:
         """Return the transform from a TF frame to the image's, float [4, 4]; raise ValueError if it is unknown."""
-        if self._settings.camera_height > 0.0 and frame_id == self._settings.base_frame:
+        mounting = self._settings.mounting
+        if mounting.height > 0.0 and frame_id == mounting.base_frame:
             return np.linalg.inv(self.pose)
         return self._surroundings.pose(self.header.frame_id, frame_id, self.header.stamp)
 
@@ -223,7 +224,7 @@ class FrameWork:
     def enlarged(self) -> DepthMap:
         """Return the depth at the size of `picture`, with its deviation if the settings use it."""
         depth_map, view = self.depth_map, self._view
-        deviation = depth_map.deviation if self._settings.max_relative_deviation else None
+        deviation = depth_map.deviation if self._settings.filter.max_relative_deviation else None
         if view.is_whole:
             return replace(depth_map, deviation=deviation).resized(view.whole.width, view.whole.height)
         deviation = deviation if deviation is None else view.enlarged(deviation)
@@ -238,7 +239,7 @@ class FrameWork:
 
         with _Failing("camera_info not usable"):
             return self._tools.viewing.of(
-                size, lambda: surroundings.camera_info(size), surroundings.rectified, pose, self._settings
+                size, lambda: surroundings.camera_info(size), surroundings.rectified, pose, self._settings.camera
             )
 
     def _mounted(self, seen: DepthMap) -> DepthMap:
@@ -260,13 +261,13 @@ class FrameWork:
         return self.picture if resolution == "camera" else self._view.as_mounted(self._seen)
 
     def _depth_image(self) -> Image:
-        s, messages = self._settings, self._tools.messages
+        s, messages = self._settings.output, self._tools.messages
         if s.depth_resolution == "camera" and self._view.is_whole:
             # Resample directly into the message.
             size = (self._view.whole.width, self._view.whole.height)
             with self._stage("message"):
                 message, whole = messages.depth_image(self.depth_map, *size, self.header, s.depth_encoding)
-            if not s.max_relative_deviation:
+            if not self._settings.filter.max_relative_deviation:
                 self._whole = whole
             return message
         depth_map = self._depth_at(s.depth_resolution)
@@ -274,19 +275,20 @@ class FrameWork:
             return messages.depth_image(depth_map, *depth_map.depth.shape[::-1], self.header, s.depth_encoding)[0]
 
     def _depth_info(self) -> CameraInfo:
-        camera = self._view.whole if self._settings.depth_resolution == "camera" else self.depth_map.camera
+        camera = self._view.whole if self._settings.output.depth_resolution == "camera" else self.depth_map.camera
         with self._stage("message"):
             return self._tools.messages.camera_info(camera, self.header)
 
     def _points(self) -> PointCloud2:
         s, navigation = self._settings, self._tools.navigation
-        depth_map, picture = self._depth_at(s.cloud_resolution), self._picture_at(s.cloud_resolution)
+        resolution = s.output.cloud_resolution
+        depth_map, picture = self._depth_at(resolution), self._picture_at(resolution)
         with self._stage("cloud"):
             with _Failing("no transform"):
-                pose = self.pose if navigation.needs_pose(s) else None
+                pose = self.pose if s.cloud.needs_pose else None
             with _Failing("cloud not possible"):
-                depth_map = navigation.cloud_depth(depth_map, pose, s)
-                return self._tools.messages.cloud(depth_map, picture, self.header, s.cloud_voxel_size)
+                depth_map = navigation.cloud_depth(depth_map, pose, s.cloud, s.filter)
+                return self._tools.messages.cloud(depth_map, picture, self.header, s.cloud.voxel_size)
 
     def _scan(self) -> LaserScan:
         s = self._settings
@@ -294,12 +296,12 @@ class FrameWork:
             with _Failing("no transform"):
                 pose = self.pose
             with _Failing("scan not possible"):
-                scanner, ranges = self._tools.navigation.scan(self._metric, pose, s)
-            header = Header(stamp=self.header.stamp, frame_id=s.base_frame)
+                scanner, ranges = self._tools.navigation.scan(self._metric, pose, s.scan, s.filter)
+            header = Header(stamp=self.header.stamp, frame_id=s.mounting.base_frame)
             return self._tools.messages.scan(scanner, ranges, header)
 
     def _preview(self) -> Image:
-        s = self._settings
+        s = self._settings.output
         depth_map, picture = self._depth_at(s.depth_resolution), self._picture_at(s.depth_resolution)
         with self._stage("preview"):
             rendered = render_preview(picture, depth_map.depth, s.colour_map, s.min_depth, s.max_depth)

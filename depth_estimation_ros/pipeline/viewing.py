@@ -14,7 +14,8 @@ from depth_estimation_ros.geometry.rectify import Lens
 from depth_estimation_ros.geometry.rotation import degrees_to_upright
 from depth_estimation_ros.model import ModelInfo
 from depth_estimation_ros.pipeline.navigation import Latest
-from depth_estimation_ros.settings import FROM_POSE, Settings
+from depth_estimation_ros.settings import CameraSettings
+from depth_estimation_ros.settings.camera import FROM_POSE
 from depth_estimation_ros.support.sentences import quoted
 
 
@@ -38,7 +39,7 @@ class Viewing:
         camera_info: Callable[[], CameraInfo],
         rectified: bool,
         pose: Callable[[], np.ndarray],
-        settings: Settings,
+        settings: CameraSettings,
     ) -> NetworkView:
         """
         Return the network's view of an image.
@@ -53,8 +54,8 @@ class Viewing:
             Whether the topic's name says that images are rectified.
         pose : callable
             Function that returns the camera's pose in the base frame, float [4, 4]; called if ``image_rotation`` is -1.
-        settings : Settings
-            Settings of distortion, rotation and focal normalisation.
+        settings : CameraSettings
+            Distortion, rotation and focal normalisation.
 
         Raises
         ------

@@ -13,14 +13,14 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from depth_estimation_ros.ground_truth.views import is_rectified
 from depth_estimation_ros.pipeline.anchoring import REFERENCE_TYPES, Reference
 from depth_estimation_ros.pipeline.frame import POINTS, SCAN, Frame, FrameError, Surroundings
-from depth_estimation_ros.pipeline.navigation import Navigation
 from depth_estimation_ros.runtime.by_stamp import CameraInfos, References, nanoseconds
 from depth_estimation_ros.runtime.frame_loop import Arrived
 from depth_estimation_ros.runtime.image_topic import image_topic
 from depth_estimation_ros.runtime.input_watch import REPEAT_SECONDS, InputWatch
 from depth_estimation_ros.runtime.statistics import Statistics
 from depth_estimation_ros.runtime.transforms import Transforms
-from depth_estimation_ros.settings import FROM_POSE, Settings
+from depth_estimation_ros.settings import Settings
+from depth_estimation_ros.settings.camera import FROM_POSE
 from depth_estimation_ros.support.sentences import quoted
 
 CAMERA_INFO_PATIENCE = 0.1
@@ -72,7 +72,7 @@ class Inputs:
         self._age = 0.0
         settings = settings()
         self._rectified = is_rectified(node.resolve_topic_name("image"))
-        images = image_topic(node, settings.image_transport)
+        images = image_topic(node, settings.camera.image_transport)
         with ExitStack() as undo:
             undo.callback(self._transforms.close)
             self._undo = undo
@@ -80,24 +80,24 @@ class Inputs:
                 CameraInfo,
                 "camera_info",
                 self._on_camera_info,
-                2 * settings.queue_depth,
+                2 * settings.topics.queue_depth,
                 "is camera_info remapped to the camera's topic? Without one, set horizontal_fov",
             )
             self._subscribe_latched()
             self._reference_watch = None
-            if reference_type := REFERENCE_TYPES.get(settings.anchor):
+            if reference_type := REFERENCE_TYPES.get(settings.anchor.reference):
                 self._reference_watch = self._subscribe(
                     reference_type,
-                    f"anchor/{settings.anchor}",
+                    f"anchor/{settings.anchor.reference}",
                     self._on_reference,
                     10,
-                    f"is anchor/{settings.anchor} remapped to the sensor's topic?",
+                    f"is anchor/{settings.anchor.reference} remapped to the sensor's topic?",
                 )
             self._image_watch = self._subscribe(
                 images.kind,
                 images.name,
                 self._on_image,
-                settings.queue_depth,
+                settings.topics.queue_depth,
                 "is the camera running, and image remapped to its topic?",
                 images.remedies,
             )
@@ -112,9 +112,9 @@ class Inputs:
         self._subscribe_latched()
         settings = self._settings()
         watches = [self._image_watch]
-        watches += [self._info_watch] if settings.horizontal_fov == 0.0 else []
+        watches += [self._info_watch] if settings.camera.horizontal_fov == 0.0 else []
         watches += [self._reference_watch] if self._reference_watch else []
-        found = [sentence for watch in watches if (sentence := watch.check(settings.input_timeout))]
+        found = [sentence for watch in watches if (sentence := watch.check(settings.topics.input_timeout))]
         if sentence := self._wrong_time():
             self._node.get_logger().warning(sentence, throttle_duration_sec=REPEAT_SECONDS)
             found.append(sentence)
@@ -135,9 +135,9 @@ class Inputs:
     def _listen_for(self, wanted: frozenset[str]) -> None:
         """Subscribe to TF if one of the wanted outputs needs it."""
         s = self._settings()
-        posed = SCAN in wanted or (POINTS in wanted and Navigation.needs_pose(s))
-        posed = posed or s.anchor == "floor" or s.image_rotation == FROM_POSE
-        if (posed and s.camera_height == 0.0) or s.anchor in REFERENCE_TYPES:
+        posed = SCAN in wanted or (POINTS in wanted and s.cloud.needs_pose)
+        posed = posed or s.anchor.reference == "floor" or s.camera.image_rotation == FROM_POSE
+        if (posed and s.mounting.height == 0.0) or s.anchor.reference in REFERENCE_TYPES:
             self._transforms.listen()
 
     def _surroundings(self, image: Image | CompressedImage) -> Surroundings:
@@ -151,14 +151,14 @@ class Inputs:
         return Surroundings(
             camera_info,
             self._transforms.pose,
-            lambda stamp: self._references.near(self._moment(stamp), self._settings().anchor_max_age),
+            lambda stamp: self._references.near(self._moment(stamp), self._settings().anchor.max_age),
             self._rectified,
         )
 
     def _subscribe(
         self, kind: type, topic: str, callback: Callable, depth: int, advice: str, remedies: dict | None = None
     ) -> InputWatch:
-        qos = qos_profile(self._settings().image_reliability, depth)
+        qos = qos_profile(self._settings().topics.image_reliability, depth)
         subscription = self._node.create_subscription(kind, topic, callback, qos)
         self._undo.callback(self._node.destroy_subscription, subscription)
         return InputWatch(self._node, subscription, f"sensor_msgs/msg/{kind.__name__}", advice, remedies)
@@ -183,7 +183,7 @@ class Inputs:
     def _on_camera_info(self, msg: CameraInfo) -> None:
         self._info_watch.heard()
         self._infos.add(msg)
-        if any(msg.d) and self._settings().distortion == "auto":
+        if any(msg.d) and self._settings().camera.distortion == "auto":
             what = f"have the distortion of camera_info ({quoted(msg.distortion_model)}) and are rectified"
             if self._rectified:
                 what = "are taken as rectified, by the name of their topic"

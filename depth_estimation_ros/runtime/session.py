@@ -11,7 +11,7 @@ from depth_estimation_ros.backends import Backend, EngineOptions, create_backend
 from depth_estimation_ros.estimator import DepthEstimator
 from depth_estimation_ros.model import Model, load_model
 from depth_estimation_ros.pipeline.pipeline import Pipeline
-from depth_estimation_ros.settings import Settings
+from depth_estimation_ros.settings import EngineSettings, FilterSettings, Settings
 
 THREAD_NAME = "depth_engine"
 """Prefix of the names of all threads that call an engine."""
@@ -59,20 +59,20 @@ def load_estimator(settings: Settings, cancelled: threading.Event, loading: Load
     CancelledError
         If `cancelled` is set before loading has finished.
     """
-    model = load_model(settings.model)
-    return DepthEstimator(model, load_backend(model, settings, cancelled, loading))
+    model = load_model(settings.engine.model)
+    return DepthEstimator(model, load_backend(model, settings.engine, cancelled, loading))
 
 
 def load_backend(
-    model: Model, settings: Settings, cancelled: threading.Event, loading: Loading, cameras: int = 1
+    model: Model, settings: EngineSettings, cancelled: threading.Event, loading: Loading, cameras: int = 1
 ) -> Backend:
     """Make the engine that the settings name, to be shared by `cameras` cameras."""
     options = EngineOptions(
-        precision=settings.engine_precision,
+        precision=settings.precision,
         cameras=cameras,
-        cache=settings.engine_cache,
-        calibration=settings.engine_calibration,
-        file=settings.engine_file,
+        cache=settings.cache,
+        calibration=settings.calibration,
+        file=settings.file,
         progress=loading.report,
         cancelled=cancelled,
         log=loading.log,
@@ -128,7 +128,7 @@ class Session:
         """Mark the engine as lost, because it does not return from a call."""
         self.given_up = reason
 
-    def check(self, settings: Settings) -> None:
+    def check(self, settings: FilterSettings) -> None:
         """Raise ValueError if a setting needs an output that the model does not have."""
         model = self.estimator.model
         if settings.max_relative_deviation and "log_variance" not in model.outputs:

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -25,7 +26,7 @@ from depth_estimation_ros.backends import Backend, facts
 from depth_estimation_ros.estimator import DepthEstimator
 from depth_estimation_ros.model import ModelInfo, load_model
 from depth_estimation_ros.runtime.session import LOADING_MODEL, THREAD_NAME, Loading, load_backend
-from depth_estimation_ros.settings import DECLARATIONS, Effect, Settings
+from depth_estimation_ros.settings import EngineSettings, Settings
 
 _RECENT_CALLS = 100  # used for the mean batch size
 
@@ -223,15 +224,14 @@ class SharedEngines:
             As `session.load_estimator`.
         """
         with self._turn(cancelled, loading):
-            model = load_model(settings.model)
-            key = _key(settings, model.sha256)
+            model = load_model(settings.engine.model)
+            key = _key(settings.engine, model.sha256)
             engine = self._engines.get(key)
-            if engine is not None and not (engine.lost or engine.stuck(settings.frame_patience)):
+            if engine is not None and not (engine.lost or engine.stuck(settings.patience)):
                 loading.log("using the engine that already runs for another camera")
             else:
-                engine = SharedEngine(
-                    lambda: load_backend(model, settings, cancelled, loading, self._cameras), model.info, self._cameras
-                )
+                make = partial(load_backend, model, settings.engine, cancelled, loading, self._cameras)
+                engine = SharedEngine(make, model.info, self._cameras)
                 self._engines[key] = engine
             estimator = DepthEstimator(model, engine)
             engine.users.add(estimator)
@@ -251,12 +251,11 @@ class SharedEngines:
             self._lock.release()
 
 
-def _key(settings: Settings, model_sha256: str) -> tuple:
-    """Return the key of an engine: its files and the settings that take effect at configuration."""
-    chosen = {name: getattr(settings, name) for name, d in DECLARATIONS.items() if d.effect is Effect.CONFIGURE}
-    chosen["model"] = model_sha256
-    if settings.engine_file:
+def _key(settings: EngineSettings, model_sha256: str) -> tuple:
+    """Return the key of an engine: its settings and its files."""
+    file = ()
+    if settings.file:
         with suppress(OSError):  # a missing file is reported when it is opened
-            found = Path(settings.engine_file).expanduser().stat()
-            chosen["engine_file"] = (settings.engine_file, found.st_ino, found.st_mtime_ns)
-    return tuple(chosen.values())
+            found = Path(settings.file).expanduser().stat()
+            file = found.st_ino, found.st_mtime_ns
+    return replace(settings, model=""), model_sha256, file

@@ -12,10 +12,11 @@ from typing import ClassVar
 
 from depth_estimation_ros.backends import Backend, facts
 from depth_estimation_ros.nodes.start_errors import sentence
+from depth_estimation_ros.parameters.declaration import Effect
 from depth_estimation_ros.runtime.operations import Steps
 from depth_estimation_ros.runtime.session import Loading, Session
 from depth_estimation_ros.runtime.stream import Ended, Stream
-from depth_estimation_ros.settings import Effect, Settings
+from depth_estimation_ros.settings import FilterSettings
 
 STUCK = (
     "the engine did not come back from a frame in time (output_timeout) and is given up: configure the node to load it "
@@ -40,7 +41,7 @@ class Empty:
         """Return the problems of the inputs, one sentence each."""
         return []
 
-    def check(self, settings: Settings) -> None:
+    def check(self, settings: FilterSettings) -> None:
         """Raise ValueError if the settings are not possible in this state."""
 
     def failed(self, fault: str) -> Empty:
@@ -57,13 +58,13 @@ class Configuring(Empty):
     """State while a model is loaded or an engine is built, which may take minutes."""
 
     loading: Loading
-    settings: Settings
+    settings: FilterSettings
 
     def describe(self) -> dict[str, str]:
         """Return also the progress."""
         return super().describe() | {"progress": str(self.loading)}
 
-    def check(self, settings: Settings) -> None:
+    def check(self, settings: FilterSettings) -> None:
         """Raise ValueError for settings that depend on the model, which is not known yet."""
         if settings.max_relative_deviation not in (0.0, self.settings.max_relative_deviation):
             raise ValueError(
@@ -85,7 +86,7 @@ class Inactive(Empty):
         fault = self.session.lost or self.fault
         return super().describe() | found | ({"fault": fault} if fault else {})
 
-    def check(self, settings: Settings) -> None:
+    def check(self, settings: FilterSettings) -> None:
         """Raise ValueError if the model does not support the settings."""
         self.session.check(settings)
 

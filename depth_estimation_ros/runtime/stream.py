@@ -64,7 +64,7 @@ class Stream:
         with ExitStack() as undo:
             self._publishers = {}
             # Most subscribers need only the newest result, but a recorder must not miss any.
-            qos = qos_profile(settings().output_reliability, depth=5)
+            qos = qos_profile(settings().topics.output_reliability, depth=5)
             for topic, message_type in {**OUTPUT_TYPES, LATENCY: Float32MultiArray}.items():
                 self._publishers[topic] = node.create_publisher(message_type, topic, qos)
                 undo.callback(node.destroy_publisher, self._publishers[topic])
@@ -116,7 +116,7 @@ class Stream:
 
     def stuck(self) -> str:
         """Return one sentence if a frame has been in a stage for longer than ``output_timeout``, otherwise ""."""
-        running, timeout = self._loop.stage.running, self._settings().output_timeout
+        running, timeout = self._loop.stage.running, self._settings().topics.output_timeout
         sentence = ""
         if running and 0.0 < timeout < running[1]:
             sentence = f"no output: a frame has been in the stage {running[0]} for {running[1]:.0f} s"
@@ -141,7 +141,7 @@ class Stream:
     def _wanted(self) -> frozenset[str]:
         """Return the output topics for which an image that arrives now is needed."""
         wanted = {topic for topic, publisher in self._publishers.items() if publisher.get_subscription_count()}
-        if not self._previews.due(time.monotonic(), self._settings().preview_rate):
+        if not self._previews.due(time.monotonic(), self._settings().output.preview_rate):
             wanted.discard(PREVIEW)
         return frozenset(wanted)
 
@@ -153,7 +153,7 @@ class Stream:
         """Publish the wanted outputs of a frame and count the frame; runs in the session's thread."""
         (frame, surroundings), settings = arrived, self._settings()
         if PREVIEW in frame.wanted:
-            self._previews.take(time.monotonic(), settings.preview_rate)
+            self._previews.take(time.monotonic(), settings.output.preview_rate)
         trouble = None
         try:
             for topic, message in session.pipeline.outputs(frame, surroundings, settings, loop.stage):

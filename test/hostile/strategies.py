@@ -25,7 +25,8 @@ from std_msgs.msg import Header
 from depth_estimation_ros.conversions.encodings import COLOUR_LAYOUTS, DEPTH_LAYOUTS
 from depth_estimation_ros.geometry.rectify import MODELS
 from depth_estimation_ros.model import ModelInfo
-from depth_estimation_ros.settings import DECLARATIONS, Effect, defaults
+from depth_estimation_ros.parameters.declaration import Effect
+from depth_estimation_ros.settings import Settings
 
 CAMERA_SIZES = ((640, 480), (1280, 720), (1920, 1080))
 FRAMES = ("camera_optical_frame", "base_link", "lidar", "", "/base_link")
@@ -342,7 +343,8 @@ def metadata(draw) -> str:
 
 def setting(name: str) -> st.SearchStrategy:
     """Return values of a parameter's type, allowed or not."""
-    declaration, default = DECLARATIONS[name], defaults()[name]
+    declaration = Settings.declarations()[name]
+    default = declaration.default
     if isinstance(default, bool):
         return st.booleans()
     if isinstance(default, str):
@@ -356,6 +358,6 @@ def setting(name: str) -> st.SearchStrategy:
 
 def values_of_settings(effects=tuple(Effect), most: int = 4) -> st.SearchStrategy[dict]:
     """Return new values of some parameters that take effect at some times."""
-    names = [name for name, declaration in DECLARATIONS.items() if declaration.effect in effects]
+    names = [name for name, declaration in Settings.declarations().items() if declaration.effect in effects]
     chosen = st.lists(st.sampled_from(names), max_size=most, unique=True)
     return chosen.flatmap(lambda them: st.fixed_dictionaries({name: setting(name) for name in them}))

@@ -11,13 +11,13 @@ from strategies import CAMERA_SIZES, INFO, camera_infos, mutated
 from depth_estimation_ros.bags.messages import lens_of
 from depth_estimation_ros.conversions import camera_from_info, lens_from_info
 from depth_estimation_ros.pipeline.viewing import Viewing
-from depth_estimation_ros.settings import DECLARATIONS, Settings
+from depth_estimation_ros.settings import CameraSettings
 
 DEPTH = np.linspace(0.5, 9.0, 48, dtype=np.float32).reshape(6, 8)
 
 
 def choice(name: str) -> st.SearchStrategy:
-    return st.sampled_from(DECLARATIONS[name].choices)
+    return st.sampled_from(CameraSettings.declarations()[name].choices)
 
 
 def check(camera) -> None:
@@ -43,7 +43,7 @@ def test_a_mutated_camera_info_gives_a_lens_or_is_refused(info):
     st.fixed_dictionaries({n: choice(n) for n in ("image_rotation", "distortion", "focal_normalisation")}),
 )
 def test_an_image_with_a_mutated_camera_info_is_shown_to_the_network_or_refused(info, values):
-    settings = Settings(**values)
+    settings = CameraSettings(**values)
     viewing = Viewing(INFO)
 
     def view():

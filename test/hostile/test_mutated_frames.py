@@ -19,10 +19,11 @@ from strategies import (
 
 from depth_estimation_ros.estimator import DepthEstimator
 from depth_estimation_ros.geometry.pose import pose_from_transform
+from depth_estimation_ros.parameters.declaration import Effect
 from depth_estimation_ros.pipeline.frame import OUTPUT_TYPES, Frame, FrameError, Surroundings
 from depth_estimation_ros.pipeline.pipeline import Pipeline
 from depth_estimation_ros.pipeline.stopwatch import Stopwatch
-from depth_estimation_ros.settings import Effect, Settings
+from depth_estimation_ros.settings import Settings
 
 SIZE = (64, 48)
 some_images = images(st.just(SIZE), COLOUR_LAYOUTS) | compressed_images(st.just(SIZE))
@@ -49,7 +50,7 @@ def pipeline(estimator):
 )
 def test_a_mutated_frame_is_published_or_refused(pipeline, image, info, transform, reference, values):
     try:
-        settings = Settings(**values)
+        settings = Settings().having(values)
     except ValueError:
         return
 

@@ -16,7 +16,7 @@ from depth_estimation_ros.estimator import DepthMap
 from depth_estimation_ros.geometry.pose import pose_from_transform
 from depth_estimation_ros.pipeline.anchoring import REFERENCE_TYPES, Anchoring
 from depth_estimation_ros.pipeline.navigation import Navigation
-from depth_estimation_ros.settings import Settings
+from depth_estimation_ros.settings import AnchorSettings, Settings
 
 CAMERA = PinholeCamera(80, 64, 65.0, 65.0, 39.5, 31.5)
 DEPTH = DepthMap(np.linspace(0.5, 9.0, 80 * 64, dtype=np.float32).reshape(64, 80), CAMERA)
@@ -45,7 +45,7 @@ def test_depth_anchored_to_a_mutated_message_stays_depth(reference):
     anchoring = Anchoring()
 
     def anchor():
-        settings = Settings(anchor=kind)
+        settings = AnchorSettings(reference=kind)
         return anchoring(DEPTH, message.header, settings, lambda: message, lambda _: FROM_LIDAR, lambda: LEVEL)
 
     depth = survive(anchor, errors=(), weight=DEPTH.depth.nbytes).depth
@@ -85,10 +85,10 @@ scan_settings = st.fixed_dictionaries(
 @given(mutated(transforms()), scan_settings)
 def test_a_scan_seen_from_any_pose_with_any_limits_is_made_or_refused(transform, values):
     pose = survive(pose_from_transform, *parts(transform))
-    settings = survive(lambda: Settings(**values))
+    settings = survive(lambda: Settings().having(values))
     if pose is None or settings is None:
         return
-    made = survive(Navigation().scan, DEPTH, pose, settings, weight=DEPTH.depth.nbytes)
+    made = survive(Navigation().scan, DEPTH, pose, settings.scan, settings.filter, weight=DEPTH.depth.nbytes)
     if made is not None:
         scanner, found = made
         assert len(found) == scanner.size <= 100_000

@@ -17,7 +17,7 @@ from launch_file import prefix_of
 from launch_ros.actions import Node
 from launch_ros.utilities import evaluate_parameters
 
-from depth_estimation_ros.settings import DECLARATIONS
+from depth_estimation_ros.settings import Settings
 
 LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 
@@ -86,7 +86,7 @@ def test_every_launch_file_says_what_its_arguments_are(path):
 
 def test_every_parameter_of_the_node_is_an_argument():
     names = [argument.name for argument in described("depth_estimation.launch.py").get_launch_arguments()]
-    assert set(DECLARATIONS) <= set(names) and len(names) == len(set(names))
+    assert set(Settings.declarations()) <= set(names) and len(names) == len(set(names))
 
 
 @pytest.mark.parametrize("name", ("demo.launch.py", "bag_replay.launch.py", "multi_camera.launch.py"))

@@ -1,14 +1,19 @@
 import re
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
 import yaml
 from rclpy.parameter import Parameter
 from ros_processes import REPOSITORY, ros_context
 
-from depth_estimation_ros.parameters import declare, to_markdown
-from depth_estimation_ros.settings import DECLARATIONS, Effect, Settings, defaults
+from depth_estimation_ros.nodes.image_source import ImageSourceParameters
+from depth_estimation_ros.nodes.synthetic_camera import SyntheticCameraParameters
+from depth_estimation_ros.parameters.__main__ import to_markdown
+from depth_estimation_ros.parameters.declaration import Effect, ParameterGroup
+from depth_estimation_ros.parameters.declare import declare
+from depth_estimation_ros.settings import Settings
 
 
 def test_the_committed_yaml_is_what_the_declaration_writes():
@@ -20,13 +25,14 @@ def test_the_committed_yaml_is_what_the_declaration_writes():
 def test_the_committed_yaml_holds_every_default_with_its_type():
     text = (REPOSITORY / "config" / "depth_estimation.yaml").read_text()
     values = yaml.safe_load(text)["/**"]["ros__parameters"]
-    assert values == defaults()
-    assert [type(v) for v in values.values()] == [type(v) for v in defaults().values()]
+    defaults = Settings().values()
+    assert values == defaults
+    assert [type(v) for v in values.values()] == [type(v) for v in defaults.values()]
 
 
 def test_the_table_has_a_row_for_every_parameter():
     rows = to_markdown().splitlines()[2:]
-    assert [row.split("`")[1] for row in rows] == list(defaults())
+    assert [row.split("`")[1] for row in rows] == list(Settings.declarations())
 
 
 @pytest.mark.parametrize(
@@ -61,12 +67,12 @@ def test_a_value_that_is_not_allowed_is_refused_in_one_sentence(values, sentence
 )
 def test_a_value_that_is_allowed_is_taken(values):
     ((name, value),) = values.items()
-    assert getattr(Settings().changed(values), name) == value
+    assert Settings().changed(values).values()[name] == value
 
 
 def test_a_parameter_that_is_fixed_for_now_keeps_its_value_and_says_until_when():
     fixed = {Effect.CONFIGURE: "while it snows: wait for spring"}
-    assert Settings().changed({"max_depth": 4.0}, fixed).max_depth == 4.0
+    assert Settings().changed({"max_depth": 4.0}, fixed).output.max_depth == 4.0
     with pytest.raises(ValueError, match=r"^model cannot change while it snows: wait for spring$"):
         Settings().changed({"model": "other.onnx"}, fixed)
     assert Settings().changed({"model": "default"}, fixed) == Settings()  # no change, no objection
@@ -76,18 +82,39 @@ def test_parameters_of_others_are_passed_over():
     assert Settings().changed({"use_sim_time": True}) == Settings()
 
 
-def test_ros_knows_type_range_choices_and_description_of_every_parameter():
+@pytest.mark.parametrize("kind", [Settings, ImageSourceParameters, SyntheticCameraParameters])
+def test_ros_knows_type_range_choices_and_description_of_every_parameter(kind):
+    read_only = kind is not Settings
     with ros_context() as node:
-        assert declare(node) == Settings()
-        for name, default in defaults().items():
-            descriptor, declaration = node.describe_parameter(name), DECLARATIONS[name]
+        assert declare(node, kind, read_only=read_only) == kind()
+        for name, declaration in kind.declarations().items():
+            descriptor = node.describe_parameter(name)
             assert descriptor.description == declaration.description
-            assert type(node.get_parameter(name).value) is type(default)
+            assert type(node.get_parameter(name).value) is type(declaration.default)
             ranges = [*descriptor.floating_point_range, *descriptor.integer_range]
             assert [(r.from_value, r.to_value) for r in ranges] == [declaration.extremes] * declaration.bounded
             assert all(str(choice) in descriptor.additional_constraints for choice in declaration.choices)
             # ROS would refuse even the value that a read-only parameter has, as ros2 param load sets it.
-            assert not descriptor.read_only
+            assert descriptor.read_only == read_only
+
+
+def test_text_that_yaml_reads_as_a_number_is_text():
+    with ros_context() as node:
+        node._parameter_overrides["source"] = Parameter("source", value=0)
+        assert declare(node, ImageSourceParameters).source == "0"
+
+
+def test_every_parameter_of_a_group_is_a_parameter_of_the_whole_and_the_groups_share_none():
+    groups = [f.default for f in fields(Settings) if isinstance(f.default, ParameterGroup)]
+    names = [name for group in groups for name in group.declarations()]
+    assert groups and len(names) == len(set(names)) and set(names) < set(Settings.declarations())
+
+
+def test_the_settings_import_no_engine_and_no_ros():
+    code = "import sys, depth_estimation_ros.settings; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    heavy = {"onnx", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "torch", "rclpy"}
+    assert not heavy & set(run.stdout.split())
 
 
 def test_the_documentation_lists_the_parameters_as_declared():
@@ -107,4 +134,4 @@ def test_a_value_of_another_type_is_refused_with_the_type_that_is_wanted(name, g
     with ros_context() as node:
         node._parameter_overrides[name] = Parameter(name, value=given)
         with pytest.raises(ValueError, match=re.escape(sentence)):
-            declare(node)
+            declare(node, Settings)

@@ -70,7 +70,7 @@ def follow(cancelled) -> None:
 
 def load(settings, cancelled, _):
     follow(cancelled)
-    model = load_model(settings.model)
+    model = load_model(settings.engine.model)
     return DepthEstimator(model, Engine(model.info))
 
 

@@ -6,7 +6,7 @@ from conftest import REPOSITORY
 from sensor_msgs.msg import LaserScan, PointCloud2
 
 from depth_estimation_ros.pipeline.frame import OUTPUT_TYPES
-from depth_estimation_ros.settings import Settings
+from depth_estimation_ros.settings import ScanSettings
 
 
 def words(text: str) -> set[str]:
@@ -94,13 +94,13 @@ def test_what_a_source_marks_it_or_another_of_its_layer_clears(layer, source):
 def test_a_free_direction_of_the_scan_clears_and_does_not_mark(layer, source):
     if source["data_type"] == "LaserScan":
         assert source["inf_is_valid"]  # +Inf becomes a point at the scan's range
-        assert source["obstacle_max_range"] < Settings.scan_range_max
+        assert source["obstacle_max_range"] < ScanSettings.range_max
         # Rays lie in base_frame, at a height of about zero.
         assert source["min_obstacle_height"] < -0.1 < layer["max_obstacle_height"]
     else:
         assert "inf_is_valid" not in source  # Nav2 warns of it
         # Marks nothing lower than the scan does by default.
-        assert not source["marking"] or source["min_obstacle_height"] >= Settings.scan_min_height
+        assert not source["marking"] or source["min_obstacle_height"] >= ScanSettings.min_height
 
 
 def test_voxels_reach_over_what_marks_them():

@@ -36,10 +36,10 @@ def test_the_scan_of_true_depth_is_the_rooms_to_the_centimetre(seed):
     for t in range(0, 40, 5):
         view = room.trajectory(t, HEIGHT, -PITCH)
         _, depth = room.render(camera, view)
-        scanner, ranges = navigation.scan(DepthMap(depth, camera), pose, settings)
+        scanner, ranges = navigation.scan(DepthMap(depth, camera), pose, settings.scan, settings.filter)
         heading = np.arctan2(view[1, 2], view[0, 2])
         angles = heading + scanner.angle_min + np.arange(scanner.size) * scanner.angle_increment
-        truth = seen_ranges(room, camera, view, angles, settings.scan_min_height, settings.scan_max_height)
+        truth = seen_ranges(room, camera, view, angles, settings.scan.min_height, settings.scan.max_height)
         known = np.isfinite(ranges) & np.isfinite(truth)
         assert known.mean() > 0.9
         errors.append((ranges - truth)[known])

@@ -37,7 +37,7 @@ def test_a_display_receives_from_publishers_of_either_reliability(display):
 
 
 def test_nothing_that_needs_a_pose_is_asked_for_unless_somebody_wants_it():
-    assert Settings().camera_height == 0.0
+    assert Settings().mounting.height == 0.0
     asked = {display["Topic"]["Value"] for display in DISPLAYS if display["Enabled"]}
     assert SCAN not in asked and {"image", PREVIEW, POINTS} <= asked
     assert all(display["Enabled"] == display["Value"] for display in DISPLAYS)

@@ -17,7 +17,7 @@ from depth_estimation_ros.model import PACKAGED, ModelInfo, load_model
 from depth_estimation_ros.runtime import shared_engine
 from depth_estimation_ros.runtime.session import THREAD_NAME, Loading
 from depth_estimation_ros.runtime.shared_engine import SharedEngine, SharedEngines
-from depth_estimation_ros.settings import Settings
+from depth_estimation_ros.settings import EngineSettings, Settings
 
 INFO = ModelInfo("tiny", 3, 2, 7.5, 0.5, 10.0, "none", "Apache-2.0", "0" * 64)
 BAD, FATAL = 250, 251
@@ -204,7 +204,7 @@ def test_the_default_model_computes_the_same_in_batches_and_side_by_side_as_alon
     found = answers(shared(backend, info=model.info), backend, images)
     assert [len(batch) for batch in backend.batches] == [1, 4]
     engines = SharedEngines(4)
-    estimator = engines.load(Settings(backend=name, threads=4), threading.Event(), Loading())
+    estimator = engines.load(Settings(engine=EngineSettings(backend=name, threads=4)), threading.Event(), Loading())
     with ThreadPoolExecutor(4) as threads:
         beside = list(threads.map(lambda img: estimator.backend.infer(img)["depth"], images * 5))
     for depths in (found, beside):
@@ -229,7 +229,7 @@ def loads(monkeypatch) -> list:
 
 
 def load(engines, cancelled=None, said=lambda _: None, **settings):
-    settings = Settings(**{"backend": "cpu", "threads": 1, **settings})
+    settings = Settings().having({"backend": "cpu", "threads": 1, **settings})
     return engines.load(settings, cancelled or threading.Event(), Loading(said))
 
 
@@ -273,7 +273,9 @@ def test_who_waits_for_another_cameras_engine_says_so_and_can_be_cancelled(monke
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(load, engines)
         until(engines._lock.locked)
-        second = threads.submit(engines.load, Settings(backend="cpu", threads=1), cancelled, waiting)
+        second = threads.submit(
+            engines.load, Settings(engine=EngineSettings(backend="cpu", threads=1)), cancelled, waiting
+        )
         until(lambda: "another camera" in str(waiting))
         cancelled.set()
         with pytest.raises(CancelledError):
