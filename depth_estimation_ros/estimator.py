@@ -54,6 +54,13 @@ class DepthMap:
         if self.deviation is not None and self.deviation.shape != self.depth.shape:
             raise ValueError(f"deviation must be an array [{height}, {width}] too, got {_described(self.deviation)}")
 
+    @property
+    def known_camera(self) -> PinholeCamera:
+        """`camera`, for what needs it; raises ValueError if it is None."""
+        if self.camera is None:
+            raise ValueError("this needs the camera's intrinsics: estimate with a PinholeCamera")
+        return self.camera
+
     def limited(self, near: float, far: float) -> DepthMap:
         """Return the same view with depth outside [near, far] (metres) set to NaN."""
         with np.errstate(invalid="ignore"):
@@ -73,11 +80,12 @@ class DepthMap:
         check_size("depth", width, height)
         if self.depth.shape == (height, width):
             return self
-        depth, deviation = (
-            a if a is None else cv2.resize(a, (width, height), interpolation=cv2.INTER_LINEAR)
-            for a in (self.depth, self.deviation)
-        )
-        return DepthMap(depth, self.camera and self.camera.resized(width, height), deviation)
+
+        def resize(image: np.ndarray) -> np.ndarray:
+            return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+
+        deviation = None if self.deviation is None else resize(self.deviation)
+        return DepthMap(resize(self.depth), self.camera and self.camera.resized(width, height), deviation)
 
 
 class DepthEstimator:

@@ -95,14 +95,14 @@ def fit_field(
     inverse = _inverse(covariance, noise / weights)
     coefficients = inverse @ value
     log_scale = expected + prior**2 * float(coefficients.sum())
-    variance = prior**2 - prior**4 * float(inverse.sum())
+    scale_variance = max(prior**2 - prior**4 * float(inverse.sum()), 0.0)
 
     columns, rows = node_rays(camera)
     # [rows, depths, points] times [points, columns]
     tall = _kernel(rows, y, model.width)[:, None] * _kernel(LOG_DEPTHS, matches.log_depth, model.log_depth_width)
     field = (tall * (model.deviation**2 * coefficients)) @ _kernel(x, columns, model.width)
     nodes = np.ascontiguousarray((log_scale + field).transpose(0, 2, 1), np.float32)
-    return LogGain(nodes, log_scale, math.sqrt(max(variance, 0.0)), len(value), int((weights > 0.5).sum()))
+    return LogGain(nodes, log_scale, math.sqrt(scale_variance), len(value), int((weights > 0.5).sum()))
 
 
 def _kernel(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:

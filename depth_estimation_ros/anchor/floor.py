@@ -74,7 +74,7 @@ def floor_reference(
     nothing = SparseDepth(np.empty((0, 2)), np.empty(0), deviation)
     shrink = max(depth_map.depth.shape[1] // _SMOOTHED, 1)
     small = depth_map.resized(depth_map.depth.shape[1] // shrink, depth_map.depth.shape[0] // shrink)
-    rays = small.camera.rays()
+    rays = small.known_camera.rays()
     drop = -(rays @ up[:2].astype(np.float32) + np.float32(up[2]))  # metres down per metre of depth
     valid = small.depth > 0
     steep = drop > _BELOW * np.sqrt(1.0 + (rays**2).sum(axis=2))

@@ -140,12 +140,13 @@ def range_reference(
     rotation, origin = _rotation(to_optical), to_optical[:3, 3]
     shrink = max(depth_map.camera.width // _FINEST, 1)
     depth_map = depth_map.resized(depth_map.camera.width // shrink, depth_map.camera.height // shrink)
-    rays = depth_map.camera.rays().reshape(-1, 2)
+    camera = depth_map.known_camera
+    rays = camera.rays().reshape(-1, 2)
     directions = np.concatenate([rays, np.ones((len(rays), 1), rays.dtype)], axis=1).astype(np.float64)
     points = directions * depth_map.depth.reshape(-1, 1) - origin
     far = np.linalg.norm(points, axis=1)
     # A cone narrower than a pixel still contains one.
-    half = max(0.5 * field_of_view, 1.0 / min(depth_map.camera.fx, depth_map.camera.fy))
+    half = max(0.5 * field_of_view, 1.0 / min(camera.fx, camera.fy))
     inside = np.flatnonzero(points @ rotation[:, 0] >= far * math.cos(half))
     if not inside.size:
         return SparseDepth(np.empty((0, 2)), np.empty(0), deviation)

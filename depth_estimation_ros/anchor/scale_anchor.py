@@ -124,7 +124,7 @@ class ScaleAnchor:
         points = inliers = 0
         believed = False
         if reference is not None and len(reference) and len(matches := match(depth_map, reference)):
-            estimate = self._fit(matches, depth_map.camera)
+            estimate = self._fit(matches, depth_map.known_camera)
             points, inliers = estimate.points, estimate.inliers
             believed = inliers >= max(LEAST_INLIER_SHARE * points, 1)
             if believed:

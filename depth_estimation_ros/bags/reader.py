@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,8 @@ from depth_estimation_ros.support.sentences import choices, quoted
 _FIRSTS = 300  # number of messages among which the first non-empty one is searched
 
 
-class Topic(NamedTuple):
+@dataclass(frozen=True)
+class Topic:
     """Topic of a bag: message type, in the notation of ROS 2, and number of messages."""
 
     kind: str
@@ -53,15 +55,18 @@ class BagReader:
     """
 
     def __init__(self, path: Path):
-        self.path, self.undecodable = path, Counter()
+        self.path = path
+        self.undecodable: Counter[str] = Counter()
         self._storages, self._notes = open_storages(path)
-        kinds = defaultdict(Counter)  # number of messages by topic and type
+        # Number of messages by topic, and by type and encoding.
+        kinds: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
         for channel, count in ((c, s.counts[number]) for s in self._storages for number, c in s.channels.items()):
             if not (channel.topic + channel.kind).isprintable():
                 self._notes.append(f"{count} messages of {quoted(channel.topic)}, a damaged topic, are left out")
                 continue
             kinds[channel.topic][channel.kind, channel.encoding] += count
-        self.topics, self._decoders = {}, {}
+        self.topics: dict[str, Topic] = {}
+        self._decoders: dict[str, Callable[[bytes], Any] | None] = {}
         for topic, found in kinds.items():
             (kind, encoding), count = found.most_common(1)[0]
             if count:
@@ -96,7 +101,7 @@ class BagReader:
 
     def messages(
         self, topics: Iterable[str], start: int | None = None, stop: int | None = None
-    ) -> Iterator[tuple[str, int, object]]:
+    ) -> Iterator[tuple[str, int, Any]]:
         """
         Read messages in the order of receipt.
 
@@ -137,9 +142,11 @@ class BagReader:
             and self.topics[channel.topic].kind == channel.kind
         }
 
-    def _decode(self, topic: str, content: bytes) -> object | None:
+    def _decode(self, topic: str, content: bytes) -> Any:
+        decode = self._decoders[topic]
         try:
-            return self._decoders[topic](unpack(content, "zstd") if content[:4] == ZSTD else content)
+            if decode is not None:
+                return decode(unpack(content, "zstd") if content[:4] == ZSTD else content)
         except Exception:  # the generated decoders of rosbags can raise any exception on damaged data
             self.undecodable[topic] += 1
             return None
@@ -156,7 +163,7 @@ class BagReader:
         found = [storage.times(set(self._chosen(storage, {topic}))) for storage in self._storages]
         return np.sort(np.concatenate(found))
 
-    def first(self, topic: str, start: int | None = None) -> object | None:
+    def first(self, topic: str, start: int | None = None) -> Any:
         """
         Return the first decodable message of a topic at or after a time of receipt; None if there is none.
 
@@ -169,14 +176,14 @@ class BagReader:
             blank = blank or message
         return blank
 
-    def first_and_last(self, topic: str) -> tuple[tuple[int, object], tuple[int, object]] | None:
+    def first_and_last(self, topic: str) -> tuple[tuple[int, Any], tuple[int, Any]] | None:
         """Return the first and the last message with their times of receipt; None if either cannot be decoded."""
         times = self.times(topic)
         ends = []
         for moment in (times[0], times[-1]) if len(times) else ():
             found = [m for _, _, m in self.messages([topic], int(moment), int(moment) + 1) if m is not None]
             ends += [(int(moment), found[0])] if found else []
-        return tuple(ends) if len(ends) == 2 else None
+        return (ends[0], ends[1]) if len(ends) == 2 else None
 
 
 def _named(storage: Storage, names: dict[int, str], start: int, stop: int) -> Iterator[tuple[int, str, bytes]]:

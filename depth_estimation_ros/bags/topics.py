@@ -123,7 +123,7 @@ def camera_infos(reader: BagReader, image: str, depths: Iterable[str]) -> list[s
         same_frame = frame in ("", of_topic := _frame(reader, topic)) or not of_topic
         if topic not in own and (same_frame or topic not in of_depths):
             ranks[topic] = topic != beside, not same_frame, topic in of_depths, -_common_parts(topic, image), topic
-    return sorted(ranks, key=ranks.get)
+    return sorted(ranks, key=ranks.__getitem__)
 
 
 def _frame(reader: BagReader, topic: str) -> str:

@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left, insort
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
@@ -18,22 +19,26 @@ _LONGEST = 20_000_000_000  # ns of /tf that are kept
 _BODY = camera_pose(0.0)  # pose of an optical frame in a body frame (x forward)
 _ONE_PLACE = 2e-3  # maximum difference in metres, and of the entries of a rotation
 
+Translation: TypeAlias = tuple[float, float, float]
+Quaternion: TypeAlias = tuple[float, float, float, float]  # x, y, z, w
+
 
 @dataclass
 class _Moving:
     """Poses of a frame in its parent: stamp, translation and quaternion, in the order of stamps."""
 
     parent: str
-    poses: list[tuple[int, tuple[float, ...], tuple[float, ...]]] = field(default_factory=list)
+    poses: list[tuple[int, Translation, Quaternion]] = field(default_factory=list)
 
     def at(self, moment: int) -> np.ndarray | None:
         k = bisect_left(self.poses, (moment,))
         if k == len(self.poses) or k == 0:
-            nearest = self.poses[min(k, len(self.poses) - 1)]
-            return pose_from_transform(*nearest[1:]) if abs(nearest[0] - moment) <= _BEYOND else None
+            stamp, position, rotation = self.poses[min(k, len(self.poses) - 1)]
+            return pose_from_transform(position, rotation) if abs(stamp - moment) <= _BEYOND else None
         (t0, p0, q0), (t1, p1, q1) = self.poses[k - 1], self.poses[k]
         share = (moment - t0) / (t1 - t0)
-        return pose_from_transform(tuple(np.array(p0) + share * np.subtract(p1, p0)), _slerp(q0, q1, share))
+        x, y, z = np.array(p0) + share * np.subtract(p1, p0)
+        return pose_from_transform((x, y, z), _slerp(q0, q1, share))
 
     def gap(self, moment: int, near: int) -> float:
         k = bisect_left(self.poses, (moment,))
@@ -163,15 +168,17 @@ class Transforms:
         """Return the frames from each of the two up to, but without, their nearest common ancestor."""
         ups = [self.above(target), self.above(source)]
         common = next((frame for frame in ups[1] if frame in set(ups[0])), None)
-        return None if common is None else tuple(up[: up.index(common)] for up in ups)
+        return None if common is None else (ups[0][: ups[0].index(common)], ups[1][: ups[1].index(common)])
 
 
-def _slerp(q0: tuple[float, ...], q1: tuple[float, ...], share: float) -> tuple[float, ...]:
+def _slerp(q0: Quaternion, q1: Quaternion, share: float) -> Quaternion:
     a, b = (np.array(q) / np.linalg.norm(q) for q in (q0, q1))
     cosine = float(a @ b)
     if cosine < 0:  # the same rotation, along the shorter path
         b, cosine = -b, -cosine
     angle = math.acos(min(cosine, 1.0))
     if angle < 1e-4:
-        return tuple(a + share * (b - a))
-    return tuple((math.sin((1 - share) * angle) * a + math.sin(share * angle) * b) / math.sin(angle))
+        x, y, z, w = a + share * (b - a)
+    else:
+        x, y, z, w = (math.sin((1 - share) * angle) * a + math.sin(share * angle) * b) / math.sin(angle)
+    return x, y, z, w

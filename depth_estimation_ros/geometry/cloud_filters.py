@@ -62,17 +62,19 @@ class DepthFilter:
         if not max_deviation > 0.0:
             raise ValueError(f"max_deviation must be positive, got {max_deviation:g}")
         self._size, self._max_deviation = (camera.height, camera.width), max_deviation
-        near = far = None
+        limits = []
         if min_range > 0.0 or max_range < math.inf:
             # Metres along the ray per metre of depth.
             length = np.sqrt(1.0 + np.square(camera.rays().astype(np.float64)).sum(axis=2))
-            near, far = min_range / length, max_range / length
+            limits.append((min_range / length, max_range / length))
         if min_height > -math.inf or max_height < math.inf:
             if pose is None:
                 raise ValueError("height limits need the camera's pose in the robot's frame")
-            low, high = height_interval(camera, pose, min_height, max_height)
-            near, far = (low, high) if near is None else (np.maximum(near, low), np.minimum(far, high))
-        self._interval = None if near is None else (near.astype(np.float32), far.astype(np.float32))
+            limits.append(height_interval(camera, pose, min_height, max_height))
+        self._interval = None
+        if limits:
+            near, far = np.max([near for near, _ in limits], axis=0), np.min([far for _, far in limits], axis=0)
+            self._interval = near.astype(np.float32), far.astype(np.float32)
         # A pixel covers z / f metres across the line of sight. If depth changes by z / (f tan(angle)) from one pixel to
         # the next, the line of sight meets the surface at that angle.
         self._step = None
@@ -103,14 +105,15 @@ class DepthFilter:
         for name, array in (("depth", depth), ("deviation", deviation)):
             if array is not None and array.shape != self._size:
                 raise ValueError(f"{name} is {array.shape[::-1]}, the filter was made for {self._size[::-1]} pixels")
-        limited = deviation is not None and self._max_deviation < math.inf
-        if self._interval is None and self._step is None and not limited:
+        if self._max_deviation == math.inf:
+            deviation = None
+        if self._interval is None and self._step is None and deviation is None:
             return depth
         removed = np.zeros(depth.shape, bool)
         if self._interval is not None:
             near, far = self._interval
             removed |= (depth < near) | (depth > far)
-        if limited:
+        if deviation is not None:
             removed |= ~(deviation <= np.float32(self._max_deviation) * depth)
         if self._step is not None:
             _mark_ramps(depth, self._step[0], removed)

@@ -88,7 +88,7 @@ class LaserScanner:
         # Angles are relative to the middle of the view, so a camera that looks backwards has no jump at pi in its view.
         self._centre = math.atan2(self._y[seen].sum(), self._x[seen].sum())
         self._x, self._y = _turned(self._x, self._y, -self._centre)
-        self._offset = _turned(*self._offset, -self._centre)
+        self._offset = _turned(self._offset[0], self._offset[1], -self._centre)
         # Along a straight line the angle is monotonic, so its extremes are at the ends.
         ends = [self._angles(depths[seen], seen) for depths in (start, np.minimum(far, end))]
         first, last = float(np.min(ends)), float(np.max(ends))

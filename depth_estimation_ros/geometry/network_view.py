@@ -135,11 +135,11 @@ class NetworkView:
 
     def picture(self, rgb: np.ndarray) -> np.ndarray:
         """Return the image of camera `whole`, for point colours and previews; rectified if the lens has distortion."""
-        return self._rectify_whole(rgb) if self._lens else rgb
+        return self._rectify_whole(rgb) if self._rectify_whole else rgb
 
     @cached_property
-    def _rectify_whole(self) -> Rectifier:
-        return Rectifier(self._lens, self.whole)
+    def _rectify_whole(self) -> Rectifier | None:
+        return Rectifier(self._lens, self.whole) if self._lens else None
 
     def _masked(self, depth: np.ndarray, camera: PinholeCamera) -> np.ndarray:
         """Set depth to NaN where the lens does not show the view."""

@@ -116,10 +116,9 @@ def points_truth(
     inside = (u >= 0) & (u < camera.width) & (v >= 0) & (v < camera.height)
     pixels = (v[inside] * camera.width + u[inside]).astype(np.int64)
     z = z[inside]
-    truth = np.full(camera.height * camera.width, _NOTHING)
-    np.minimum.at(truth, pixels, z)
-    truth = truth.reshape(camera.height, camera.width)
-    spacing = math.sqrt(truth.size / max(1, np.count_nonzero(truth < _NOTHING)))
+    truth = np.full((camera.height, camera.width), _NOTHING)
+    np.minimum.at(truth.reshape(-1), pixels, z)
+    spacing = math.sqrt(truth.size / max(1, int(np.count_nonzero(truth < _NOTHING))))
     dense = spacing <= _DENSE
     reach = 1 if dense else max(1, min(round(spacing), camera.width // 40))
     around = cv2.erode(truth, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))

@@ -68,7 +68,9 @@ class TruthReader:
     """
 
     def __init__(self, reader: BagReader, topics: Topics):
-        self.notes, self.transform_topics, self.topics, self._path = [], (), topics, reader.path
+        self.notes: list[str] = []
+        self.transform_topics: tuple[str, ...] = ()
+        self.topics, self._path = topics, reader.path
         self._moves, self._depth_views = False, Views(is_rectified(topics.depth))
         self._same_views: dict[tuple[View, View], bool] = {}
         self._tree = FrameTree(reader, int(reader.times(topics.image)[0]))
@@ -149,8 +151,8 @@ class TruthReader:
             If the message does not fit the image or cannot be decoded; the message is the reason.
         """
         depth = depth_of(message) if self._is_image else None
-        source = self._depth_view(depth) if self._is_image and self._depth_info is not None else None
-        if self.standing == ASSUMED or (self._is_image and self._fits(source, view)):
+        source = self._depth_view(depth) if depth is not None and self._depth_info is not None else None
+        if depth is not None and (self.standing == ASSUMED or self._fits(source, view)):
             if not same_shape(depth.shape[1], depth.shape[0], width, height):
                 raise ValueError(f"depth of {depth.shape[1]}x{depth.shape[0]} does not fit images of {width}x{height}")
             return registered_truth(depth, view)
@@ -166,7 +168,7 @@ class TruthReader:
             return points_truth(
                 scan_points(m.ranges, m.angle_min, m.angle_increment, m.range_min, m.range_max), pose, view
             )
-        if source is None:
+        if depth is None or source is None:
             raise ValueError("no camera_info of the depth camera can be read")
         return camera_truth(depth, source, pose, view)
 
@@ -178,7 +180,8 @@ class TruthReader:
 
     def _place(self) -> None:
         """Determine the transform between the frames."""
-        self._pose, self._names = None, []
+        self._pose: np.ndarray | None = None
+        self._names: list[str] = []
         self._before, self._after = np.eye(4), np.eye(4)  # corrections from body frames to optical frames
         unnamed = self._is_image and not (self._source and self._target)
         self._same_frame = self._source == self._target or unnamed
@@ -239,7 +242,7 @@ class TruthReader:
                     "--depth-camera-info), or record them"
                 )
             return PROJECTED
-        if source is not None and not _same_view(source, view):
+        if source is not None and view is not None and not _same_view(source, view):
             return PROJECTED
         why = "their intrinsics are the same" if source is not None else "there is no transform between them"
         self.notes.append(
@@ -350,7 +353,7 @@ def _same_view(depth: View, image: View) -> bool:
     coefficients = np.zeros((2, 14))
     for row, view in zip(coefficients, (depth, image), strict=True):
         row[: len(view.lens.coefficients) if view.lens else 0] = view.lens.coefficients if view.lens else 0
-    return np.allclose(*coefficients, rtol=0, atol=_SAME_COEFFICIENT)
+    return np.allclose(coefficients[0], coefficients[1], rtol=0, atol=_SAME_COEFFICIENT)
 
 
 def _plain(view: View):

@@ -93,6 +93,7 @@ class Views:
                 self._found[key] = view_of(info, width, height, self._rectified)
             except ValueError as error:
                 self._found[key] = str(error)
-        if isinstance(self._found[key], str):
-            raise ValueError(self._found[key])
-        return self._found[key]
+        found = self._found[key]
+        if isinstance(found, str):
+            raise ValueError(found)
+        return found

@@ -44,8 +44,8 @@ def read_jpeg_header(data: bytes) -> JpegHeader | None:
         if marker == _SCAN:
             if frame is None:
                 return None
-            *size, progressive, components = frame
-            return JpegHeader(*size, progressive, not progressive and data[at + 2] == components, at + length)
+            width, height, progressive, components = frame
+            return JpegHeader(width, height, progressive, not progressive and data[at + 2] == components, at + length)
         at += length
 
 
@@ -68,6 +68,8 @@ def decode_jpeg(data: bytes, decode: Callable[[bytes], np.ndarray | None]) -> np
         If the data is truncated.
     """
     header = read_jpeg_header(data)
+    if header is None:
+        return None
     # Decoding stops at the first end marker. If the data ends with one, no search is needed.
     end = len(data) - 2 if data.endswith(_END) else data.find(_END, header.scan)
     if not header.single_scan:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 from geometry_msgs.msg import Vector3Stamped
@@ -29,7 +30,7 @@ from depth_estimation_ros.support.sentences import quoted
 REFERENCE_TYPES = {"scan": LaserScan, "points": PointCloud2, "range": Range}
 """Message types of the topics ``anchor/...``, by the value of the parameter ``anchor``."""
 
-Reference = LaserScan | PointCloud2 | Range
+Reference: TypeAlias = LaserScan | PointCloud2 | Range
 
 
 class Anchoring:
@@ -85,12 +86,13 @@ class Anchoring:
             self.result, self.trouble = None, ""
             return depth_map
         anchor = self._anchor(_options(settings), lambda: _scale_anchor(settings))
-        found, trouble = None, ""
+        found, trouble, frame_id = None, "", ""
         try:
             if settings.reference == "floor":
                 found = floor_reference(depth_map, pose(), anchor.scale)
             elif (message := reference()) is not None:
-                found = _sparse_depth(message, depth_map, pose_of(message.header.frame_id))
+                frame_id = message.header.frame_id
+                found = _sparse_depth(message, depth_map, pose_of(frame_id))
         except ValueError as error:
             trouble = f"depth is not anchored: {error}"
         stamp = header.stamp.sec + 1e-9 * header.stamp.nanosec
@@ -98,7 +100,7 @@ class Anchoring:
         if settings.reference in ("scan", "points") and found is not None and result.state != "anchored":
             trouble = (
                 f"depth is not anchored: {result.points} points of anchor/{settings.reference} lie where there is "
-                f"depth, and {result.inliers} of them agree; is their frame {quoted(message.header.frame_id)}?"
+                f"depth, and {result.inliers} of them agree; is their frame {quoted(frame_id)}?"
             )
         self.trouble = trouble
         return result.depth_map

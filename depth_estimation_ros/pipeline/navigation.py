@@ -21,14 +21,13 @@ class Latest(Generic[T]):
     """Cache of one value, which is remade when its key changes."""
 
     def __init__(self):
-        self._key, self._value = None, None
+        self._last: tuple[object, T] | None = None
 
-    def __call__(self, key, make: Callable[[], T]) -> T:
+    def __call__(self, key: object, make: Callable[[], T]) -> T:
         """Return the value of a key; call `make` only if the key differs from the last one."""
-        if self._key is None or self._key != key:
-            self._value = make()
-            self._key = key
-        return self._value
+        if self._last is None or self._last[0] != key:
+            self._last = key, make()
+        return self._last[1]
 
 
 class Navigation:
@@ -69,7 +68,7 @@ class Navigation:
         ValueError
             If the settings do not fit the camera.
         """
-        step, camera = cloud.stride, depth_map.camera.strided(cloud.stride)
+        step, camera = cloud.stride, depth_map.known_camera.strided(cloud.stride)
 
         def depth_filter() -> DepthFilter:
             return DepthFilter(
@@ -82,10 +81,10 @@ class Navigation:
                 max_deviation=filters.max_relative_deviation or math.inf,
             )
 
-        depth, deviation = (
-            a if a is None or step == 1 else np.ascontiguousarray(a[::step, ::step])
-            for a in (depth_map.depth, depth_map.deviation)
-        )
+        depth, deviation = depth_map.depth, depth_map.deviation
+        if step > 1:
+            depth = np.ascontiguousarray(depth[::step, ::step])
+            deviation = None if deviation is None else np.ascontiguousarray(deviation[::step, ::step])
         keep = self._cloud_filter((camera, _key(pose), cloud, filters), depth_filter)
         return DepthMap(keep(depth, deviation), camera)
 
@@ -111,7 +110,7 @@ class Navigation:
         ValueError
             If the settings do not fit the camera.
         """
-        camera = depth_map.camera
+        camera = depth_map.known_camera
 
         def scanner() -> LaserScanner:
             made = LaserScanner(

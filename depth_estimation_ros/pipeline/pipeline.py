@@ -272,10 +272,11 @@ class FrameWork:
             return message
         depth_map = self._depth_at(s.depth_resolution)
         with self._stage("message"):
-            return messages.depth_image(depth_map, *depth_map.depth.shape[::-1], self.header, s.depth_encoding)[0]
+            height, width = depth_map.depth.shape
+            return messages.depth_image(depth_map, width, height, self.header, s.depth_encoding)[0]
 
     def _depth_info(self) -> CameraInfo:
-        camera = self._view.whole if self._settings.output.depth_resolution == "camera" else self.depth_map.camera
+        camera = self._view.whole if self._settings.output.depth_resolution == "camera" else self.depth_map.known_camera
         with self._stage("message"):
             return self._tools.messages.camera_info(camera, self.header)
 

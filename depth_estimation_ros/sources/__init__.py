@@ -38,8 +38,8 @@ def open_source(
     ValueError
         If the source does not exist or has no images.
     """
-    if re.fullmatch(r"\d+|/dev/video\d+", source):
-        return Webcam(int(re.search(r"\d+", source).group()))
+    if webcam := re.fullmatch(r"(?:/dev/video)?(\d+)", source):
+        return Webcam(int(webcam[1]))
     if not source:
         raise ValueError("no source given; name an image, folder, video, bag or the number of a webcam")
     try:

@@ -142,15 +142,15 @@ class Bag:
                     matcher.add_truth(Received(self._moment(message, received), received, message))
                 elif topic == self.image_topic:
                     matcher.add_image(Received(self._moment(message, received), received, (message, info)))
-                elif topic == truth.topics.depth_camera_info:
+                elif truth is not None and topic == truth.topics.depth_camera_info:
                     truth.add_camera_info(message)
-                else:
+                elif truth is not None:
                     truth.add_transforms(transforms, topic, message, 0)
                 # Without depth there is nothing to wait for.
                 for image, depth in matcher.pairs(received if self.depth_topic else _END):
-                    yield from self._frame(image.stamp, *image.message, depth, transforms)
+                    yield from self._frame(image, depth, transforms)
             for image, depth in matcher.pairs(_END):
-                yield from self._frame(image.stamp, *image.message, depth, transforms)
+                yield from self._frame(image, depth, transforms)
             self.notes += [note for note in reader.notes if note not in self.notes]
 
     def _moment(self, message, received: int) -> int:
@@ -161,19 +161,20 @@ class Bag:
         what = f"messages of {self.camera_info_topic}"
         return info if self.losses.tried(what, self._views.of, info, info.width, info.height) else None
 
-    def _frame(self, moment: int, message, info, depth: Received | None, transforms: Transforms) -> Iterator[Frame]:
+    def _frame(self, received: Received, depth: Received | None, transforms: Transforms) -> Iterator[Frame]:
         """Yield a frame with the image and the readable ones of camera_info and depth; nothing without an image."""
+        message, info = received.message
         image = self.losses.tried(f"images of {self.image_topic}", rgb_of, message)
         if image is None:
             return
         size = image.shape[1], image.shape[0]
         view = info and self.losses.tried(f"messages of {self.camera_info_topic}", self._views.of, info, *size)
         what, metres = f"depth images of {self.depth_topic}", None
-        if depth is not None:
-            metres = self.losses.tried(what, self._truth.read, depth.message, view, *size, transforms, moment)
+        if depth is not None and self._truth is not None:
+            metres = self.losses.tried(what, self._truth.read, depth.message, view, *size, transforms, received.stamp)
         if view is None:
-            yield Frame(image, moment, None, metres, frame_id=frame_of(message))
+            yield Frame(image, received.stamp, None, metres, frame_id=frame_of(message))
             return
         # A camera_info with distortion does not describe an image that is already rectified.
         recorded = info if view.lens is not None or not distorts(info) else None
-        yield Frame(image, moment, view.camera, metres, view.lens, recorded, frame_of(message))
+        yield Frame(image, received.stamp, view.camera, metres, view.lens, recorded, frame_of(message))

@@ -77,8 +77,9 @@ class SingleImage:
 
     def __init__(self, path: Path):
         self._rgb = read_image(path)
-        self.description, self.notes, self.rate, self.live = f"image {path}", [], None, False
-        self.losses = Losses()
+        self.description, self.live, self.losses = f"image {path}", False, Losses()
+        self.notes: list[str] = []
+        self.rate = None
 
     def __iter__(self) -> Iterator[Frame]:
         """Iterate over the one frame."""
@@ -126,8 +127,10 @@ class Folder:
             image = self.losses.tried("images", read_image, file)
             if image is None:
                 continue
-            depth = self._depth.get(file)
-            yield Frame(image, depth=depth and self.losses.tried("depth images", read_depth, depth, self._scale))
+            path, depth = self._depth.get(file), None
+            if path is not None:
+                depth = self.losses.tried("depth images", read_depth, path, self._scale)
+            yield Frame(image, depth=depth)
 
 
 def _next_image(capture: cv2.VideoCapture) -> np.ndarray | None:
@@ -156,7 +159,8 @@ class Video:
         if first is None:
             raise ValueError(f"'{path}' is neither a readable video nor an image or bag")
         self.rate = rate if 0 < rate < 1000 else 30.0
-        self.description, self.notes, self.live = f"video {path} ({self.rate:g} images a second)", [], False
+        self.description, self.live = f"video {path} ({self.rate:g} images a second)", False
+        self.notes: list[str] = []
         self.losses = Losses()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -186,8 +190,9 @@ class Webcam:
         if not self._capture.isOpened():
             raise ValueError(f"webcam {index} cannot be opened; is it plugged in and free, and may you read it?")
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest image, not the oldest waiting
-        self.description, self.notes, self.rate, self.live = f"webcam {index}", [], None, True
-        self.losses = Losses()
+        self.description, self.live, self.losses = f"webcam {index}", True, Losses()
+        self.notes: list[str] = []
+        self.rate = None
 
     def __iter__(self) -> Iterator[Frame]:
         """Iterate over new images until the camera returns none."""

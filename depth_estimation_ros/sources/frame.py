@@ -61,8 +61,6 @@ class Source(Protocol):
         Description of the source for the log.
     notes : list of str
         Notes for the user about choices and assumptions, one sentence each.
-    rate : float or None
-        Average number of images per second of a video; None for other sources.
     live : bool
         Whether the source determines the rate, as a webcam does.
     losses : Losses
@@ -71,9 +69,12 @@ class Source(Protocol):
 
     description: str
     notes: list[str]
-    rate: float | None
     live: bool
     losses: Losses
+
+    @property
+    def rate(self) -> float | None:
+        """Average number of images per second of a video; None for other sources."""
 
     def __iter__(self) -> Iterator[Frame]:
         """Iterate over the frames."""

@@ -101,18 +101,18 @@ def _light(points, normals, boxes, lamps, room, rng) -> np.ndarray:
 
 def _ambient(points, normals, boxes, room, rng) -> np.ndarray:
     """Return the share of ambient light that reaches each point, float32 [n]."""
-    side = np.where(np.abs(normals[:, 2:]) > 0.9, np.float32((1, 0, 0)), np.float32((0, 0, 1)))
+    side = np.where(np.abs(normals[:, 2:]) > 0.9, np.array((1, 0, 0), np.float32), np.array((0, 0, 1), np.float32))
     tangent = np.cross(normals, side)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
     other = np.cross(normals, tangent)
     start = rng.uniform(0, 2 * np.pi, len(points)).astype(np.float32)
-    rays = []
+    directions = []
     for k in range(_AMBIENT_RAYS):  # cosine-weighted directions on a spiral
         radius = np.sqrt((k + 0.5) / _AMBIENT_RAYS)
         angle = start + np.float32(2.399963 * k)
         x, y = np.float32(radius) * np.cos(angle)[:, None], np.float32(radius) * np.sin(angle)[:, None]
-        rays.append(x * tangent + y * other + np.float32(np.sqrt(1 - radius * radius)) * normals)
-    rays = np.stack(rays)  # [k, n, 3]
+        directions.append(x * tangent + y * other + np.float32(np.sqrt(1 - radius * radius)) * normals)
+    rays = np.stack(directions)  # [k, n, 3]
     inverse = 1 / np.where(np.abs(rays) < 1e-9, np.float32(1e-9), rays)
     nearest = np.maximum(-points * inverse, (room.astype(np.float32) - points) * inverse).min(axis=2)
     for box in boxes:
@@ -122,7 +122,7 @@ def _ambient(points, normals, boxes, room, rng) -> np.ndarray:
 
 
 def _texture(face: Face, light: np.ndarray, rng) -> np.ndarray:
-    width, height = np.linalg.norm(face.u), np.linalg.norm(face.v)
+    width, height = float(np.linalg.norm(face.u)), float(np.linalg.norm(face.v))
     reflectance = face.material(rng, width, height, face.texels_per_metre)
     if face.glows:
         radiance = reflectance

@@ -156,7 +156,7 @@ class Room:
         for k in range(4):
             side = (first + mirror * k) % 4
             origin, length = (((w / 2, d), w), ((w, d / 2), d), ((w / 2, 0), w), ((0, d / 2), d))[side]
-            wall = Corner(self.boxes, *origin, -side * math.pi / 2)
+            wall = Corner(self.boxes, origin[0], origin[1], -side * math.pi / 2)
             skirting = partial(textures.paint, (222, 218, 210))
             wall.add((-length / 2, length / 2), (-0.014, 0), (0, 0.08), skirting)
             walls.append((wall, length))

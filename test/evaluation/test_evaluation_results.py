@@ -266,7 +266,8 @@ def test_the_packaged_model_scores_on_real_frames_what_its_metrics_say(rgbd_data
         estimate = estimator.estimate(rgb, camera)
         results.append(compare(sample(truth, i), estimate.depth, "redwood", "default", 1.0))
         expected.append(depth_metrics(estimate.resized(640, 480).depth, truth)["abs_rel"])
-    found = summarise(results, {"default": describe_model(estimator)})["models"]["default"]
+    about = describe_model(estimator.model, estimator.backend.name)
+    found = summarise(results, {"default": about})["models"]["default"]
     assert len(names) == found["frames"] == 5
     assert found["abs_rel"] == pytest.approx(np.mean(expected))
     assert 0.03 < found["abs_rel"] < 0.6

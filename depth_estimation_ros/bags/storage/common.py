@@ -47,14 +47,15 @@ class Storage(Protocol):
         Channels by their number in the file.
     counts : mapping of int to int
         Number of messages by channel, according to the index.
-    begin : int
-        Time of the first message, ns.
     """
 
     path: Path
     channels: dict[int, Channel]
-    counts: Counter
-    begin: int
+    counts: Counter[int]
+
+    @property
+    def begin(self) -> int:
+        """Time of the first message, ns."""
 
     @property
     def damage(self) -> str:
@@ -90,9 +91,12 @@ class Chunked:
     """Base of storages with chunks; a subclass finds the chunks and reads one at a time."""
 
     def __init__(self, path: Path):
-        self.path, self.channels, self.chunks = path, {}, []
-        self.counts: Counter = Counter()
-        self._cut, self._bad, self._unclosed = 0, set(), ""
+        self.path = path
+        self.channels: dict[int, Channel] = {}
+        self.chunks: list[Chunk] = []
+        self.counts: Counter[int] = Counter()
+        self._bad: set[int] = set()  # positions of damaged chunks
+        self._cut, self._unclosed = 0, ""
         self._file = path.open("rb")
 
     @property
@@ -131,7 +135,7 @@ class Chunked:
             except (OSError, ValueError, LookupError, struct.error):  # errors from wrong numbers in an index
                 times = None
             if times is None:
-                times = [message[0] for message in self._chosen(chunk, numbers, 0, FOREVER)]
+                times = np.array([message[0] for message in self._chosen(chunk, numbers, 0, FOREVER)], np.int64)
             found.append(np.asarray(times, np.int64))
         return np.concatenate(found)
 

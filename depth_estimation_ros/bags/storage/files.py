@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import yaml
@@ -12,7 +13,7 @@ from depth_estimation_ros.bags.storage.common import Storage
 from depth_estimation_ros.bags.storage.compression import ZSTD, unpacked_file
 
 _NAME = re.compile(r"(?P<stem>.+?)\.(?P<kind>bag|mcap|db3)(\.active)?(?P<packed>\.zstd|\.zst)?", re.IGNORECASE)
-_KINDS = {
+_KINDS: dict[str, tuple[bytes, Callable[[Path], Storage]]] = {
     "mcap": (mcap.MAGIC, mcap.Mcap),
     "db3": (sqlite.MAGIC, sqlite.Sqlite),
     "bag": (ros1.MAGIC, ros1.Ros1),
@@ -107,16 +108,17 @@ def _files(folder: Path, notes: list[str]) -> list[Path]:
     found: dict[str, Path] = {}
     for file in sorted((f for f in folder.iterdir() if is_bag_file(f) and f.is_file()), key=natural):
         # A player may have decompressed a file next to the compressed one.
-        if (key := _plain(file.name)) not in found or not _NAME.fullmatch(file.name)["packed"]:
+        if (key := _plain(file.name)) not in found or not _parts(file.name)["packed"]:
             found[key] = file
     names, reason = _named(folder)
     if reason:
         notes.append(f"'{folder.name}' is read without a metadata.yaml: {reason}")
     named = [found.get(_plain(name)) for name in names]
-    if named and None not in named:
-        return named
+    present = [file for file in named if file is not None]
+    if named and len(present) == len(named):
+        return present
     notes += [f"'{name}' is missing" for name, file in zip(names, named, strict=True) if file is None]
-    if not names and len({_SPLIT.sub("", _NAME.fullmatch(name)["stem"]) for name in found}) > 1:
+    if not names and len({_SPLIT.sub("", _parts(name)["stem"]) for name in found}) > 1:
         names = [file.name for file in found.values()]
         raise ValueError(f"'{folder}' holds several recordings; name one of {', '.join(names[:9])}")
     return list(found.values())
@@ -137,6 +139,14 @@ def _named(folder: Path) -> tuple[list[str], str]:
         return [], f"it cannot be read ({error.strerror})"
     except Exception:  # damaged YAML can raise any exception
         return [], "it is damaged"
+
+
+def _parts(name: str) -> re.Match[str]:
+    """Return the parts of the name of a bag file (`is_bag_file`)."""
+    found = _NAME.fullmatch(name)
+    if found is None:
+        raise ValueError(f"'{name}' is not the name of a bag file")
+    return found
 
 
 def _plain(name: str) -> str:

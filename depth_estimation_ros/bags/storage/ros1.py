@@ -91,8 +91,8 @@ class Ros1(Chunked):
                     (number,), chunk = struct.unpack("<I", fields["conn"]), self.chunks[-1]
                     times = _times(self._file.read(length))
                     chunk.counts = {**(chunk.counts or {}), number: len(times)}
-                    spans = [times, (chunk.begin, chunk.end)] if chunk.end < FOREVER else [times]
-                    chunk.begin, chunk.end = (int(pick(list(map(pick, spans)))) for pick in (min, max))
+                    known = [chunk.begin, chunk.end] if chunk.end < FOREVER else []
+                    chunk.begin, chunk.end = min([*known, int(times.min())]), max([*known, int(times.max())])
                 elif op == _CHUNK:
                     self.chunks.append(Chunk.of(1, 0, end))
             except (ValueError, KeyError, IndexError, struct.error):
@@ -135,7 +135,9 @@ class Ros1(Chunked):
 
     def _indexed(self, chunk: Chunk, numbers: set[int]) -> np.ndarray | None:
         """Read the index records that follow a chunk."""
-        wanted, found = numbers & chunk.counts.keys(), {}
+        counts = chunk.counts or {}
+        wanted = numbers & counts.keys()
+        found: dict[int, np.ndarray] = {}
         self._file.seek(chunk.at)
         _header(self._file)
         (length,) = struct.unpack("<I", self._file.read(4))
@@ -145,7 +147,7 @@ class Ros1(Chunked):
             content = _sized(self._file)
             (number,) = struct.unpack("<I", fields["conn"])
             found[number] = _times(content)
-            if fields["op"][0] != _INDEX or len(found[number]) != chunk.counts.get(number):
+            if fields["op"][0] != _INDEX or len(found[number]) != counts.get(number):
                 return None
         return np.concatenate([np.empty(0, np.int64)] + [found[number] for number in wanted])
 

@@ -27,7 +27,9 @@ class Sqlite:
     """
 
     def __init__(self, path: Path):
-        self.path, self.channels, self._lost, self._bad = path, {}, "", set()
+        self.path, self._lost = path, ""
+        self.channels: dict[int, Channel] = {}
+        self._bad: set[int] = set()
         log = path.with_name(path.name + "-wal")
         # Only an ordinary connection reads a write-ahead log, but it may fail in a read-only folder.
         modes = (["mode=ro"] if log.exists() and log.stat().st_size else []) + ["immutable=1"]

@@ -7,7 +7,6 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -23,17 +22,10 @@ from depth_estimation_ros.evaluation.result.sample import Sample
 from depth_estimation_ros.evaluation.result.summary import describe_model
 from depth_estimation_ros.evaluation.run.outcome import Outcome, RecordingResult
 from depth_estimation_ros.evaluation.run.runner import say_notes, show_progress
-from depth_estimation_ros.evaluation.run.work import ModelChoice, Options, open_recording, survey
+from depth_estimation_ros.evaluation.run.work import ModelChoice, Options, Survey, open_recording, survey
 from depth_estimation_ros.ground_truth.views import is_rectified
 from depth_estimation_ros.model import load_model
 from depth_estimation_ros.processes.stage import StageError
-
-
-@dataclass(frozen=True)
-class _NodesEngine:
-    """Name of the engine that ran in the node, in place of a backend."""
-
-    name: str
 
 
 class LiveRunner:
@@ -67,8 +59,8 @@ class LiveRunner:
     ):
         self._options, self._threads, self._speed, self._work_folder = options, threads, speed, work_folder
         self._interrupted, self._console = interrupted, console
-        self._counts = {choice.name: Counter() for choice in options.models}
-        self._seconds: Counter[str] = Counter()
+        self._counts: dict[str, Counter[str]] = {choice.name: Counter() for choice in options.models}
+        self._seconds = dict.fromkeys(self._counts, 0.0)
         self._gallery = Gallery()
         self._inference: dict[str, dict[str, float]] = {}
 
@@ -82,9 +74,10 @@ class LiveRunner:
                 if self._interrupted() or fault:
                     break
                 try:
-                    recording.open(survey(recording.path, recording.name, self._options))
-                    say_notes(recording, progress.console)
-                    self._evaluate(recording, bags, progress)
+                    opened = survey(recording.path, recording.name, self._options)
+                    recording.open(opened)
+                    say_notes(opened, progress.console)
+                    self._evaluate(recording, opened, bags, progress)
                 except ValueError as error:
                     recording.errors.append(str(error))
                 except StageError as error:
@@ -95,11 +88,12 @@ class LiveRunner:
         """Return the node's frame counts, rate and inference times for a model."""
         counts, seconds = self._counts[name], self._seconds[name]
         rate = counts["published"] / seconds if seconds else None
-        return {"live": {**counts, "rate_hz": rate, "speed": self._speed}, "inference_ms": self._inference.get(name)}
+        live = {**counts, "rate_hz": rate, "speed": self._speed}
+        return {"live": live, "inference_ms": self._inference.get(name) or None}
 
-    def _evaluate(self, recording: RecordingResult, bags: Path | None, progress: Progress) -> None:
+    def _evaluate(self, recording: RecordingResult, opened: Survey, bags: Path | None, progress: Progress) -> None:
         """Play a recording for each model, then compare the depth of each model."""
-        topics = recording.survey.topics
+        topics = opened.topics
         if not topics.camera_info:
             raise ValueError(
                 f"'{recording.path}' has no camera_info, which the node needs; evaluate it without --live, which "
@@ -113,33 +107,38 @@ class LiveRunner:
                     "model": choice.path,
                     "backend": self._options.backend,
                     "threads": self._threads,
-                    "image_transport": "compressed" if recording.survey.compressed else "raw",
+                    "image_transport": "compressed" if opened.compressed else "raw",
                     "distortion": "rectified" if is_rectified(topics.image) else "rectify",
                 }
                 title = f"playing {recording.name} to {choice.name}"
                 played[choice.name] = stack.enter_context(
-                    play(camera, node, recording.survey.images, self._speed, self._interrupted, progress, title)
+                    play(camera, node, opened.images, self._speed, self._interrupted, progress, title)
                 )
                 self._note(choice, played[choice.name], recording)
-            self._compare(recording, played, bags, progress)
+            self._compare(recording, opened, played, bags, progress)
 
     def _note(self, choice: ModelChoice, played: Played, recording: RecordingResult) -> None:
         if played.engine:
-            estimator = DepthEstimator(load_model(choice.path), _NodesEngine(played.engine))
-            if {played.model_sha256, estimator.model.sha256} != {choice.sha256}:
+            model = load_model(choice.path)
+            if {played.model_sha256, model.sha256} != {choice.sha256}:
                 raise ValueError(f"model '{choice.path}' was replaced during the run: evaluate it again")
-            self._inference[choice.name] = played.inference_ms or None
-            recording.models[choice.name] = describe_model(estimator)
+            self._inference[choice.name] = played.inference_ms
+            recording.models[choice.name] = describe_model(model, played.engine)
         self._counts[choice.name].update(played.counts, played=len(played.published))
         self._seconds[choice.name] += played.seconds
         recording.images = max(recording.images, len(played.published))
 
     def _compare(
-        self, recording: RecordingResult, played: dict[str, Played], bags: Path | None, progress: Progress
+        self,
+        recording: RecordingResult,
+        opened: Survey,
+        played: dict[str, Played],
+        bags: Path | None,
+        progress: Progress,
     ) -> None:
         """Compare every sample whose depth was received."""
-        task = progress.add_task(f"comparing {recording.name}", total=recording.survey.images)
-        reader = open_recording(recording.survey, self._options)
+        task = progress.add_task(f"comparing {recording.name}", total=opened.images)
+        reader = open_recording(opened, self._options)
         draft = self._work_folder / "live_bag"
         output = None
         last = {name: max(of_model.published, default=-1) for name, of_model in played.items()}
@@ -184,6 +183,6 @@ class LiveRunner:
             recording.note_damage(reader.damage)
             if output is not None:
                 output.close()
-        progress.update(task, completed=recording.survey.images)
-        if output is not None and recording.frames and not self._interrupted():
+        progress.update(task, completed=opened.images)
+        if bags is not None and output is not None and recording.frames and not self._interrupted():
             merge([draft], bags / recording.name.replace("/", "_"))

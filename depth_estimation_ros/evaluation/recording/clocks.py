@@ -116,7 +116,7 @@ class Clocks:
             spans = [(int(t), int(t) + length) for t in np.linspace(begin, end - length, _WINDOWS)]
         windows = []
         for span in spans:
-            rows = {self._image: [], self._truth: []}
+            rows: dict[str, list[tuple[int, int]]] = {self._image: [], self._truth: []}
             for topic, received, message in self._reader.messages(rows, span[0], span[1] + 1):
                 if message is not None:
                     rows[topic].append((stamp_of(message), received))
@@ -141,9 +141,10 @@ class Clocks:
             If they do not overlap; the message has the begin and end of each.
         """
         ends = [self._reader.first_and_last(topic) for topic in (self._image, self._truth)]
-        if None in ends:
+        known = [[stamp(message, received) for received, message in pair] for pair in ends if pair is not None]
+        if len(known) < 2:
             return
-        images, truths = ([stamp(message, received) for received, message in pair] for pair in ends)
+        images, truths = known
         if truths[0] - offset > images[1] + tolerance or truths[1] - offset < images[0] - tolerance:
             spans = [f"from {first / 1e9:.3f} to {last / 1e9:.3f} s" for first, last in (images, truths)]
             raise ValueError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import reduce
 from itertools import chain, islice
 
 import cv2
@@ -157,10 +156,15 @@ class Poses:
     def at(self, stamp: int) -> np.ndarray | None:
         """Return the camera's pose [4, 4] in the world; None if the poses around the stamp are too far from it."""
         parts = list(self._parts())
-        if any(part.gap(*ends, stamp, self._tolerance) > LONGEST_GAP for part, *ends in parts):
+        if any(part.gap(target, source, stamp, self._tolerance) > LONGEST_GAP for part, target, source in parts):
             return None
-        steps = [part.between(*ends, stamp) for part, *ends in parts]
-        return None if any(step is None for step in steps) else reduce(np.matmul, steps)
+        pose = np.eye(4)
+        for part, target, source in parts:
+            step = part.between(target, source, stamp)
+            if step is None:
+                return None
+            pose = pose @ step
+        return pose
 
     def _parts(self) -> Iterator[tuple[Transforms, str, str]]:
         if self._track.names():
@@ -199,7 +203,7 @@ def posed(rgb: np.ndarray, view: View, pose: np.ndarray) -> Posed:
     if camera.width > WIDTH:
         camera = camera.resized(WIDTH, max(1, round(WIDTH * camera.height / camera.width)))
         grey = cv2.resize(grey, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
-    shown = view.lens and shown_of(view.lens, camera.width, camera.height)
+    shown = shown_of(view.lens, camera.width, camera.height) if view.lens else None
     return Posed(grey, camera, pose, shown)
 
 
@@ -216,8 +220,9 @@ def surrounded(shots: Iterable[Shot]) -> Iterator[tuple[Shot, list[Posed], list[
             kept.append(shot)
         while place < len(kept) and (shot is None or not _near(kept[place], shot)):
             target = kept[place]
-            before, after = islice(kept, place), islice(kept, place + 1, None)
-            yield target, *([s.posed for s in part if s.posed and _near(target, s)] for part in (before, after))
+            before = [s.posed for s in islice(kept, place) if s.posed and _near(target, s)]
+            after = [s.posed for s in islice(kept, place + 1, None) if s.posed and _near(target, s)]
+            yield target, before, after
             place += 1
             while kept[0].image.index < target.image.index - AROUND:
                 kept.popleft()

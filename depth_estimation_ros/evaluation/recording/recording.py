@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from depth_estimation_ros.evaluation.recording.poses import (
     posed,
     surrounded,
 )
-from depth_estimation_ros.evaluation.recording.rectified import Pictures
+from depth_estimation_ros.evaluation.recording.rectified import Pictures, message_of
 from depth_estimation_ros.evaluation.recording.topics import Topics, choose_topics
 from depth_estimation_ros.evaluation.recording.triangulation import Posed, triangulate
 from depth_estimation_ros.evaluation.result.sample import Sample
@@ -99,8 +100,9 @@ class Recording:
         with BagReader(self.path) as reader:
             self.topics, self.notes = choose_topics(reader, topics or Topics())
             self.compressed = reader.topics[self.topics.image].kind == COMPRESSED
-            self._by_poses = reader.topics[self.topics.depth].kind in (*POSES, *TRANSFORMS)
-            if self._by_poses:
+            by_poses = reader.topics[self.topics.depth].kind in (*POSES, *TRANSFORMS)
+            self._truth: PoseReader | TruthReader
+            if by_poses:
                 self._truth = PoseReader(reader, self.topics, self._tolerance)
             else:
                 self._truth = TruthReader(reader, self.topics)
@@ -116,7 +118,7 @@ class Recording:
             self._offset = round((clock_offset or 0.0) * 1e9)
             if clock_offset is None and not self._by_receipt:
                 # Poses are interpolated, so their stamps need not be close to those of the images.
-                near = max(self._tolerance, LONGEST_GAP // 2) if self._by_poses else self._tolerance
+                near = max(self._tolerance, LONGEST_GAP // 2) if by_poses else self._tolerance
                 self._offset, sentence = clocks.offset(near)
                 self.notes += [sentence] if sentence else []
             self.clock_offset = self._offset / 1e9
@@ -169,23 +171,31 @@ class Recording:
 
     def _ready(self, reader: BagReader, start: int) -> Iterator[tuple[Received, Callable[[], Sample]]]:
         """Yield each image with a function that makes its sample, once all messages for the sample have been read."""
-        transforms = self._truth.transforms()
-        matcher = Matcher(self._tolerance, lambda stamp: self._truth.placed(transforms, stamp))
-        first = max(0, start - AROUND) if self._by_poses else start
+        truth = self._truth
+        first = start if isinstance(truth, TruthReader) else max(0, start - AROUND)
         infos = self._infos_before(reader, int(self._image_times[first]) - PATIENCE)
-        pairs = self._pairs(reader, matcher, transforms, infos, first)
-        if not self._by_poses:
-            for image, truth in pairs:
-                yield image, partial(self._sample, image, truth, infos, transforms)
-            return
-        for shot, before, after in surrounded(self._shot(image, infos, transforms) for image, _ in pairs):
-            yield shot.image, partial(self._triangulated, shot, before, after)
+        if isinstance(truth, TruthReader):
+            transforms = truth.transforms()
+            placed, add = partial(truth.placed, transforms), partial(truth.add_transforms, transforms)
+            for image, measured in self._pairs(reader, placed, add, infos, first):
+                yield image, partial(self._sample, truth, image, measured, infos, transforms)
+        else:
+            poses = truth.transforms()
+            placed, add = partial(truth.placed, poses), partial(truth.add_transforms, poses)
+            shots = (self._shot(image, infos, poses) for image, _ in self._pairs(reader, placed, add, infos, first))
+            for shot, before, after in surrounded(shots):
+                yield shot.image, partial(self._triangulated, shot, before, after)
 
     def _pairs(
-        self, reader: BagReader, matcher: Matcher, transforms: Transforms, infos: deque, start: int
+        self,
+        reader: BagReader,
+        placed: Callable[[int], bool],
+        add_transforms: Callable[[str, Any, int], None],
+        infos: deque,
+        start: int,
     ) -> Iterator[tuple[Received, Received | None]]:
-        """Pass the messages of the bag through the matcher, starting a little before an image."""
-        t = self.topics
+        """Pair the images of the bag, from one on, with the ground truth; read everything else for them."""
+        t, matcher = self.topics, Matcher(self._tolerance, placed)
         topics = [t.image, t.depth, t.camera_info, t.depth_camera_info, *self._truth.transform_topics]
         same, last = 0, None
         begin = int(self._image_times[start]) - PATIENCE
@@ -200,32 +210,36 @@ class Recording:
             elif topic == t.depth:
                 matcher.add_truth(Received(self._stamp(message, received) - self._offset, received, message))
             if topic in self._truth.transform_topics and message is not None:
-                self._truth.add_transforms(transforms, topic, message, self._offset)
+                add_transforms(topic, message, self._offset)
             if topic == t.camera_info and not is_blank(message):
                 infos.append((received, message))
                 while len(infos) > 1 and infos[1][0] < received - 2 * PATIENCE:
                     infos.popleft()
-            if topic == t.depth_camera_info:
+            if topic == t.depth_camera_info and isinstance(self._truth, TruthReader):
                 self._truth.add_camera_info(message)
             yield from matcher.pairs(received)
         yield from matcher.pairs(_END)
 
-    def _sample(self, image: Received, truth: Received | None, infos: deque, transforms: Transforms) -> Sample:
+    def _sample(
+        self, truth: TruthReader, image: Received, measured: Received | None, infos: deque, transforms: Transforms
+    ) -> Sample:
         """Decode an image and its ground truth; raises ValueError if they cannot be used."""
-        if image.message is not None and truth is None:
+        frame_id = frame_of(message_of(image))
+        if measured is None:
             raise ValueError(f"no ground truth within {self._tolerance / 1e6:g} ms")
         rgb, view = self._pictures.picture(image, infos)
-        depth = self._truth.read(truth.message, view, rgb.shape[1], rgb.shape[0], transforms, image.stamp)
+        depth = truth.read(measured.message, view, rgb.shape[1], rgb.shape[0], transforms, image.stamp)
         if not (depth > 0).any():
             raise ValueError("no valid ground truth")
-        delay = truth.stamp - image.stamp
-        return Sample(image.index, image.stamp, rgb, view and view.camera, depth, delay, frame_of(image.message))
+        camera = None if view is None else view.camera
+        return Sample(image.index, image.stamp, rgb, camera, depth, measured.stamp - image.stamp, frame_id)
 
     def _shot(self, image: Received, infos: deque, poses: Poses) -> Shot:
         """Prepare an image for triangulation."""
         try:
             pose = poses.at(image.stamp)
-            if image.message is not None and pose is None:
+            message_of(image)
+            if pose is None:
                 raise ValueError("no pose at the image's time")
             rgb, view = self._pictures.picture(image, infos)
             if view is None:
@@ -236,7 +250,7 @@ class Recording:
 
     def _triangulated(self, shot: Shot, before: list[Posed], after: list[Posed]) -> Sample:
         """Triangulate the ground truth of an image; raises ValueError if that is not possible."""
-        if shot.posed is None:
+        if shot.posed is None or shot.view is None:
             raise ValueError(shot.problem)
         depth, deviation = triangulate(shot.posed, before, after)
         # Decoded a second time, because keeping the decoded images of all neighbours would need too much memory.
@@ -257,14 +271,15 @@ class Recording:
     def _note_camera(self, reader: BagReader) -> None:
         """Add notes about the intrinsics; drop the camera_info of an uncalibrated camera."""
         message = reader.first(self.topics.camera_info) if self.topics.camera_info else None
+        view = None
         try:
-            view = message and view_of(message, message.width, message.height, is_rectified(self.topics.image))
+            if message is not None:
+                view = view_of(message, message.width, message.height, is_rectified(self.topics.image))
         except ValueError as error:
             if self._truth.projects:
                 raise ValueError(f"{self.topics.camera_info} of '{self.path}': {error}") from None
             self.notes.append(f"{self.topics.camera_info} is not used: {error}")
             self.topics, self._info_times = replace(self.topics, camera_info=""), np.empty(0, np.int64)
-            view = None
         if view is None:
             self.notes.append(
                 "there is no camera_info: estimates are metric only for the field of view of the training"

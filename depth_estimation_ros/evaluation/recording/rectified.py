@@ -13,6 +13,13 @@ from depth_estimation_ros.geometry.rectify import rectified
 from depth_estimation_ros.ground_truth.views import View, Views
 
 
+def message_of(image: Received) -> Any:
+    """Return the message of an image; raises ValueError if it could not be decoded."""
+    if image.message is None:
+        raise ValueError("the image's message cannot be decoded")
+    return image.message
+
+
 class Pictures:
     """
     Decoder that also rectifies the images of a recording.
@@ -49,9 +56,7 @@ class Pictures:
         ValueError
             If the image cannot be decoded, or the camera_info does not fit.
         """
-        if image.message is None:
-            raise ValueError("the image's message cannot be decoded")
-        rgb = rgb_of(image.message)
+        rgb = rgb_of(message_of(image))
         view = self._view(image, infos, rgb.shape[1], rgb.shape[0]) if infos else None
         return self._rectify(rgb, view), view
 

@@ -57,7 +57,8 @@ def choose_topics(reader: BagReader, wanted: Topics) -> tuple[Topics, list[str]]
 
 class _Choice:
     def __init__(self, reader: BagReader):
-        self._reader, self._notes = reader, []
+        self._reader = reader
+        self._notes: list[str] = []
         firsts = {topic: reader.first(topic) for topic in reader.of_kind(IMAGE, COMPRESSED)}
         self._firsts = {topic: message for topic, message in firsts.items() if message is not None}
         self._depths = [topic for topic, message in self._firsts.items() if is_depth(message, topic)]

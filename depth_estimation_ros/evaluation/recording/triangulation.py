@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,7 +35,7 @@ _BEST, _WORST = 0.5, 3.0  # px: lower limit of the tracker's error; with a large
 _SIGMAS = 3.0
 _SURE = 0.01  # relative deviation below which a point is not tracked any further
 _FEWEST = 12
-_TRACKER = {
+_TRACKER: dict[str, Any] = {
     "winSize": (11, 11),
     "maxLevel": 4,
     "criteria": (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 20, 0.01),
@@ -111,11 +112,15 @@ def triangulate(target: Posed, before: Sequence[Posed], after: Sequence[Posed]) 
 
 def _choose(target: Posed, before: Sequence[Posed], after: Sequence[Posed]) -> list[Posed]:
     """Select images with several baselines on either side, the shortest first."""
-    sides = [[(_distance(target, other), other) for other in others] for others in (before, after)]
-    longest = max((distance or 0.0 for side in sides for distance, _ in side), default=0.0)
+    # Images without a distance have another camera, or are turned too far.
+    sides = [
+        [(distance, other) for other in others if (distance := _distance(target, other)) is not None]
+        for others in (before, after)
+    ]
+    longest = max((distance for side in sides for distance, _ in side), default=0.0)
     chosen: dict[int, tuple[float, Posed]] = {}
     for side in sides:
-        usable = [row for row in side if row[0] is not None and row[0] >= _SHORTEST * longest > 0]
+        usable = [row for row in side if row[0] >= _SHORTEST * longest > 0]
         furthest = max((distance for distance, _ in usable), default=0.0)
         for share in _STEPS if usable else ():
             nearest = min(usable, key=lambda row: abs(row[0] - share * furthest))
@@ -145,9 +150,11 @@ class _Points:
     """
 
     def __init__(self, image: Posed, pixels: np.ndarray):
-        self._image, self._k, self.pixels, self.views = image, image.camera.k, pixels, []
+        self._image, self._k, self.pixels = image, image.camera.k, pixels
+        self.views: list[np.ndarray] = []
         self._rays = np.column_stack([pixels, np.ones(len(pixels))]) @ np.linalg.inv(self._k).T
-        self._seen, self._sigmas = [], []  # [n, 2] with NaN where not seen, and pixels
+        self._seen: list[np.ndarray] = []  # [n, 2], NaN where not seen
+        self._sigmas: list[float] = []  # pixels
         self.inverse, self.deviation = np.zeros(len(pixels)), np.full(len(pixels), np.inf)
 
     def observe(self, other: Posed) -> float:

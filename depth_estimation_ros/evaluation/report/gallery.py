@@ -75,7 +75,8 @@ class Gallery:
         """Create a gallery from the result of `to_arrays`."""
         gallery = cls()
         for number, values in enumerate(facts):
-            gallery._add(Picture(**values, **{name: arrays[f"{number}_{name}"] for name in _ARRAYS}))
+            values = values | {name: arrays[f"{number}_{name}"] for name in _ARRAYS}
+            gallery._add(Picture(**values))
         return gallery
 
     def _admits(self, model: str, kind: str, recording: str, index: int, abs_rel: float) -> bool:

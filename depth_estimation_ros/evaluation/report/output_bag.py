@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from builtin_interfaces.msg import Time
 from rclpy.serialization import serialize_message
+from rosbags.interfaces import Connection
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
@@ -25,7 +26,7 @@ FULL_COLOUR = 0.5
 """Relative error from which the full colour is used."""
 
 # Colour-blind safe: too near is blue, correct is white, too far is red.
-_BLUE, _WHITE, _RED = np.float32([[33, 102, 172], [247, 247, 247], [178, 24, 43]])
+_BLUE, _WHITE, _RED = np.array([[33, 102, 172], [247, 247, 247], [178, 24, 43]], np.float32)
 
 
 class OutputBag:
@@ -49,7 +50,7 @@ class OutputBag:
         self._writer = _open_writer(folder)
         self._prefixes = {name: f"/{_topic_name(name)}" if len(models) > 1 else "" for name in models}
         self._messages = OutputMessages()
-        self._connections = {}
+        self._connections: dict[str, Connection] = {}
 
     def add(self, sample: Sample, estimates: dict[str, DepthMap]) -> None:
         """Write the image of a frame and the estimates, given by model name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
@@ -18,7 +19,7 @@ _PARTS = (
 )
 
 
-def verdict(summary: dict[str, Any]) -> str:
+def verdict(summary: Mapping[str, Any]) -> str:
     """
     Describe how accurate the models are, where they fail, and which one is the most accurate.
 
@@ -56,30 +57,30 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %" if abs(share) < 0.0995 else f"{100 * share:.0f} %"
 
 
-def distance_range(row: dict[str, Any]) -> str:
+def distance_range(row: Mapping[str, Any]) -> str:
     """Format a range of distances."""
     return f"beyond {row['from']:g} m" if row["to"] is None else f"{row['from']:g} to {row['to']:g} m"
 
 
-def decision(difference: dict[str, Any], higher_is_better: bool = False) -> str:
+def decision(difference: Mapping[str, Any], higher_is_better: bool = False) -> str:
     """Return what a paired difference means for the model: better, worse, or not decided."""
     if not difference["decided"]:
         return "not decided"
     return "better" if (difference["mean"] > 0) == higher_is_better else "worse"
 
 
-def _frames(figures: dict[str, Any]) -> str:
+def _frames(figures: Mapping[str, Any]) -> str:
     names = list(figures["by_recording"])
     count = f"{figures['frames']} frame{'s' * (figures['frames'] > 1)}"
     return f"{count} of {names[0]}" if len(names) == 1 else f"{count} of {len(names)} recordings"
 
 
-def _interval(figures: dict[str, Any]) -> str:
+def _interval(figures: Mapping[str, Any]) -> str:
     low, high = figures["intervals"]["abs_rel"]
     return f" (95 % interval {percent(low)} to {percent(high)})"
 
 
-def _truth(summary: dict[str, Any]) -> str:
+def _truth(summary: Mapping[str, Any]) -> str:
     """Describe the accuracy of the ground truth where it is triangulated."""
     found = [r["triangulated"] for r in summary["recordings"] if r.get("triangulated")]
     if not found:
@@ -94,14 +95,14 @@ def _truth(summary: dict[str, Any]) -> str:
     )
 
 
-def _usual(figures: dict[str, Any]) -> str:
+def _usual(figures: Mapping[str, Any]) -> str:
     """Describe the error at the most common distance."""
     row = max(figures["by_distance"], key=lambda row: row["share"])
     where = f"At {distance_range(row)}".replace("At beyond", "Beyond")
     return f"{where}, the most common distance, the RMSE is {row['rmse']:.2f} m."
 
 
-def _scale(figures: dict[str, Any]) -> str:
+def _scale(figures: Mapping[str, Any]) -> str:
     """Describe the bias, and the error that remains after the scale of every frame is corrected."""
     shape = figures["scaled"]["abs_rel"]
     tendency = f"Depths are typically {percent(abs(figures['bias']))} too {'far' if figures['bias'] > 0 else 'near'}"
@@ -113,7 +114,7 @@ def _scale(figures: dict[str, Any]) -> str:
     )
 
 
-def _worst_place(figures: dict[str, Any]) -> str:
+def _worst_place(figures: Mapping[str, Any]) -> str:
     """Describe where the error is largest: distance, part of the image, recording and frame."""
     places = []
     rows = [row for row in figures["by_distance"] if row["share"] >= _WORTH_NAMING]
@@ -135,7 +136,7 @@ def _worst_place(figures: dict[str, Any]) -> str:
     return f"The error is largest {_listed(places)}; {worst}."
 
 
-def _worst_part(by_region: dict[str, Any]) -> tuple[str, float]:
+def _worst_part(by_region: Mapping[str, Any]) -> tuple[str, float]:
     """Return the part of the image (of 3 x 3) with the largest error, and that error."""
     error, share = (np.array(by_region[key], np.float64) for key in ("abs_rel", "share"))
     rows, columns = (np.array_split(np.arange(n), 3) for n in error.shape)
@@ -149,7 +150,7 @@ def _worst_part(by_region: dict[str, Any]) -> tuple[str, float]:
     return name, parts[name]
 
 
-def _against(summary: dict[str, Any], best: str, others: list[str]) -> str:
+def _against(summary: Mapping[str, Any], best: str, others: list[str]) -> str:
     """Compare the best model with each of the others, frame by frame."""
     sentences, undecided = [], []
     for other in others:
@@ -177,7 +178,7 @@ def _listed(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _live(figures: dict[str, Any]) -> str:
+def _live(figures: Mapping[str, Any]) -> str:
     """Describe the latency of the node and the frames that it skipped."""
     counts, latency = figures.get("live"), figures["latency_ms"]
     if not counts or not latency:
@@ -189,7 +190,7 @@ def _live(figures: dict[str, Any]) -> str:
     )
 
 
-def _left(summary: dict[str, Any]) -> str:
+def _left(summary: Mapping[str, Any]) -> str:
     """Describe the part of the recordings that was not evaluated."""
     sentences = [
         f"{name} gave no valid depth in any of {figures['without_estimate']} frames."

@@ -53,10 +53,11 @@ def mean_interval(recordings: Sequence[np.ndarray], blocks: Sequence[int] | None
         One interval for each value, all from the same resamples.
     """
     rng = np.random.default_rng(0)
-    sums, count = 0.0, sum(map(len, recordings))
-    for values, block in zip(recordings, blocks or [1] * len(recordings), strict=True):
-        sums = sums + np.concatenate(list(_resampled_sums(values, block, rng)))
-    low, high = np.percentile(sums / count, (2.5, 97.5), axis=0)
+    parts = [
+        np.concatenate(list(_resampled_sums(values, block, rng)))
+        for values, block in zip(recordings, blocks or [1] * len(recordings), strict=True)
+    ]
+    low, high = np.percentile(sum(parts) / sum(map(len, recordings)), (2.5, 97.5), axis=0)
     means = np.concatenate(recordings).mean(axis=0)
     return [Interval(*map(float, three)) for three in zip(means, low, high, strict=True)]
 

@@ -155,7 +155,7 @@ def csv_values(row: Sequence, names: Sequence[str]) -> list:
     return [None if (value := row[_PLACES[name]]) != value else value for name in names]
 
 
-_PLACES = {name: place for place, name in enumerate(ROW.names)}
+_PLACES = {name: place for place, name in enumerate(ROW.names or ())}
 
 
 def _estimated(rows: np.ndarray) -> np.ndarray:

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from depth_estimation_ros.estimator import DepthEstimator
 from depth_estimation_ros.evaluation.metrics import METRICS
 from depth_estimation_ros.evaluation.result.bootstrap import block_length, mean_interval
 from depth_estimation_ros.evaluation.result.frame_result import DISTANCES, REGIONS, FrameResult
 from depth_estimation_ros.evaluation.result.frame_table import FrameTable, Tables, tabulate
+from depth_estimation_ros.model import Model
 
 EXTREMES = 10
 """Number of worst and of best frames listed for each model."""
@@ -76,9 +76,9 @@ def summarise(
     }
 
 
-def describe_model(estimator: DepthEstimator) -> dict[str, Any]:
-    """Return facts about a model and the engine that runs it."""
-    model, info = estimator.model, estimator.model.info
+def describe_model(model: Model, backend: str) -> dict[str, Any]:
+    """Return facts about a model, and the name of the engine that runs it."""
+    info = model.info
     return {
         "about": {
             "model": info.name,
@@ -89,7 +89,7 @@ def describe_model(estimator: DepthEstimator) -> dict[str, Any]:
             "depth_range": [info.min_depth, info.max_depth],
             "training_data": info.training_data,
             "licence": info.terms,
-            "backend": estimator.backend.name,
+            "backend": backend,
         }
     }
 
@@ -165,8 +165,8 @@ def _paired(reference: str, model: str, first: dict[str, FrameTable], second: di
     """Return the differences, second model minus the first, over their common frames."""
     pairs = {}
     for name in sorted(set(first) & set(second)):
-        images = [tables[name].column("index", True) for tables in (first, second)]
-        common, *places = np.intersect1d(*images, assume_unique=True, return_indices=True)
+        images, others = first[name].column("index", True), second[name].column("index", True)
+        common, *places = np.intersect1d(images, others, assume_unique=True, return_indices=True)
         if len(common):
             pairs[name] = places
 
@@ -220,7 +220,7 @@ def _groups(good: dict[str, FrameTable], frames: int, name: str) -> list[dict[st
     is the geometric mean of estimate / ground truth, minus one: positive if too far, negative if too near.
     """
     tables = [table.sums[name] for table in good.values()]
-    sums = {key: sum(table[key] for table in tables) / frames for key in tables[0]}
+    sums = {key: np.sum([table[key] for table in tables], axis=0) / frames for key in tables[0]}
     return [
         {
             "share": float(n),

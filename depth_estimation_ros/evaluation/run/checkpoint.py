@@ -11,6 +11,7 @@ import zipfile
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,8 @@ class Checkpoint:
 
 
 def _pack(result: SliceResult) -> bytes:
-    facts, arrays = result.gallery.to_arrays()
+    facts, pictures = result.gallery.to_arrays()
+    arrays: dict[str, Any] = dict(pictures)
     tables = {}
     for number, (name, table) in enumerate(result.frames.items()):
         rows = list(table.chunks())
@@ -90,7 +92,8 @@ def _pack(result: SliceResult) -> bytes:
         "models": result.models,
     }
     file = io.BytesIO()
-    np.savez_compressed(file, document=np.array(json.dumps(document)), **arrays)
+    arrays["document"] = np.array(json.dumps(document))
+    np.savez_compressed(file, **arrays)
     return file.getvalue()
 
 

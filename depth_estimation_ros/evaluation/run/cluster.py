@@ -35,7 +35,8 @@ class ClusterPool:
             import distributed
         except ImportError:
             raise ValueError(f"--cluster needs Dask: {how_to_install('distributed')}") from None
-        self._threads, self.faults = threads, (distributed.KilledWorker, distributed.CancelledError)
+        self._threads = threads
+        self.faults: tuple[type[BaseException], ...] = (distributed.KilledWorker, distributed.CancelledError)
         try:
             self._client = distributed.Client(address, timeout=_CONNECT_SECONDS)
         except (OSError, ValueError, TypeError):

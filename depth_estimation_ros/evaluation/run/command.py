@@ -92,7 +92,7 @@ class Command:
         if chosen.live:
             from depth_estimation_ros.evaluation.live.runner import LiveRunner
 
-            runner = LiveRunner(options, chosen.threads, chosen.rate or 1.0, *common)
+            runner: LiveRunner | Runner = LiveRunner(options, chosen.threads, chosen.rate or 1.0, *common)
             outcome = runner.run(self._recordings, bags)
         else:
             with self._pool() as pool:
@@ -150,7 +150,7 @@ def _models(names: Sequence[str]) -> tuple[ModelChoice, ...]:
     ]
     # A packaged model may have another path on the workers of a cluster.
     places = [name if name in PACKAGED else str(m.path.absolute()) for name, m in zip(names, models, strict=True)]
-    return tuple(ModelChoice(*facts, m.sha256) for *facts, m in zip(titles, places, models, strict=True))
+    return tuple(ModelChoice(*facts) for facts in zip(titles, places, (m.sha256 for m in models), strict=True))
 
 
 def _names(paths: Sequence[str]) -> list[str]:

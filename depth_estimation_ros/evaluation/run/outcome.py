@@ -147,8 +147,8 @@ class Outcome:
 
     def images_done(self) -> tuple[int, int]:
         """Return the number of processed images and the number of all images."""
-        opened = [recording for recording in self.recordings if recording.survey]
-        return sum(r.images for r in opened), sum(r.survey.images for r in opened)
+        opened = [(recording.images, recording.survey) for recording in self.recordings if recording.survey]
+        return sum(done for done, _ in opened), sum(survey.images for _, survey in opened)
 
     def complaints(self) -> list[str]:
         """Return the problems of the run, one line each."""

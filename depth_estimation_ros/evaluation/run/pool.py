@@ -29,7 +29,15 @@ class Pool(Protocol):
     """
 
     size: int
-    faults: tuple[type[Exception], ...]
+    faults: tuple[type[BaseException], ...]
+
+    def __enter__(self) -> Pool:
+        """Return the pool."""
+        ...
+
+    def __exit__(self, *_) -> None:
+        """End the workers."""
+        ...
 
     def submit(self, function: Callable, *args) -> Future:
         """Submit a function call to a worker."""
@@ -60,7 +68,7 @@ class LocalPool:
         CPU threads of each engine.
     """
 
-    faults = (BrokenExecutor,)
+    faults: tuple[type[BaseException], ...] = (BrokenExecutor,)
 
     def __init__(self, jobs: int, threads: int):
         # Spawned, because engines and ROS do not survive a fork.
@@ -109,6 +117,9 @@ def _no_interrupts():
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+_tick: Callable[[], bool]  # of a worker process
+
+
 def _begin(stopping, done) -> None:
     """Initialise a worker process."""
     global _tick
@@ -118,8 +129,11 @@ def _begin(stopping, done) -> None:
             done.value += 1
         return stopping.is_set()
 
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this is a worker
+
     def watch() -> None:
-        wait([multiprocessing.parent_process().sentinel])
+        wait([parent.sentinel])
         os._exit(1)
 
     _tick = tick
@@ -127,5 +141,7 @@ def _begin(stopping, done) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _evaluate_slice(*args) -> SliceResult:
-    return evaluate_slice(*args, tick=_tick)
+def _evaluate_slice(
+    survey: Survey, start: int, stop: int, options: Options, threads: int, bag: Path | None
+) -> SliceResult:
+    return evaluate_slice(survey, start, stop, options, threads, bag, _tick)

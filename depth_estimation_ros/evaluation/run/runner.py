@@ -19,7 +19,7 @@ from depth_estimation_ros.evaluation.result.frame_table import indices
 from depth_estimation_ros.evaluation.run.checkpoint import Checkpoint
 from depth_estimation_ros.evaluation.run.outcome import Outcome, RecordingResult
 from depth_estimation_ros.evaluation.run.pool import Pool
-from depth_estimation_ros.evaluation.run.work import Options, SliceResult, WorkerError, survey
+from depth_estimation_ros.evaluation.run.work import Options, SliceResult, Survey, WorkerError, survey
 
 _TALKATIVE = 10  # notes of more recordings are not printed; the report has them all
 _LOST = "a worker process was lost; if memory is short, use fewer --jobs"
@@ -30,6 +30,7 @@ class _Piece:
     """Slice of a recording: done, with its result on disk, or interrupted, with a partial result in `broken_off`."""
 
     recording: RecordingResult
+    survey: Survey
     start: int
     stop: int
     key: str
@@ -59,10 +60,10 @@ def show_progress(console: Console) -> Progress:
     return Progress(*columns, TextColumn("remaining"), TimeRemainingColumn(), console=console)
 
 
-def say_notes(recording: RecordingResult, console: Console) -> None:
+def say_notes(survey: Survey, console: Console) -> None:
     """Print the notes of a recording."""
-    for note in recording.survey.notes:
-        console.print(f"{recording.name}: {note}", soft_wrap=True, highlight=False, markup=False)
+    for note in survey.notes:
+        console.print(f"{survey.name}: {note}", soft_wrap=True, highlight=False, markup=False)
 
 
 class Runner:
@@ -132,9 +133,10 @@ class Runner:
 
         for recording, future in self._completed(results, submit):
             try:
-                recording.open(future.result())
+                opened = future.result()
+                recording.open(opened)
                 if len(results) <= _TALKATIVE:
-                    say_notes(recording, progress.console)
+                    say_notes(opened, progress.console)
             except ValueError as error:
                 recording.errors.append(str(error))
             progress.advance(task)
@@ -142,10 +144,10 @@ class Runner:
     def _evaluate(self, results: list[RecordingResult], progress: Progress) -> list[_Piece]:
         """Evaluate the slices that are not done yet, and add the results of all slices to their recordings."""
         pieces = []
-        for recording in (r for r in results if r.survey):
-            for start, stop in slices(recording.survey.images, self._options.every):
-                key = self._checkpoint.key(recording.survey, start, stop)
-                pieces.append(_Piece(recording, start, stop, key, self._checkpoint.load(key) is not None))
+        for recording, opened in ((r, r.survey) for r in results if r.survey):
+            for start, stop in slices(opened.images, self._options.every):
+                key = self._checkpoint.key(opened, start, stop)
+                pieces.append(_Piece(recording, opened, start, stop, key, self._checkpoint.load(key) is not None))
         total, restored = sum(p.images for p in pieces), sum(p.images for p in pieces if p.done)
         finished = restored
         task = progress.add_task("evaluating images", total=total, completed=restored)
@@ -154,7 +156,7 @@ class Runner:
 
         def submit(piece: _Piece) -> Future:
             bag = self._checkpoint.draft_bag(piece.key) if self._options.bag else None
-            return self._pool.submit_slice(piece.recording.survey, piece.start, piece.stop, self._options, bag)
+            return self._pool.submit_slice(piece.survey, piece.start, piece.stop, self._options, bag)
 
         def watch() -> None:
             seen = restored + self._pool.images_done() * self._options.every
@@ -188,7 +190,8 @@ class Runner:
         self, items: Iterable, submit: Callable[..., Future], watch: Callable[[], None] = lambda: None
     ) -> Iterator[tuple]:
         """Submit items, a few more than there are workers, and yield each with its future once that is done."""
-        waiting, flying = iter(items), {}
+        waiting = iter(items)
+        flying: dict[Future, Any] = {}
         while True:
             while not self._stopped and len(flying) < 2 * self._pool.size and (item := next(waiting, None)):
                 try:

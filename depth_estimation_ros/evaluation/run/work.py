@@ -195,7 +195,7 @@ def evaluate_slice(
     """
     _must_see(survey.path)
     estimators = {choice.name: _estimator(choice, options.backend, threads) for choice in options.models}
-    result = SliceResult(models={name: describe_model(e) for name, e in estimators.items()})
+    result = SliceResult(models={name: describe_model(e.model, e.backend.name) for name, e in estimators.items()})
     result.frames = {name: FrameTable() for name in estimators}
     output = None if bag is None else OutputBag(bag, [choice.name for choice in options.models])
     try:
@@ -203,7 +203,9 @@ def evaluate_slice(
         for sample in _samples(survey, start, stop, options, result):
             estimates = {name: _estimate(estimator, sample) for name, estimator in estimators.items()}
             for name, (depth_map, inference_ms) in estimates.items():
-                previous = (before[0], before[1][name].depth) if _follows(before, sample, options.every) else None
+                previous = None
+                if before is not None and before[0].index == sample.index - options.every:
+                    previous = before[0], before[1][name].depth
                 frame = compare(sample, depth_map.depth, survey.name, name, inference_ms, previous=previous)
                 result.frames[name].add(frame)
                 result.gallery.offer(sample, depth_map.depth, frame)
@@ -258,11 +260,9 @@ def _frame_before(
     if index < 0:
         return None
     sample = next(_samples(survey, index, index + 1, options, SliceResult()), None)
-    return sample and (sample, {name: _estimate(e, sample)[0] for name, e in estimators.items()})
-
-
-def _follows(before: tuple[Sample, dict] | None, sample: Sample, every: int) -> bool:
-    return before is not None and before[0].index == sample.index - every
+    if sample is None:
+        return None
+    return sample, {name: _estimate(estimator, sample)[0] for name, estimator in estimators.items()}
 
 
 def _estimate(estimator: DepthEstimator, sample: Sample) -> tuple[DepthMap, float]:
