@@ -59,6 +59,13 @@ class Model:
     outputs: tuple[str, ...] = ("depth",)
     content: bytes | None = field(default=None, repr=False, compare=False)
 
+    @property
+    def known_content(self) -> bytes:
+        """`content`, for what builds from it; raises ModelError if it was dropped."""
+        if self.content is None:
+            raise ModelError(f"the content of model {quoted(self.path)} was dropped: load the model again")
+        return self.content
+
 
 def load_model(name: str | os.PathLike[str], relative: bool = False) -> Model:
     """

@@ -53,7 +53,7 @@ class OpenVinoBackend:
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
         if cameras > 1:
-            options["NUM_STREAMS"] = max(1, min(cameras, (threads or os.cpu_count()) // 2))
+            options["NUM_STREAMS"] = max(1, min(cameras, (threads or os.cpu_count() or 1) // 2))
         try:
             self._compiled = core.compile_model(core.read_model(model.content), "CPU", options)
             self._requests = [self._compiled.create_infer_request()]
@@ -97,7 +97,7 @@ def _core():
     signal handlers then run on freed memory: the process crashes at the next signal (OpenVINO 2026.4).
     """
     # Disable telemetry: OpenVINO uses this package to report its import, and works without it.
-    sys.modules.setdefault("openvino_telemetry", None)
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # Python allows None, typeshed does not
     try:
         import openvino
     except ImportError as error:

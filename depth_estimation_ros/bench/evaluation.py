@@ -15,6 +15,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def write_model(path: Path) -> Path:
     from onnx import TensorProto, helper
 
     info = ModelInfo("red", CAMERA.width, CAMERA.height, CAMERA.fx, 0.1, 30.0, "none", "Apache-2.0", "0" * 64)
-    kernel = onnx.numpy_helper.from_array(np.float32([0.1, 0, 0]).reshape(1, 3, 1, 1), "kernel")
+    kernel = onnx.numpy_helper.from_array(np.array([0.1, 0, 0], np.float32).reshape(1, 3, 1, 1), "kernel")
     nodes = [
         helper.make_node("Cast", ["image"], ["colour"], to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["colour"], ["planes"], perm=[0, 3, 1, 2]),
@@ -94,7 +95,7 @@ def write_recording(path: Path, frames: int) -> Path:
             header = types.types["std_msgs/msg/Header"](stamp=stamp, frame_id="camera")
             rgb = pictures[number % _PICTURES]
             depth = (rgb[..., 0] * (100 * noise[number])).astype(np.uint16)
-            plain = {"header": header, **size, "is_bigendian": 0}
+            plain: dict[str, Any] = {"header": header, **size, "is_bigendian": 0}
             messages = {
                 "/image": image(**plain, encoding="rgb8", step=rgb[0].nbytes, data=rgb.reshape(-1)),
                 "/depth": image(**plain, encoding="16UC1", step=depth[0].nbytes, data=depth.view(np.uint8).reshape(-1)),

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 import cv2
 import numpy as np
@@ -48,7 +49,7 @@ _FRAMES = 8  # number of distinct images, used in turn: a camera's image is neve
 class _Replay:
     """Backend that returns precomputed outputs, to time everything but inference."""
 
-    name = "replay"
+    name, concurrent, max_batch = "replay", False, 1
 
     def __init__(self, outputs: dict[str, np.ndarray]):
         self._outputs = outputs
@@ -164,7 +165,7 @@ def _measure_usual(depth_map: DepthMap, rgb: np.ndarray, repeats: int) -> dict[s
 
 
 def _per_field_cloud(depth_map: DepthMap, rgb: np.ndarray) -> np.ndarray:
-    depth, camera = depth_map.depth, depth_map.camera
+    depth, camera = depth_map.depth, depth_map.known_camera
     u, v = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
     points = np.empty(depth.shape, [("x", "f4"), ("y", "f4"), ("z", "f4"), ("rgb", "u4")])
     points["x"] = (u - camera.cx) * depth / camera.fx
@@ -188,7 +189,9 @@ def show(report: dict, console: Console) -> None:
     """Print a report of `main` as tables."""
     stages = Table(title=f"milliseconds per frame, median ({report['model']}, {report['backend']})")
     stages.add_column("stage", no_wrap=True)
-    rows = {name: [] for name in (*STAGES, "all but inference", "plain copy", "times a copy", "edge filter")}
+    rows: dict[str, list[str]] = {
+        name: [] for name in (*STAGES, "all but inference", "plain copy", "times a copy", "edge filter")
+    }
     for size, result in report["sizes"].items():
         for cloud_size, limit in LIMITS.items():
             stages.add_column(f"{size}\n{cloud_size} cloud", justify="right")
@@ -226,7 +229,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         estimator = DepthEstimator.load(options.model)
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        report = {
+        report: dict[str, Any] = {
             "model": estimator.model.info.name,
             "backend": estimator.backend.name,
             "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, "

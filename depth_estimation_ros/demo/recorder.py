@@ -175,7 +175,7 @@ class Recorder(Client):
             self._measure(frame)
         if topic in SCANNED and frame.has(*SCANNED):
             self._keep(frame)
-        wanted = (*PICTURED, "ground_truth/depth") if self.has_truth else PICTURED
+        wanted: tuple[str, ...] = (*PICTURED, "ground_truth/depth") if self.has_truth else PICTURED
         wanted += ("depth/scan",) if "depth/scan" in self._kinds else ()
         if frame.has(*wanted) and (self.pictured is None or time.monotonic() < self.picture_until):
             self.pictured = frame

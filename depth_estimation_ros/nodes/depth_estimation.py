@@ -119,13 +119,13 @@ class DepthEstimationNode(LifecycleNode):
         self.statistics = Statistics()
         self.operations = Operations(self, stopping)
         self._load_estimator = load
-        self._state = Empty()
+        self._state: Empty = Empty()
         self._reported = self.statistics.snapshot()
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 1)
         # A steady clock, because missing inputs must be noticed even while simulated time stands still.
         self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        answer_change_state(self)
+        answer_change_state(self, self.operations)
         self.create_service(Trigger, "~/save_frame", self._on_save_frame)
         alone = ReentrantCallbackGroup()  # other callbacks run while this one waits
         self.create_service(Trigger, "~/reload_model", self._on_reload_model, callback_group=alone)
@@ -175,7 +175,7 @@ class DepthEstimationNode(LifecycleNode):
     @property
     def session(self) -> Session | None:
         """Session of the loaded model, or None."""
-        return getattr(self._state, "session", None)
+        return self._state.session if isinstance(self._state, Inactive) else None
 
     def fail(self, fault: str) -> None:
         """Keep a fault for the diagnostics until a transition succeeds."""
@@ -193,7 +193,8 @@ class DepthEstimationNode(LifecycleNode):
     def on_activate(self) -> Steps[None]:
         """Create the topics and start to process frames."""
         yield from ()  # makes this a generator; it does not wait
-        session = self.session
+        assert isinstance(self._state, Inactive)  # by the lifecycle
+        session = self._state.session
         if session.lost:
             raise EngineLostError(session.lost)
         self._state = Active(session, Stream(self, lambda: self.settings, self.statistics, session))
@@ -201,9 +202,11 @@ class DepthEstimationNode(LifecycleNode):
     @transition()
     def on_deactivate(self) -> Steps[None]:
         """Finish the current frame and remove the topics."""
-        active, self._state = self._state, Inactive(self.session, fault=self._state.stream.stuck())
+        active = self._state
+        assert isinstance(active, Active)  # by the lifecycle
+        self._state = Inactive(active.session, fault=active.stream.stuck())
         self._state = yield from active.deactivated(self._patiently)
-        if lost := self.session.lost:
+        if lost := active.session.lost:
             raise EngineLostError(lost)
 
     @transition()
@@ -238,16 +241,17 @@ class DepthEstimationNode(LifecycleNode):
             Description of the new session, or the reason of the failure.
         """
         try:
-            if self.session is None:
+            if not isinstance(self._state, Inactive):
                 raise ValueError("no model is loaded: configure the node first")
             session = yield from self._load(Loading(self.get_logger().info), "loading the model anew")
         except CancelledError:
             return False, "it was broken off: the node is to change its state, or to end"
         except Exception as error:
             return False, report(self, error, "the model was not loaded anew: ")
-        before = self.session
-        self._state = yield from self._state.go_on_with(session, self._patiently)
-        yield from Inactive(before).close(self._patiently)
+        state = self._state
+        assert isinstance(state, Inactive)  # a transition would have ended this operation
+        self._state = yield from state.go_on_with(session, self._patiently)
+        yield from Inactive(state.session).close(self._patiently)
         return True, str(session)
 
     def _load(self, loading: Loading, what: str) -> Steps[Session]:

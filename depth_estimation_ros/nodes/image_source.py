@@ -12,7 +12,6 @@ import time
 from dataclasses import dataclass, field
 
 from builtin_interfaces.msg import Time
-from rclpy.node import Node
 
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.nodes.image_stream import FRAME_ID, ImageStream, Metronome, StreamParameters, run
@@ -164,7 +163,7 @@ class ImageSource(Node):
 
     def _pause(self, before: Frame | None, frame: Frame | None) -> float:
         """Return the time between two frames in seconds."""
-        if before is None:
+        if before is None or frame is None:
             return 0.0
         if self._chosen.rate > 0:
             return 1.0 / self._chosen.rate

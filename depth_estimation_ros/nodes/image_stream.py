@@ -162,7 +162,15 @@ class Metronome:
             moment = max(moment + 1.0 / rate, time.monotonic())
 
 
-def run(name: str, make_node: Callable[[], Node], args: list[str] | None, example: str) -> int:
+class CameraNode(Node):
+    """Node that publishes images in its own thread."""
+
+    def work(self, metronome: Metronome) -> None:
+        """Publish images until the source or the program ends."""
+        raise NotImplementedError
+
+
+def run(name: str, make_node: Callable[[], CameraNode], args: list[str] | None, example: str) -> int:
     """
     Create a node and run its method ``work(metronome)`` until it returns, or until SIGINT, SIGTERM or SIGHUP.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
@@ -90,7 +91,7 @@ class Pipeline:
 
     def outputs(
         self, frame: Frame, surroundings: Surroundings, settings: Settings, stage: Stopwatch
-    ) -> Iterator[tuple[str, object]]:
+    ) -> Iterator[tuple[str, Any]]:
         """
         Process a frame and yield each wanted message with its topic as soon as it is ready.
 

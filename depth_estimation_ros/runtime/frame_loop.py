@@ -45,7 +45,8 @@ class FrameLoop:
         self._mailbox: Mailbox[Arrived] = Mailbox()
         self._lock = threading.Lock()
         self._in_work = self._given_up = False
-        self.stage, self.sent = Stopwatch(), []
+        self.stage = Stopwatch()
+        self.sent: list[str] = []
         self.put = self._mailbox.put
         self.close = self._mailbox.close
 

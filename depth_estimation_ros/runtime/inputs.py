@@ -70,7 +70,7 @@ class Inputs:
         self._asked_for_latched = False
         self._newest = 0
         self._age = 0.0
-        settings = settings()
+        now = settings()
         self._rectified = is_rectified(node.resolve_topic_name("image"))
         images = image_topic(node, settings.camera.image_transport)
         with ExitStack() as undo:
@@ -190,7 +190,8 @@ class Inputs:
             self._node.get_logger().info(f"images {what}; the parameter distortion can say otherwise", once=True)
 
     def _on_reference(self, msg: Reference) -> None:
-        self._reference_watch.heard()
+        if self._reference_watch is not None:
+            self._reference_watch.heard()
         self._references.add(self._moment(msg.header.stamp), msg)
 
     def _on_image(self, msg: Image | CompressedImage) -> None:

@@ -58,7 +58,8 @@ class Operations:
     def __init__(self, node: Node, stopping: threading.Event):
         self.running = ""
         self._stopping, self._broken_off = stopping, False
-        self._steps, self._done = None, Future()
+        self._steps: Steps | None = None
+        self._done: Future = Future()
         self._timer = node.create_timer(STEP_SECONDS, self._step, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._timer.cancel()
 
@@ -115,11 +116,12 @@ class Operations:
         return True
 
     def _step(self) -> None:
-        if not self.running:
+        steps, done = self._steps, self._done
+        if steps is None:
             return
-        done, outcome, fault = self._done, None, None
+        outcome, fault = None, None
         try:
-            next(self._steps)
+            next(steps)
         except StopIteration as end:
             outcome = end.value
         except Exception as error:

@@ -29,8 +29,8 @@ def save_latest(session: Session | None, folder: str) -> Path:
     ValueError
         If no frame has been processed, or it cannot be written.
     """
-    work = session and session.pipeline.latest
-    if not work:
+    work = None if session is None else session.pipeline.latest
+    if session is None or work is None:
         raise ValueError("no frame was processed yet: is the node active, and an output subscribed to?")
     stamp, model = work.header.stamp, session.estimator.model
     notes = {

@@ -70,7 +70,7 @@ class _Worker:
 
     def call(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Return the outputs for images; blocks until they are computed. Thread-safe."""
-        answer = Future()
+        answer: Future[dict[str, np.ndarray]] = Future()
         self._waiting.append((images, answer))
         self._orders.put(self._serve)
         try:
@@ -91,7 +91,7 @@ class _Worker:
 
     def _made(self, make: Callable[[], Backend]) -> Backend:
         """Return the backend, made in the worker's thread."""
-        answer = Future()
+        answer: Future[Backend] = Future()
         self._orders.put(partial(_answer_with, answer, make))
         try:
             return answer.result()
@@ -100,7 +100,8 @@ class _Worker:
 
     def _serve(self) -> None:
         """Run the waiting calls, oldest first, in one batch of at most `max_batch` images."""
-        calls, count = [], 0
+        calls: list[Call] = []
+        count = 0
         # Only this thread removes calls from the queue.
         while self._waiting and (not calls or count + len(self._waiting[0][0]) <= self.max_batch):
             calls.append(self._waiting.popleft())
@@ -116,7 +117,7 @@ class _Worker:
         except Exception as error:  # raised again in the calling threads
             # No variable of this stack frame may keep an answer: the answer refers to the error, and the error's
             # traceback to this frame.
-            hopeless = len(calls) == 1 or getattr(self.backend, "lost", "")
+            hopeless = len(calls) == 1 or bool(getattr(self.backend, "lost", ""))
             while calls:
                 if hopeless:
                     calls.pop()[1].set_exception(error)

@@ -18,6 +18,7 @@ from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from depth_estimation_ros.backends import BackendError, EngineLostError
@@ -54,15 +55,18 @@ _EXPECTED = (ValueError, BackendError, RCLError, OSError, MemoryError)
 
 
 class Managed(Protocol):
-    """Interface that transitions need of a node, in addition to rclpy's LifecycleNode."""
+    """Interface that transitions need of a node."""
 
     operations: Operations
+
+    def get_logger(self) -> RcutilsLogger:
+        """Return the logger, as every node of rclpy does."""
 
     def fail(self, fault: str) -> None:
         """Keep a fault in the node's state, for the diagnostics."""
 
 
-def report(node: LifecycleNode, error: Exception, doing: str = "") -> str:
+def report(node: Managed, error: Exception, doing: str = "") -> str:
     """Log an error, with a traceback if it is unexpected, and return it as one sentence."""
     found = sentence(error)
     node.get_logger().error(doing + found)
@@ -101,7 +105,7 @@ def transition(failure: TransitionCallbackReturn = TransitionCallbackReturn.ERRO
             """Run the whole transition, for the ``trigger_...`` methods of rclpy's node."""
             return self.operations.complete(self.operations.begin(change.__name__, steps(self)), lambda: None)
 
-        callback.steps = steps
+        callback.steps = steps  # type: ignore[attr-defined] # an attribute of the function, for `change_state`
         return callback
 
     return decorate
@@ -131,9 +135,9 @@ def change_state(node: LifecycleNode, number: int) -> Steps[TransitionCallbackRe
     return outcome
 
 
-def answer_change_state(node: LifecycleNode) -> None:
+def answer_change_state(node: LifecycleNode, operations: Operations) -> None:
     """Make a node's service ``change_state`` await the end of the transition, or log why it is not possible."""
-    machine, operations = node._state_machine, node.operations
+    machine = node._state_machine
 
     async def answer(request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
         wanted = request.transition.label or TRANSITIONS.get(request.transition.id, str(request.transition.id))
@@ -152,6 +156,6 @@ def answer_change_state(node: LifecycleNode) -> None:
         return response
 
     service = node._service_change_state
-    service.callback = answer
+    service.callback = answer  # type: ignore[assignment] # rclpy also awaits coroutines, unlike its annotation
     # Reentrant, so that further calls are answered while one waits. The default group would block other callbacks.
     service.callback_group = ReentrantCallbackGroup()

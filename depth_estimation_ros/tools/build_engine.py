@@ -7,6 +7,8 @@ uses, so the node starts without a build; for example in a robot's disk image, o
 
 from __future__ import annotations
 
+from depth_estimation_ros.backends import BackendError
+
 if __name__ == "__main__":  # before the imports, because a package may be missing
     from depth_estimation_ros import entry
 
@@ -23,7 +25,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from depth_estimation_ros.backends import PRECISIONS, BackendError, EngineOptions
+from depth_estimation_ros.backends import PRECISIONS, EngineOptions
 from depth_estimation_ros.backends.tensorrt.cache import default_folder
 from depth_estimation_ros.backends.tensorrt.cuda import open_cuda
 from depth_estimation_ros.backends.tensorrt.engine import EngineFactory
@@ -99,8 +101,10 @@ def _work(options: argparse.Namespace, progress: Callable, cancelled: threading.
         return f"{library.name} {library.version} builds {model.info.name}: {size:.1f} MB; nothing was kept or compared"
     backend = factory.open(model)
     if options.output:
-        plan, _ = factory.cache.load(factory.key(model))
-        write_privately(options.output, plan)
+        stored = factory.cache.load(factory.key(model))
+        if stored is None:
+            raise BackendError(f"the engine was removed from {factory.cache.folder} meanwhile: build it again")
+        write_privately(options.output, stored[0])
     return f"{backend.name} is ready in {options.output or factory.cache.folder}"
 
 

@@ -271,7 +271,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("quantize_model: interrupted, nothing was written", file=sys.stderr)
         return 130
-    before, after = (size / 1e6 for size in (len(model.content), options.output.stat().st_size))
+    before, after = (size / 1e6 for size in (len(model.known_content), options.output.stat().st_size))
     print(
         f"{options.output}: {after:.1f} MB (from {before:.1f} MB), calibrated on {len(frames)} images; there its depth "
         f"is {np.nanmean(difference):.1%} from the float model's on average, {np.nanquantile(difference, 0.99):.1%} at "

@@ -6,6 +6,8 @@ The model looks at rendered rooms before it is written, and what is wrong with i
 
 from __future__ import annotations
 
+from functools import partial
+
 if __name__ == "__main__":  # before the imports, as a package may be missing
     from depth_estimation_ros import entry
 
@@ -66,13 +68,15 @@ def _wrap(options: argparse.Namespace) -> list[str]:
         raise WrapError(f"{quoted(output)} is the network itself; give another name for the output")
     preset = preset_from(options)
     foreign = read(options.network)
-    chosen = {
-        "name": options.name or output.stem,
-        "image": size_from("--image-size", options.image_size) or DEFAULT_IMAGE,
-        "size": size_from("--size", options.size),
-        "horizontal_fov": None if options.horizontal_fov is None else math.radians(options.horizontal_fov),
-    }
-    wrapped = wrap(foreign, preset, **chosen)
+    wrapped_as = partial(
+        wrap,
+        foreign,
+        name=options.name or output.stem,
+        image=size_from("--image-size", options.image_size) or DEFAULT_IMAGE,
+        size=size_from("--size", options.size),
+        horizontal_fov=None if options.horizontal_fov is None else math.radians(options.horizontal_fov),
+    )
+    wrapped = wrapped_as(preset)
     if options.image_size and wrapped.frame.stretched and (preset.focal is not None or preset.is_relative):
         size = f"{wrapped.frame.width}x{wrapped.frame.height}"
         raise WrapError(
@@ -86,7 +90,7 @@ def _wrap(options: argparse.Namespace) -> list[str]:
         backend, notes = _engine(model, Path(folder))
 
         def variant(normalisation: str) -> Infer:
-            other = wrap(foreign, replace(preset, normalisation=normalisation), **chosen)
+            other = wrapped_as(replace(preset, normalisation=normalisation))
             draft_of_variant = Path(folder) / "variant.onnx"
             draft_of_variant.write_bytes(other.model.SerializeToString())
             return _infer(create_backend(load_model(draft_of_variant, relative=True), "cpu"))

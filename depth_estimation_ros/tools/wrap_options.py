@@ -163,8 +163,10 @@ def _unknown(options: argparse.Namespace, said: dict) -> Preset:
 def _mask(text: str) -> Mask:
     match = re.fullmatch(r"(.+)([<>])([-+.\deE]+)", text)
     try:
+        if match is None:
+            raise ValueError
         return Mask((match[1].strip(),), float(match[3]), "below" if match[2] == "<" else "above")
-    except (TypeError, ValueError):
+    except ValueError:
         raise WrapError(
             f"--mask is an output and a threshold, as 'mask>0.5' or 'sky<0.3', not {quoted(text)}"
         ) from None

@@ -30,7 +30,7 @@ def fold(model: onnx.ModelProto) -> None:
         for node in graph.node:
             if node.op_type == "Shape" and node.input[0] in shapes:
                 start, end = (_attribute(node, name) for name in ("start", "end"))
-                array = np.int64(shapes[node.input[0]][slice(start, end)])
+                array = np.array(shapes[node.input[0]][slice(start, end)], np.int64)
                 graph.initializer.append(numpy_helper.from_array(array, node.output[0]))
                 known.add(node.output[0])
             elif _is_constant(node, known, weights):

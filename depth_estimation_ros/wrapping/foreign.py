@@ -170,7 +170,7 @@ def _hint(content: bytes) -> str:
 
 def _load_weights(path: Path, model: onnx.ModelProto, size: int, digest: hashlib._Hash) -> None:
     """Bring weights from other files into the model."""
-    places = {}
+    places: dict[str, int] = {}  # the end of what is read of each file
     for tensor in external_data_helper._get_all_tensors(model):
         if external_data_helper.uses_external_data(tensor):
             entries = {entry.key: entry.value for entry in tensor.external_data}
@@ -197,8 +197,8 @@ def _load_weights(path: Path, model: onnx.ModelProto, size: int, digest: hashlib
             "network's float16 file, or a smaller one"
         )
     for place in sorted(places):
-        with open(folder / place, "rb") as file:
-            while block := file.read(1 << 24):
+        with open(folder / place, "rb") as stream:
+            while block := stream.read(1 << 24):
                 digest.update(block)
     if places:
         onnx.load_external_data_for_model(model, str(folder))

@@ -37,13 +37,13 @@ def input_side(nodes: Nodes, image: str, preset: Preset, frame: Frame, rank: int
     str
         Name of the network's input as computed.
     """
-    mean, deviation = (np.float64(values) for values in NORMALISATIONS[preset.normalisation])
+    mean, deviation = (np.array(values, np.float64) for values in NORMALISATIONS[preset.normalisation])
     value = nodes.cast(image, TensorProto.FLOAT)
     top, left = frame.top, frame.left
     bottom, right = frame.network_height - frame.height - top, frame.network_width - frame.width - left
     if top or left or bottom or right:
         # The border is of a colour, and nodes pad with one number.
-        colour = np.float64(preset.pad_colour)
+        colour = np.array(preset.pad_colour, np.float64)
         value = nodes.add("Sub", value, nodes.constant(colour))
         value = nodes.pad(value, (0, top, left, 0), (0, bottom, right, 0))
         mean = mean - colour

@@ -51,7 +51,8 @@ def as_map(nodes: Nodes, output: Output) -> tuple[str, int, int]:
         raise WrapError(
             f"the output {output.name} has the shape {list(output.shape)}, which is no image of one channel"
         )
-    return nodes.reshape(_single(nodes, output), (1, 1, *size)), *size
+    height, width = size
+    return nodes.reshape(_single(nodes, output), (1, 1, height, width)), height, width
 
 
 def as_number(nodes: Nodes, output: Output) -> str:
@@ -189,14 +190,14 @@ def output_side(
         (h, w) of the result.
     """
     shown = shown_size = None
-    if "mask" in outputs:
+    if "mask" in outputs and preset.mask is not None:
         shown, *shown_size = valid(nodes, preset.mask, outputs["mask"])
     if preset.kind == "points":
         points, height, width = coordinates(nodes, outputs["depth"])
         depth = points[2]
         if preset.solve_shift:
-            pixels = (focal[0] * width / frame.network_width, focal[1] * height / frame.network_height)
-            depth = shifted(nodes, points, shown, (height, width), pixels)
+            scaled = (focal[0] * width / frame.network_width, focal[1] * height / frame.network_height)
+            depth = shifted(nodes, points, shown, (height, width), scaled)
     else:
         depth, height, width = as_map(nodes, outputs["depth"])
     if shown is not None and shown_size != [height, width]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +72,7 @@ def _score(preset: Preset, signature: Signature) -> int:
     return score
 
 
-def _rank(wanted: Sequence[str], there: dict[str, object]) -> int:
+def _rank(wanted: Sequence[str], there: Mapping[str, object]) -> int:
     """Return 2 where the first of some names is there, 1 where another is."""
     return 2 if wanted[0] in there else 1 if there.keys() & set(wanted) else 0
 

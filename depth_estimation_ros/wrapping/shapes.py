@@ -15,7 +15,8 @@ def inferred_shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
     """Return the shapes that are known without a computation, by tensor."""
     graph = model.graph
     found = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
-    small, large = [], []
+    small: list[onnx.TensorProto] = []
+    large: list[onnx.TensorProto] = []
     for tensor in graph.initializer:
         (small if math.prod(tensor.dims) <= FEW else large).append(tensor)
     # Without the bulk of the weights, which it would copy.

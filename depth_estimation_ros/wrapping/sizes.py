@@ -68,9 +68,9 @@ def frame_of(
     WrapError
         If the size wanted is none that the network takes.
     """
-    if None not in fixed:
-        width, height = fixed
-        if wanted not in (None, (width, height)):
+    width, height = fixed
+    if width is not None and height is not None:
+        if wanted is not None and wanted != (width, height):
             raise WrapError(
                 f"the network takes images of {width}x{height} only, not of {_text(wanted)}: leave --size out"
             )
@@ -78,20 +78,22 @@ def frame_of(
             return Frame(width, height, width, height, stretched=True)
         scale = min(width / image[0], height / image[1])
         # Even borders, so that an output of half the size can be cut, too.
-        inner = [min(side, 2 * max(1, round(of * scale / 2))) for of, side in zip(image, fixed, strict=True)]
-        return Frame(*inner, width, height)
+        across = min(width, 2 * max(1, round(image[0] * scale / 2)))
+        down = min(height, 2 * max(1, round(image[1] * scale / 2)))
+        return Frame(across, down, width, height)
     if wanted is None:
         which, pixels = preset.side
         scale = pixels / (min(image) if which == "short" else max(image))
-        wanted = tuple(preset.multiple * max(1, round(side * scale / preset.multiple)) for side in image)
-    size = tuple(of or side for of, side in zip(fixed, wanted, strict=True))
+        across, down = (preset.multiple * max(1, round(side * scale / preset.multiple)) for side in image)
+        wanted = across, down
+    size = width or wanted[0], height or wanted[1]
     if any(side % preset.multiple or not 0 < side <= LARGEST_SIDE for side in size):
-        near = tuple(preset.multiple * max(1, round(side / preset.multiple)) for side in size)
+        across, down = (preset.multiple * max(1, round(side / preset.multiple)) for side in size)
         raise WrapError(
             f"{preset.name} takes sides that are multiples of {preset.multiple}, not {_text(size)}: the next is --size "
-            f"{_text(near)}"
+            f"{_text((across, down))}"
         )
-    return Frame(*size, *size)
+    return Frame(size[0], size[1], size[0], size[1])
 
 
 def focal_lengths(preset: Preset, frame: Frame, image: tuple[int, int], horizontal_fov: float) -> tuple[float, float]:

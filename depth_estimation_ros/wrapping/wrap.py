@@ -217,4 +217,4 @@ def _rays(frame: Frame, focal: tuple[float, float]) -> np.ndarray:
     u = (np.arange(frame.network_width) - 0.5 * (frame.network_width - 1)) / focal[0]
     v = (np.arange(frame.network_height) - 0.5 * (frame.network_height - 1)) / focal[1]
     rays = np.stack([*np.meshgrid(u, v), np.ones((len(v), len(u)))])
-    return np.float32(rays / np.linalg.norm(rays, axis=0))[None]
+    return (rays / np.linalg.norm(rays, axis=0)).astype(np.float32)[None]

@@ -145,7 +145,7 @@ def _add_profile(builder: Any, config: Any, network: Any, max_batch: int) -> Non
 
 
 def _monitor(trt: Any, progress: Progress, cancelled: threading.Event) -> Any:
-    base = trt.IProgressMonitor
+    base: Any = trt.IProgressMonitor
 
     class Monitor(base):
         """Progress monitor that reports the outermost phase; TensorRT calls it from its own threads."""

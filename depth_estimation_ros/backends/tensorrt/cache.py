@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.backends.options import CACHE_LIMIT
@@ -62,7 +63,7 @@ class Entry:
 
     plan: Path
     key: dict[str, str]
-    facts: dict[str, object]
+    facts: dict[str, Any]
     size: int
     sha256: str
     used: float
@@ -105,7 +106,7 @@ class EngineCache:
         if there:
             check_trusted(self.folder)
 
-    def load(self, key: Key) -> tuple[bytes, dict[str, object]] | None:
+    def load(self, key: Key) -> tuple[bytes, dict[str, Any]] | None:
         """
         Return the plan of a key and its facts, or None and log the reason.
 
@@ -275,7 +276,8 @@ class EngineCache:
         same_model = [e for e in self.entries() if e.key.get("model") == key.get("model")]
         if not same_model:
             return f"no engine of {key.get('model', 'this model')} is in {self.folder}"
-        return f"no engine fits: {'; '.join(min((differences(key, e.key) for e in same_model), key=len))}"
+        fewest = min((differences(key, entry.key) for entry in same_model), key=lambda found: len(found))
+        return f"no engine fits: {'; '.join(fewest)}"
 
     def _make_folder(self) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -205,7 +206,9 @@ def open_cuda() -> Cuda:
         If there is none.
     """
     found = None
-    for open_calls in (Bindings, *(partial(Libcudart, path) for path in libcudart_candidates())):
+    ways: list[Callable[[], Bindings | Libcudart]] = [Bindings]
+    ways += [partial(Libcudart, path) for path in libcudart_candidates()]
+    for open_calls in ways:
         try:
             calls = open_calls()
         except (ImportError, OSError, AttributeError):  # missing, or too old

@@ -11,6 +11,7 @@ import ctypes
 import glob
 import os
 from enum import IntEnum
+from typing import Any
 
 
 class cudaMemcpyKind(IntEnum):  # noqa: N801, the name in the CUDA runtime
@@ -58,8 +59,8 @@ class Bindings:
 
     def describe(self, error: int) -> str:
         """Return the runtime's description of an error."""
-        error = self._runtime.cudaError_t(error)
-        return f"{error.name}, {self._runtime.cudaGetErrorString(error)[1].decode()}"
+        named = self._runtime.cudaError_t(error)
+        return f"{named.name}, {self._runtime.cudaGetErrorString(named)[1].decode()}"
 
     def device_name(self, index: int) -> tuple[int, str]:
         """Query a device's name, and return ``(error, name)``."""
@@ -111,7 +112,9 @@ class Libcudart:
 
     def call(self, name: str, *args: int) -> tuple[int, ...]:
         """Call a function of the runtime, and return ``(error, *results)``."""
-        given, results, complete = iter(args), [], []
+        given = iter(args)
+        results: list[Any] = []
+        complete: list[Any] = []
         for kind in _SIGNATURES[name]:
             if kind in (_OUT_INT, _OUT_HANDLE, _OUT_SIZE):
                 results.append(kind._type_())

@@ -72,7 +72,7 @@ class EngineFactory:
         if backend := self._from_cache(model, key):
             return backend
         # The weights may be in half precision in the model and in single precision in the engine.
-        with self.cache.lock(self.options.cancelled, room=2 * len(model.content)):
+        with self.cache.lock(self.options.cancelled, room=2 * len(model.known_content)):
             # Another process may have built it while this one waited for the lock.
             if self.cache.stamp(key) != seen and (backend := self._from_cache(model, key)):
                 return backend
@@ -129,7 +129,7 @@ class EngineFactory:
     def _best(self, model: Model, key: dict[str, str], compare: Comparison) -> Checked:
         """Build all candidate precisions, and choose the fastest that passes the parity check."""
         times, refused, fastest = {}, {}, None
-        for precision in candidate_precisions(model.content):
+        for precision in candidate_precisions(model.known_content):
             try:
                 checked = self._checked(model, precision, key, compare)
             except parity.ParityError as error:
@@ -138,7 +138,7 @@ class EngineFactory:
                 continue
             times[precision] = _time(checked[2], model)
             self.options.log(f"{precision}: {times[precision]:.3f} ms for one image")
-            if min(times, key=times.get) == precision:
+            if min(times, key=times.__getitem__) == precision:
                 fastest = checked
         if fastest is None:
             raise BackendError(f"no precision computes this model; {'; '.join(refused.values())}")
@@ -169,7 +169,7 @@ class EngineFactory:
         timings = self.cache.timing_cache(key) if key else None
         made = build(
             self.library,
-            model.content,
+            model.known_content,
             replace(self.options, precision=precision),
             free_memory=self.cuda.memory_info()[0] if key else 1 << 30,
             timing_cache=timings.read_bytes() if timings and timings.is_file() else b"",

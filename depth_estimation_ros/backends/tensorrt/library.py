@@ -140,7 +140,7 @@ class Library:
         tensorrt.ILogger
             Logger with an attribute ``errors``: the latest error messages, newest last.
         """
-        base = self.module.ILogger
+        base: Any = self.module.ILogger
 
         class Logger(base):
             def __init__(self):

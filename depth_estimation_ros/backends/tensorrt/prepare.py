@@ -134,7 +134,8 @@ def _halve(model: onnx.ModelProto) -> onnx.ModelProto:
     floats = {value.name for value in values if value.type.tensor_type.elem_type == single} | weights.keys()
     single_nodes = _after_last_convolution(graph) | _quantized_part(graph)
     outputs = {output.name for output in graph.output}
-    halved, nodes, casts = set(), [], {}
+    halved: set[str] = set()
+    nodes, casts = [], {}
 
     def cast(name: str, to: int) -> str:
         if (name, to) not in casts:

@@ -95,7 +95,8 @@ class TensorRTBackend:
             self._stream = cuda.stream()
             resources.callback(_quietly(cuda.destroy_stream), self._stream)
             resources.callback(_drop, self._graphs, cuda)
-            self._host, self._device = {}, {}
+            self._host: dict[str, np.ndarray] = {}
+            self._device: dict[str, int] = {}
             self._set_shape(max_batch)
             for tensor, dtype in {"image": np.uint8, **dict.fromkeys(outputs, np.float32)}.items():
                 shape = tuple(self._context.get_tensor_shape(tensor))
@@ -198,7 +199,7 @@ class TensorRTBackend:
             resources.callback(_quietly(cuda.free_host), address)
         except CudaError as error:
             raise self._explained(error) from error
-        memory = (ctypes.c_uint8 * size).from_address(address)
+        memory = memoryview((ctypes.c_uint8 * size).from_address(address))
         self._host[name] = np.frombuffer(memory, dtype).reshape(shape)
         if not self._context.set_tensor_address(name, self._device[name]):
             raise PlanError(f"the engine is not one of this model: it has no tensor {name}")

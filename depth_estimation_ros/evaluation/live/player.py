@@ -9,7 +9,6 @@ from pathlib import Path
 
 from builtin_interfaces.msg import Time
 from rclpy.duration import Duration
-from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
@@ -17,13 +16,13 @@ from std_msgs.msg import Header
 from depth_estimation_ros.bags.messages import frame_of, stamp_of
 from depth_estimation_ros.bags.reader import BagReader
 from depth_estimation_ros.conversions import recorded_info
-from depth_estimation_ros.nodes.image_stream import Metronome, declare, run
+from depth_estimation_ros.nodes.image_stream import CameraNode, Metronome, declare, run
 
 PLAYED = "played"
 """Topic with the std_msgs/Header of each image, published right before the image."""
 
 
-class Player(Node):
+class Player(CameraNode):
     """
     Node that plays the images and the camera_info of a bag without changing the messages.
 
