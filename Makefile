@@ -83,6 +83,7 @@ tensorrt-api: .venv/.test
 lint: .venv/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 # The documentation site: site/index.html. `mkdocs serve` shows it while you write, with search.
@@ -125,7 +126,7 @@ $(BIN)/python:
 	$(BIN)/pip install --quiet -r requirements/colcon.txt
 	@touch $@
 
-.venv/.lint: requirements/lint.txt | $(BIN)/python
+.venv/.lint: requirements/lint.txt .venv/.runtime
 	$(BIN)/pip install --quiet -r requirements/lint.txt
 	@touch $@
 

@@ -17,7 +17,7 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 __all__ = ["DepthEstimator", "DepthMap", "PinholeCamera"]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> type:
     # Imported on first use: the programs import this package before their signal handlers are set (`entry`).
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

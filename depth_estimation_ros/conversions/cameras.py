@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Header
 
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.geometry.rectify import Lens
+
+Calibration = TypeVar("Calibration", PinholeCamera, Lens)
 
 
 def camera_from_info(msg: CameraInfo, rectified: bool = False) -> PinholeCamera:
@@ -57,7 +59,7 @@ def lens_from_info(msg: CameraInfo) -> Lens:
         raise ValueError(f"camera_info cannot be used: {error}") from None
 
 
-def _windowed(whole: PinholeCamera | Lens, msg: CameraInfo):
+def _windowed(whole: Calibration, msg: CameraInfo) -> Calibration:
     """Apply ``roi`` and ``binning`` of a message to the full sensor's camera or lens."""
     roi, bins = msg.roi, (max(msg.binning_x, 1), max(msg.binning_y, 1))
     width, height = int(msg.width), int(msg.height)

@@ -200,7 +200,7 @@ def _pixels(msg: Image, layout: Layout) -> np.ndarray:
     shape = (rows, width, layout.channels)
     strides = (step, pixel, native.itemsize)
     stored = native.newbyteorder(">" if msg.is_bigendian else "<")
-    pixels = np.ndarray(shape, stored, msg.data, 0, strides)
+    pixels: np.ndarray = np.ndarray(shape, stored, msg.data, 0, strides)
     pixels.flags.writeable = False
     if layout.channels == 1:
         pixels = pixels[..., 0]

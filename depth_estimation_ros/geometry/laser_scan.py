@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import numpy as np
 
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.geometry.pose import directions, height_interval
+
+Numbers = TypeVar("Numbers", float, np.ndarray)
 
 MOST_RAYS = 100_000
 """Maximum number of rays in a scan: many times that of any sensor, yet small in memory."""
@@ -190,7 +193,7 @@ class LaserScanner:
         self.angle_min, self.angle_max = float(self._centre + rays[0]), float(self._centre + rays[-1])
 
 
-def _turned(x, y, angle: float):
+def _turned(x: Numbers, y: Numbers, angle: float) -> tuple[Numbers, Numbers]:
     """Return coordinates rotated about z."""
     c, s = math.cos(angle), math.sin(angle)
     return c * x - s * y, s * x + c * y

@@ -35,7 +35,7 @@ class _Quiet:
             if self._inside == 1:
                 self._begin()
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:

@@ -22,9 +22,8 @@ import yaml
 from depth_estimation_ros.launching.environment import PACKAGE, transport_environment
 
 if TYPE_CHECKING:
-    from launch_ros.actions import Node
-
     from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+    from launch_ros.actions import Node
 
 Value = bool | int | float | str
 
@@ -75,10 +74,9 @@ def described(path: str, entities: Iterable[LaunchDescriptionEntity]) -> LaunchD
     entities : iterable of launch.LaunchDescriptionEntity
         Declarations and actions of the launch file.
     """
+    from launch import LaunchDescription
     from launch.actions import OpaqueFunction, RegisterEventHandler
     from launch.event_handlers import OnProcessExit
-
-    from launch import LaunchDescription
 
     description = LaunchDescription(list(entities))
     if not _asked_for(Path(path)):

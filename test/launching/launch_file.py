@@ -4,10 +4,9 @@ import sys
 from pathlib import Path
 
 from ament_index_python.packages import get_package_prefix
+from launch import LaunchDescription, LaunchService
 from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-
-from launch import LaunchDescription, LaunchService
 
 
 def prefix_of(folder, *others):

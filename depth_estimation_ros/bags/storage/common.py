@@ -126,7 +126,7 @@ class Chunked:
 
     def times(self, numbers: set[int]) -> np.ndarray:
         """See `Storage`."""
-        found = [np.empty(0, np.int64)]
+        found: list[np.ndarray] = [np.empty(0, np.int64)]
         for chunk in self.chunks:
             if not _may_hold(chunk, numbers):
                 continue

@@ -47,7 +47,7 @@ class Mcap(Chunked):
     def __init__(self, path: Path):
         super().__init__(path)
         self._schemas: dict[int, str] = {}
-        self._loose = np.empty(0, _LOOSE)
+        self._loose: np.ndarray = np.empty(0, _LOOSE)
         self._size = path.stat().st_size
         try:
             if not self._summarised():
@@ -193,7 +193,7 @@ class Mcap(Chunked):
                     yield time, channel, body[22:]
 
     def _indexed(self, chunk: Chunk, numbers: set[int]) -> np.ndarray | None:
-        found = [np.empty(0, np.int64)]
+        found: list[np.ndarray] = [np.empty(0, np.int64)]
         for number in numbers & (chunk.counts or {}).keys():
             self._file.seek(chunk.index.get(number, 0))
             op, length, channel, size = struct.unpack("<BQHI", self._file.read(15).ljust(15, b"\0"))

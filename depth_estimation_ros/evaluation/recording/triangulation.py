@@ -155,7 +155,8 @@ class _Points:
         self._rays = np.column_stack([pixels, np.ones(len(pixels))]) @ np.linalg.inv(self._k).T
         self._seen: list[np.ndarray] = []  # [n, 2], NaN where not seen
         self._sigmas: list[float] = []  # pixels
-        self.inverse, self.deviation = np.zeros(len(pixels)), np.full(len(pixels), np.inf)
+        self.inverse: np.ndarray = np.zeros(len(pixels))
+        self.deviation: np.ndarray = np.full(len(pixels), np.inf)
 
     def observe(self, other: Posed) -> float:
         """Track the points that are still uncertain to another image; return their epipolar error in pixels."""
