@@ -117,7 +117,10 @@ def _mapping(value: object) -> dict:
 
 
 def _arrays(entries: object) -> dict[str, np.ndarray]:
-    values = {name: getattr(entry, "value", None) for name, entry in _mapping(entries).items()}
-    if not all(isinstance(value, np.ndarray) for value in values.values()):
-        raise pickle.UnpicklingError("a layer holds something else than arrays")
-    return values
+    arrays = {}
+    for name, entry in _mapping(entries).items():
+        value = getattr(entry, "value", None)
+        if not isinstance(value, np.ndarray):
+            raise pickle.UnpicklingError("a layer holds something else than arrays")
+        arrays[name] = value
+    return arrays

@@ -12,13 +12,12 @@ import functools
 import traceback
 from collections.abc import Callable
 from concurrent.futures import CancelledError
-from typing import Protocol
+from typing import Any, Protocol
 
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.impl.implementation_singleton import rclpy_implementation
-from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from depth_estimation_ros.backends import BackendError, EngineLostError
@@ -59,7 +58,7 @@ class Managed(Protocol):
 
     operations: Operations
 
-    def get_logger(self) -> RcutilsLogger:
+    def get_logger(self) -> Any:
         """Return the logger, as every node of rclpy does."""
 
     def fail(self, fault: str) -> None:
