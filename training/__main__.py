@@ -35,7 +35,7 @@ class TrainingCLI(LightningCLI):
         subcommand = self.config.get("subcommand")
         resumed = subcommand and self.config[subcommand].get("ckpt_path")
         if resumed and self.config[subcommand].get("init_from"):
-            raise ValueError("give --init-from to start anew or --ckpt_path to resume, not both")
+            raise ValueError("give --init-from to start a new training or --ckpt_path to resume one, not both")
         # Lightning resolves "last", "best" and the like.
         if resumed and str(resumed).endswith(".ckpt"):
             check_resumable(resumed)

@@ -31,7 +31,7 @@ class EngineOptions:
     Parameters
     ----------
     precision : {"fp32", "fp16", "int8", "best"}
-        int8 needs a quantized model (Q/DQ nodes). best selects the fastest precision that passes the parity check.
+        int8 needs a quantised model (Q/DQ nodes). best selects the fastest precision that passes the parity check.
     cameras : int
         Number of cameras that share the engine: the maximum number of images per run, or of calls at the same time.
     workspace : int

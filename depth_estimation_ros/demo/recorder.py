@@ -67,7 +67,7 @@ class TopicStatistics:
 
 @dataclass
 class Frame:
-    """Serialized messages with the same stamp, by topic."""
+    """Serialised messages with the same stamp, by topic."""
 
     messages: dict[str, bytes] = field(default_factory=dict)
     measured: bool = False
@@ -89,7 +89,7 @@ class Recorder(Client):
     """
     Node that subscribes to camera and node and records their messages to a bag, which can be replayed and evaluated.
 
-    Callbacks only take the time and queue the serialized message; a thread writes and measures.
+    Callbacks only take the time and queue the serialised message; a thread writes and measures.
 
     Parameters
     ----------

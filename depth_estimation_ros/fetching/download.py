@@ -77,7 +77,7 @@ def _from_folder(url: str, target: Path, known: str | None, read: Callable[[Path
     if known and digest != known:
         raise ValueError(
             f"{target} has changed since its download (sha256 {digest}, recorded {known}): "
-            "delete it and run again to download it anew"
+            "delete it and run again to download it again"
         )
     return read(target), digest
 
@@ -111,7 +111,7 @@ def _read_record(folder: Path) -> dict[str, str]:
     except ValueError:
         record = None
     if not isinstance(record, dict):
-        raise ValueError(f"{path} is damaged: delete it, and the next download will be recorded anew")
+        raise ValueError(f"{path} is damaged: delete it, and the next download will be recorded again")
     return record
 
 

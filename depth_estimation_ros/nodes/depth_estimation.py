@@ -243,11 +243,11 @@ class DepthEstimationNode(LifecycleNode):
         try:
             if not isinstance(self._state, Inactive):
                 raise ValueError("no model is loaded: configure the node first")
-            session = yield from self._load(Loading(self.get_logger().info), "loading the model anew")
+            session = yield from self._load(Loading(self.get_logger().info), "reloading the model")
         except CancelledError:
-            return False, "it was broken off: the node is to change its state, or to end"
+            return False, "the reload was cancelled, because the node changes its state or ends"
         except Exception as error:
-            return False, report(self, error, "the model was not loaded anew: ")
+            return False, report(self, error, "the model was not reloaded: ")
         state = self._state
         assert isinstance(state, Inactive)  # a transition would have ended this operation
         self._state = yield from state.go_on_with(session, self._patiently)
@@ -297,9 +297,9 @@ class DepthEstimationNode(LifecycleNode):
 
     def _fixed(self) -> dict[Effect, str]:
         """Return the effects whose parameters cannot change now, each with the reason and what to do."""
-        fixed = {Effect.START: "while the node runs: start it anew with another value", **self._state.fixed}
+        fixed = {Effect.START: "while the node runs: restart it with another value", **self._state.fixed}
         if self.operations.running:
-            busy = f"while the node is busy with {self.operations.running}: try again when that has ended"
+            busy = f"while the node is busy with {self.operations.running}: try again when it has ended"
             fixed |= dict.fromkeys((Effect.ACTIVATE, Effect.CONFIGURE), busy)
         return fixed
 

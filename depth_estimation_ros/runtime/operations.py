@@ -83,7 +83,7 @@ class Operations:
     def check_idle(self) -> None:
         """Raise BusyError if an operation is running."""
         if self.running:
-            raise BusyError(f"the node is busy with {self.running}: ask again when that has ended")
+            raise BusyError(f"the node is busy with {self.running}: try again when it has ended")
 
     def complete(self, done: Future, meanwhile: Callable[[], None]) -> object:
         """Wait for an operation outside the executor's callbacks, and call `meanwhile` repeatedly."""

@@ -19,8 +19,8 @@ from depth_estimation_ros.runtime.stream import Ended, Stream
 from depth_estimation_ros.settings import FilterSettings
 
 STUCK = (
-    "the engine did not come back from a frame in time (output_timeout) and is given up: configure the node to load it "
-    "anew"
+    "the engine did not return from a frame within output_timeout and is not used any more: configure the node to load "
+    "the model again"
 )
 
 

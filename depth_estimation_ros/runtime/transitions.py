@@ -151,7 +151,7 @@ def answer_change_state(node: LifecycleNode, operations: Operations) -> None:
         except BusyError as error:
             node.get_logger().warning(f"{wanted} is refused: {error}")
         except RCLError:
-            node.get_logger().warning(f"no transition {wanted} leads out of the state {machine.current_state[1]}")
+            node.get_logger().warning(f"the state {machine.current_state[1]} has no transition {wanted}")
         return response
 
     service = node._service_change_state

@@ -1,4 +1,4 @@
-"""Reading of serialized messages without deserializing them."""
+"""Reading of serialised messages without deserialising them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import struct
 
 def stamp_of(raw: bytes) -> int:
     """
-    Return the stamp of a serialized message that begins with a header, in nanoseconds.
+    Return the stamp of a serialised message that begins with a header, in nanoseconds.
 
     CDR: four bytes, of which the second gives the byte order, then the header's seconds and nanoseconds.
     """

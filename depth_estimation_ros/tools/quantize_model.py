@@ -1,5 +1,5 @@
 """
-``quantize_model MODEL --calibration SOURCE --output INT8.onnx``: quantize a model to 8-bit integers, faster on a CPU.
+``quantize_model MODEL --calibration SOURCE --output INT8.onnx``: quantise a model to 8-bit integers, faster on a CPU.
 
 Weights and activations get Q/DQ nodes (static; one scale per output channel of a weight), from which ONNX Runtime,
 OpenVINO and TensorRT derive integer arithmetic. Activation ranges are the minimum and maximum on the calibration
@@ -84,7 +84,7 @@ def quantize(
     model: Model, frames: np.ndarray, output: Path, keep: Sequence[str] | None = None, symmetric: bool = False
 ) -> np.ndarray:
     """
-    Write a model quantized to 8-bit integers; it satisfies the model contract.
+    Write a model quantised to 8-bit integers; it satisfies the model contract.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def quantize(
     ------
     ValueError
         If the package onnx is missing, the model already has Q/DQ nodes, a prefix in `keep` matches no weight, or
-        nothing is left to quantize.
+        nothing is left to quantise.
     """
     try:
         import onnx
@@ -135,20 +135,20 @@ def quantize(
             weight_type=QuantType.QInt8,
             op_types_to_quantize=list(_QUANTIZABLE),
             nodes_to_exclude=_float_nodes(graph, keep),
-            # TensorRT accepts no int32 bias, and ONNX Runtime quantizes a float bias itself.
+            # TensorRT accepts no int32 bias, and ONNX Runtime quantises a float bias itself.
             extra_options={"ActivationSymmetric": symmetric, "WeightSymmetric": True, "QuantizeBias": False},
         )
-        quantised = onnx.load(draft)
+        quantized = onnx.load(draft)
         # ONNX Runtime declares every operator set it knows; older engines reject that.
-        used = {node.domain for node in quantised.graph.node}
-        declared = [entry for entry in quantised.opset_import if entry.domain in used]
-        del quantised.opset_import[:], quantised.metadata_props[:]
-        quantised.opset_import.extend(declared)
+        used = {node.domain for node in quantized.graph.node}
+        declared = [entry for entry in quantized.opset_import if entry.domain in used]
+        del quantized.opset_import[:], quantized.metadata_props[:]
+        quantized.opset_import.extend(declared)
         info = replace(model.info, name=f"{model.info.name}_int8", source_sha256=model.sha256)
-        quantised.metadata_props.add(key=METADATA_KEY, value=info.to_json())
-        quantised.ir_version = onnx.load_model_from_string(model.content).ir_version
-        onnx.checker.check_model(quantised)
-        onnx.save(quantised, draft)
+        quantized.metadata_props.add(key=METADATA_KEY, value=info.to_json())
+        quantized.ir_version = onnx.load_model_from_string(model.content).ir_version
+        onnx.checker.check_model(quantized)
+        onnx.save(quantized, draft)
         difference = _difference(model, load_model(draft), frames)
         os.replace(draft, output)
     return difference
@@ -232,7 +232,7 @@ def _difference(before: Model, after: Model, frames: np.ndarray) -> np.ndarray:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Quantize a model from the command line; a user's mistake ends with one sentence. Returns the exit status."""
+    """Quantise a model from the command line; a user's mistake ends with one sentence. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="quantize_model", description=__doc__.split("\n\n")[0].strip())
     parser.add_argument("model", help="'default', or a float ONNX file that satisfies the model contract")
     parser.add_argument("--calibration", required=True, help="images of the robot's environment: folder, video or bag")

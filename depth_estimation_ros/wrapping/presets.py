@@ -217,7 +217,7 @@ PRESETS: MappingProxyType[str, Preset] = MappingProxyType({preset.name: preset f
 REFUSED = MappingProxyType(
     {
         "marigold": "it is three networks that run several times an image, far from a robot's rate",
-        "depthfm": "it is an equation solved in several steps, whose result is scaled anew for every image",
+        "depthfm": "it is an equation solved in several steps, whose result has another scale for every image",
         "patchfusion": "it runs two networks over the tiles of a 4K image, in a loop outside any graph",
         "ess": "it takes a stereo pair, not one camera's image",
         "video_depth_anything": "it takes 32 images at a time",

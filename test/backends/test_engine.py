@@ -1,5 +1,5 @@
 """
-From a model to a running engine: built once, compared with its model, kept, and built anew when anything changed.
+From a model to a running engine: built once, compared with its model, kept, and built again when anything changed.
 
 Plans are built and stored for real; what runs them stands in for a GPU (`tensorrt_on_host`).
 """
@@ -84,14 +84,14 @@ def test_a_new_gpu_gets_an_engine_of_its_own_and_the_log_says_why(model, factory
     assert built(said) == 1
 
 
-def test_an_engine_that_does_not_load_is_built_anew(model, factory):
+def test_an_engine_that_does_not_load_is_built_again(model, factory):
     first, _ = factory()
     first.open(model)
     key = first.key(model)
     first.cache.store(key, b"a plan of another TensorRT with the same version", {"precision": "fp16"})
     second, said = factory()
     second.open(model)
-    assert "does not load" in said[0] and said[0].endswith("it is built anew") and built(said) == 1
+    assert "does not load" in said[0] and said[0].endswith("it is built again") and built(said) == 1
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_best_of_a_quantized_model_is_int8_and_compared_with_the_quantized_model
         float_instead.open(quantized)
 
 
-def test_a_plan_for_which_there_is_no_memory_is_not_built_anew(model, factory):
+def test_a_plan_for_which_there_is_no_memory_is_not_built_again(model, factory):
     first, _ = factory()
     key = first.key(model)
     first.open(model)

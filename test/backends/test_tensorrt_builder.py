@@ -167,7 +167,7 @@ def test_a_free_batch_without_a_profile_is_refused_by_tensorrt(library, packaged
 
 
 def test_a_precision_that_is_not_the_models_is_refused(library, packaged, quantized):
-    with pytest.raises(BackendError, match="int8 needs a quantized model"):
+    with pytest.raises(BackendError, match="int8 needs a quantised model"):
         build(library, packaged, EngineOptions("int8"), free_memory=FREE)
     with pytest.raises(BackendError, match="its precision is int8, not fp16"):
         build(library, quantized["tensorrt"], EngineOptions("fp16"), free_memory=FREE)

@@ -126,7 +126,7 @@ def test_out_of_memory_and_a_lost_gpu_are_named_as_such(model):
     cuda = HostCuda()
     backend = runner(model, cuda)
     cuda.failing["synchronize"] = 719
-    with pytest.raises(CudaError, match="the GPU is lost to this program; start it anew") as caught:
+    with pytest.raises(CudaError, match="this program has lost the GPU: restart it") as caught:
         backend.infer(IMAGES[:1])
     assert caught.value.device_lost
 
@@ -152,7 +152,7 @@ def test_a_plan_that_does_not_load_or_is_of_another_model_is_refused(model):
         runner(model, HostCuda(), plan=b"garbage")
     with pytest.raises(BackendError, match="memory does not suffice to load") as caught:
         runner(model, HostCuda(), plan=OUT_OF_MEMORY)
-    assert not isinstance(caught.value, PlanError), "for which the engine would be built anew"
+    assert not isinstance(caught.value, PlanError), "for which the engine would be built again"
     with pytest.raises(PlanError, match="not one of this model: its tensors are image UINT8, depth FLOAT"):
         runner(model, HostCuda(), outputs=("depth", "confidence"))
 

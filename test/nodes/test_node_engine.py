@@ -115,7 +115,7 @@ def test_a_lost_gpu_takes_the_node_to_unconfigured_and_every_frame_is_accounted_
     depth.send_until_published()
     depth.wait(lambda: depth.send() and depth.figures.get("state") == "unconfigured")
     assert depth.figures["level"] == DiagnosticStatus.ERROR
-    assert "the GPU is lost to this program; start it anew" in depth.figures["fault"]
+    assert "this program has lost the GPU: restart it" in depth.figures["fault"]
     figures = depth.settled()
     assert figures["failed: engine failed"] != "0"
     assert stop(depth.process) == 0
@@ -142,7 +142,7 @@ def test_two_cameras_share_one_engine_and_lose_it_together(start, tmp_path):
 
     cameras[0].wait(lost)
     for camera in cameras:
-        assert "the GPU is lost to this program; start it anew" in camera.figures["fault"]
+        assert "this program has lost the GPU: restart it" in camera.figures["fault"]
         camera.settled()
     assert stop(both.process) == 0
     assert "Traceback" not in output(both.process)

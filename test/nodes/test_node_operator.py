@@ -140,7 +140,7 @@ def test_whatever_a_reload_raises_is_answered_in_a_sentence_and_the_old_model_go
         script.write("load", kind)
         answer = reload(depth)
         assert not answer.success and answer.message.startswith(sentence) and "\n" not in answer.message, answer
-        assert f"the model was not loaded anew: {sentence}" in output(depth.process)
+        assert f"the model was not reloaded: {sentence}" in output(depth.process)
         published(depth)
     assert "fault" not in seen(depth) and depth.figures["state"] == "active"
 
@@ -183,7 +183,7 @@ def test_an_engine_that_is_lost_and_cannot_be_replaced_leaves_the_node_unconfigu
 # A model that takes long
 
 
-def test_while_a_model_is_loaded_anew_the_old_one_works_and_everything_else_answers(depth, script):
+def test_while_a_model_is_reloaded_the_old_one_works_and_everything_else_answers(depth, script):
     before = depth.settled()
     script.write("load", "wait")
     answer = depth.ask(Trigger, "reload_model", Trigger.Request())
@@ -195,7 +195,7 @@ def test_while_a_model_is_loaded_anew_the_old_one_works_and_everything_else_answ
     refused = depth.set(threads=2)
     assert "threads cannot change while the node is busy with reload_model: try again when" in refused.reason
     second = reload(depth)
-    assert not second.success and "the node is busy with reload_model: ask again when that has ended" in second.message
+    assert not second.success and "the node is busy with reload_model: try again when it has ended" in second.message
     assert seen(depth)["level"] == DiagnosticStatus.OK and not answer.done()
     script.clear()
     assert depth.answer(answer).success
@@ -209,7 +209,7 @@ def test_a_transition_ends_a_reload(depth, script, how):
     answer = depth.ask(Trigger, "reload_model", Trigger.Request())
     depth.wait(lambda: depth.figures.get("busy") == "reload_model")
     assert depth.change_state("deactivate")
-    assert not depth.answer(answer).success and "it was broken off" in answer.result().message
+    assert not depth.answer(answer).success and "the reload was cancelled" in answer.result().message
     assert seen(depth)["state"] == "inactive"
 
 
@@ -247,12 +247,12 @@ def test_a_stuck_engine_is_replaced_by_a_reload_and_its_frame_is_counted_once(de
     assert depth.settled()[key] == after[key]
 
 
-def test_a_stuck_engine_does_not_keep_the_node_from_being_deactivated_and_configured_anew(depth, script):
+def test_a_stuck_engine_does_not_keep_the_node_from_being_deactivated_and_configured_again(depth, script):
     get_stuck(depth, script)
     answer = depth.ask_for("deactivate")
     assert not depth.answer(answer).success
     assert seen(depth)["state"] == "unconfigured" and depth.figures["level"] == DiagnosticStatus.ERROR
-    assert "the engine did not come back from a frame in time" in depth.figures["fault"]
+    assert "the engine did not return from a frame within output_timeout" in depth.figures["fault"]
     assert depth.change_state("configure") and depth.change_state("activate")
     depth.send_until_published()  # the old one is stuck still
     assert "fault" not in seen(depth)

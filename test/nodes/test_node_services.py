@@ -165,7 +165,7 @@ def test_a_new_file_is_taken_over_and_a_bad_one_leaves_the_old_model_at_work(dep
     replace(folder, content[: len(content) // 2])
     answer = ask(depth, "reload_model")
     assert not answer.success and "is not a complete ONNX file" in answer.message
-    assert "the model was not loaded anew: " in output(depth.process)
+    assert "the model was not reloaded: " in output(depth.process)
     (folder / "painted.onnx").unlink()
     answer = ask(depth, "reload_model")
     assert not answer.success and "not found" in answer.message
@@ -191,7 +191,7 @@ def test_a_model_that_lacks_what_the_settings_ask_for_is_not_taken_over(depth, f
     assert not refused.successful and "which sure does not have: set it to 0" in refused.reason
 
 
-def test_an_unconfigured_node_says_that_there_is_nothing_to_load_anew(depth):
+def test_an_unconfigured_node_says_that_there_is_nothing_to_reload(depth):
     assert depth.change_state("deactivate") and depth.change_state("cleanup")
     answer = ask(depth, "reload_model")
     assert not answer.success and "no model is loaded: configure the node first" in answer.message

@@ -190,12 +190,12 @@ def test_compressed_colour_and_depth_of_a_bag_are_read(tmp_path):
     rgb = picture(60)
     png = cv2.imencode(".png", np.full((24, 32), 2500, np.uint16))[1].tobytes()
     # compressed_depth_image_transport stores 32FC1 as value = a / z + b.
-    quantised = cv2.imencode(".png", np.full((24, 32), 150, np.uint16))[1].tobytes()
+    quantized = cv2.imencode(".png", np.full((24, 32), 150, np.uint16))[1].tobytes()
     with BagWriter(tmp_path / "run", "mcap") as bag:
         bag.compressed("/image/compressed", 1.0, cv2.imencode(".png", rgb[..., ::-1])[1].tobytes(), "rgb8; png")
         bag.compressed("/mm/compressedDepth", 1.0, bytes(12) + png, "16UC1; compressedDepth png")
         header = struct.pack("<iff", 0, 200.0, 50.0)
-        bag.compressed("/inv/compressedDepth", 1.0, header + quantised, "32FC1; compressedDepth png")
+        bag.compressed("/inv/compressedDepth", 1.0, header + quantized, "32FC1; compressedDepth png")
     for topic, metres in (("/mm/compressedDepth", 2.5), ("/inv/compressedDepth", 2.0)):
         (frame,) = open_source(str(tmp_path / "run"), depth_topic=topic)
         assert frame.rgb.tolist() == rgb.tolist()

@@ -63,7 +63,7 @@ def test_an_option_that_would_do_nothing_in_a_dry_run_is_refused(capsys, tmp_pat
     [
         (("none.onnx",), "model 'none.onnx' not found"),
         (("default", "--library", "tensorrt"), "tensorrt cannot be imported"),
-        ((*RTX, "--dry-run", "--precision", "int8"), "int8 needs a quantized model"),
+        ((*RTX, "--dry-run", "--precision", "int8"), "int8 needs a quantised model"),
         ((*RTX, "--cameras", "0"), "the number of cameras must be at least 1"),
         ((*RTX, "--output", "/nowhere/robot.plan"), "/nowhere/robot.plan cannot be written"),
         ((*RTX, "--cache-limit", "-1"), "limited to -1 MiB"),

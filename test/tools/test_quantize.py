@@ -45,8 +45,8 @@ def int8(folder, tmp_path_factory):
 def weights_in_int8(path, op_type):
     """Say of every node of a type whether its weights are dequantised."""
     graph = onnx.load(path).graph
-    dequantised = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"}
-    return [n.input[1] in dequantised for n in graph.node if n.op_type == op_type]
+    dequantized = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"}
+    return [n.input[1] in dequantized for n in graph.node if n.op_type == op_type]
 
 
 def weights_by_name(path):
@@ -75,9 +75,9 @@ def test_the_int8_model_keeps_the_contract_and_says_where_it_comes_from(int8):
 
 @pytest.mark.parametrize("backend", ["cpu", "openvino"])
 def test_every_engine_computes_nearly_the_float_models_depth_on_images_it_was_not_calibrated_on(int8, backend):
-    quantised, source = backend_or_skip(int8, backend), DepthEstimator.load("default", "cpu", threads=1)
+    quantized, source = backend_or_skip(int8, backend), DepthEstimator.load("default", "cpu", threads=1)
     images = np.stack(room_images(160, 120, 3, seed=5))
-    depth, expected = (e.backend.infer(images)["depth"] for e in (quantised, source))
+    depth, expected = (e.backend.infer(images)["depth"] for e in (quantized, source))
     difference = np.abs(depth / expected - 1)
     assert 1e-4 < difference.mean() < 0.03  # something was quantised, and little was lost
 

@@ -151,7 +151,7 @@ def test_a_training_starts_from_the_weights_of_another_and_says_what_it_took(rec
     assert "weights taken" in result.stdout
     assert "not taken, of another shape: predict.weight [64, 8, 3, 3], not [1, 8, 3, 3]" in result.stdout
     both = command("fit", "--config", recipe, *start, "--ckpt_path", checkpoint)
-    assert_one_sentence(both, "training: give --init-from to start anew or --ckpt_path to resume")
+    assert_one_sentence(both, "training: give --init-from to start a new training or --ckpt_path to resume")
 
 
 def test_two_processes_measure_what_one_does(recipe, checkpoint, frames, tmp_path):

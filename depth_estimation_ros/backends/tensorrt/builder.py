@@ -24,7 +24,7 @@ class Build:
     Parameters
     ----------
     plan : bytes
-        The serialized engine.
+        The serialised engine.
     timing_cache : bytes
         Kernel timings of the builder on this GPU, which speed up the next build; empty if there are none.
     """
@@ -105,8 +105,8 @@ def _model_for(library: Library, content: bytes, precision: str) -> bytes:
     quantized = is_quantized(content)
     if quantized != (precision == "int8"):
         if quantized:
-            raise BackendError(f"the model is quantized (Q/DQ nodes): its precision is int8, not {precision}")
-        raise BackendError("int8 needs a quantized model (Q/DQ nodes): make one with `quantize_model --symmetric`")
+            raise BackendError(f"the model is quantised (Q/DQ nodes): its precision is int8, not {precision}")
+        raise BackendError("int8 needs a quantised model (Q/DQ nodes): make one with `quantize_model --symmetric`")
     if quantized and not is_symmetric(content):
         raise BackendError(
             "TensorRT supports no zero points other than 0: quantize the model with `quantize_model --symmetric`"
@@ -122,7 +122,7 @@ def _set_precision(library: Library, config: Any, precision: str) -> None:
         config.clear_flag(tf32)  # on by default, with a mantissa of only ten bits
     if library.strongly_typed:
         return
-    # In quantized models, the other layers may use float32 or float16.
+    # In quantised models, the other layers may use float32 or float16.
     for name in {"fp16": ("FP16",), "int8": ("INT8", "FP16")}.get(precision, ()):
         config.set_flag(library.member("BuilderFlag", name))
 

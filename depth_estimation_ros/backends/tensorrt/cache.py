@@ -48,7 +48,7 @@ class Entry:
     Parameters
     ----------
     plan : pathlib.Path
-        The serialized engine; its sidecar has the suffix ``.json``.
+        The serialised engine; its sidecar has the suffix ``.json``.
     key : dict
         Fields that identify what it was built from and for.
     facts : dict
@@ -144,7 +144,7 @@ class EngineCache:
         key : mapping of str to str
             Fields that identify the engine, as in `load`.
         plan : bytes
-            The serialized engine.
+            The serialised engine.
         facts : mapping
             Facts for the sidecar file; must be serialisable as JSON.
 

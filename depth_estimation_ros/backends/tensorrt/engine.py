@@ -105,7 +105,7 @@ class EngineFactory:
             precision = str(facts.get("precision", self.options.precision))
             return self._run(model, plan, precision, engine=file_name(key))
         except PlanError as error:
-            self.options.log(f"{error}; it is built anew")
+            self.options.log(f"{error}; it is built again")
             return None
 
     def _built(self, model: Model, key: dict[str, str]) -> TensorRTBackend:
@@ -235,7 +235,7 @@ def open_engine(model: Model, library: str, options: EngineOptions) -> TensorRTB
 
 
 def candidate_precisions(content: bytes) -> tuple[str, ...]:
-    """Return the precisions an ONNX file can be built with: int8 if it is quantized, otherwise the float ones."""
+    """Return the precisions an ONNX file can be built with: int8 if it is quantised, otherwise the float ones."""
     return ("int8",) if is_quantized(content) else ("fp16", "fp32")
 
 

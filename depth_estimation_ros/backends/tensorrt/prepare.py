@@ -28,7 +28,7 @@ def prepare(content: bytes, half: bool = False) -> bytes:
         An ONNX file.
     half : bool
         Compute in float16. Inputs, outputs and all nodes after the last convolution keep their types: there, softmax,
-        exponential and sum convert features to metres; they are cheap and would lose precision. In a quantized model,
+        exponential and sum convert features to metres; they are cheap and would lose precision. In a quantised model,
         only the part without Q/DQ nodes (the up-projection) becomes float16.
 
     Returns
@@ -54,13 +54,13 @@ def prepare(content: bytes, half: bool = False) -> bytes:
 
 
 def is_quantized(content: bytes) -> bool:
-    """Return whether an ONNX file has quantization (Q/DQ) nodes."""
+    """Return whether an ONNX file has quantisation (Q/DQ) nodes."""
     model = _import_onnx().load_model_from_string(content)
     return any(node.op_type in _QUANTIZED for node in model.graph.node)
 
 
 def is_symmetric(content: bytes) -> bool:
-    """Return whether all zero points of a quantized ONNX file are signed and 0, as TensorRT requires."""
+    """Return whether all zero points of a quantised ONNX file are signed and 0, as TensorRT requires."""
     onnx = _import_onnx()
     graph = onnx.load_model_from_string(content).graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
@@ -195,7 +195,7 @@ def _after_last_convolution(graph: onnx.GraphProto) -> set[str]:
 
 
 def _quantized_part(graph: onnx.GraphProto) -> set[str]:
-    """Return the first output of each Q/DQ node, node that leads to a Q node, and node with quantized weights."""
+    """Return the first output of each Q/DQ node, node that leads to a Q node, and node with quantised weights."""
     producers = {output: node for node in graph.node for output in node.output}
     part = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
     part |= {node.output[0] for node in graph.node if part & set(node.input[1:2]) and node.op_type in _HEAVY}

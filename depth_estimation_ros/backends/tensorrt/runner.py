@@ -33,7 +33,7 @@ class TensorRTBackend:
     library : Library
         TensorRT to run on.
     plan : bytes
-        Serialized engine. It contains machine code, so it must come from the cache or from a trusted source.
+        Serialised engine. It contains machine code, so it must come from the cache or from a trusted source.
     max_batch : int
         Maximum number of images per run; larger batches are split.
     cuda : Cuda
@@ -208,7 +208,7 @@ class TensorRTBackend:
         if error.out_of_memory:
             return CudaError(error.code, f"{self.name}: the GPU is out of memory; close other programs ({error})")
         if error.device_lost:
-            self.lost = f"{self.name}: the GPU is lost to this program; start it anew ({error})"
+            self.lost = f"{self.name}: this program has lost the GPU: restart it ({error})"
             return CudaError(error.code, self.lost)
         return CudaError(error.code, f"{self.name} failed: {error}")
 

@@ -16,7 +16,7 @@ TOPICS = {"depth/image": Image, "depth/points": PointCloud2, "depth/scan": Laser
 
 class Listener(Client):
     """
-    Subscriber to serialized depth, cloud and scan, which costs almost no CPU time.
+    Subscriber to serialised depth, cloud and scan, which costs almost no CPU time.
 
     Attributes
     ----------
