@@ -13,7 +13,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -97,7 +97,7 @@ def measure(model: Model, camera: PinholeCamera, options: argparse.Namespace, co
     with tempfile.TemporaryDirectory() as folder, Progress(console=console, transient=True) as progress:
         task = progress.add_task("measuring", total=3 * (options.seconds + _WARM_UP_S))
         empty = write_empty_model(model, Path(folder) / "empty.onnx")
-        runs = {}
+        runs: dict[str, Any] = {}
         for name, path in (("without_inference", empty), ("with_model", model.path)):
             with Stage(Path(folder), lambda: _camera(camera, options.rate), "the node ended: {line}") as stage:
                 bench = _Bench(stage, path, progress, task)

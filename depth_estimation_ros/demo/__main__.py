@@ -140,7 +140,7 @@ def run(arguments: argparse.Namespace, source: DemoSource | None, console: Conso
         if stage.stop("node"):
             raise stage.failure("node")
     room = None if source else Room()
-    summary, pictured = report.summarise(recorder, room, source and source.facts()), recorder.pictured
+    summary, pictured = report.summarise(recorder, room, source.facts() if source else None), recorder.pictured
     write_json(output / "summary.json", summary)
     report.print_table(summary, console)
     size = sum(file.stat().st_size for file in (output / "bag").iterdir()) / 1e6

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from builtin_interfaces.msg import Time
 
 from depth_estimation_ros.camera import PinholeCamera
-from depth_estimation_ros.nodes.image_stream import FRAME_ID, ImageStream, Metronome, StreamParameters, run
+from depth_estimation_ros.nodes.image_stream import FRAME_ID, CameraNode, ImageStream, Metronome, StreamParameters, run
 from depth_estimation_ros.parameters.declaration import ParameterGroup, constant
 from depth_estimation_ros.parameters.declare import declare
 from depth_estimation_ros.sources import Frame, open_source
@@ -73,7 +73,7 @@ class ImageSourceParameters(ParameterGroup):
     stream: RecordedStreamParameters = field(default=RecordedStreamParameters())
 
 
-class ImageSource(Node):
+class ImageSource(CameraNode):
     """
     Node that publishes the frames of a source (see ``sources``) at the source's rate or a given one.
 

@@ -20,7 +20,7 @@ from std_msgs.msg import Header
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.conversions import new_cloud, points_of
 from depth_estimation_ros.geometry.pose import quaternion
-from depth_estimation_ros.nodes.image_stream import ImageStream, Metronome, StreamParameters, run
+from depth_estimation_ros.nodes.image_stream import CameraNode, ImageStream, Metronome, StreamParameters, run
 from depth_estimation_ros.parameters.declaration import ParameterGroup, constant
 from depth_estimation_ros.parameters.declare import declare
 from depth_estimation_ros.synthetic import Room
@@ -55,7 +55,7 @@ class SyntheticCameraParameters(ParameterGroup):
     stream: StreamParameters = field(default=StreamParameters())
 
 
-class SyntheticCamera(Node):
+class SyntheticCamera(CameraNode):
     """
     Node that publishes the images of a camera moving through a room, with intrinsics and exact depth.
 

@@ -136,7 +136,7 @@ class ParameterGroup:
     @cache
     def declarations(cls) -> dict[str, Declaration]:
         """Return the declarations of all parameters, those of the groups included, by the names of ROS."""
-        found = {}
+        found: dict[str, Declaration] = {}
         for f in fields(cls):
             if isinstance(f.default, ParameterGroup):
                 found |= f.default.declarations()
@@ -147,7 +147,7 @@ class ParameterGroup:
 
     def values(self) -> dict[str, Any]:
         """Return the values of all parameters by the names of ROS."""
-        found = {}
+        found: dict[str, Any] = {}
         for f in fields(self):
             value = getattr(self, f.name)
             found |= value.values() if isinstance(value, ParameterGroup) else {self._own()[f.name].name: value}

@@ -72,7 +72,7 @@ class Inputs:
         self._age = 0.0
         now = settings()
         self._rectified = is_rectified(node.resolve_topic_name("image"))
-        images = image_topic(node, settings.camera.image_transport)
+        images = image_topic(node, now.camera.image_transport)
         with ExitStack() as undo:
             undo.callback(self._transforms.close)
             self._undo = undo
@@ -80,24 +80,24 @@ class Inputs:
                 CameraInfo,
                 "camera_info",
                 self._on_camera_info,
-                2 * settings.topics.queue_depth,
+                2 * now.topics.queue_depth,
                 "is camera_info remapped to the camera's topic? Without one, set horizontal_fov",
             )
             self._subscribe_latched()
-            self._reference_watch = None
-            if reference_type := REFERENCE_TYPES.get(settings.anchor.reference):
+            self._reference_watch: InputWatch | None = None
+            if reference_type := REFERENCE_TYPES.get(now.anchor.reference):
                 self._reference_watch = self._subscribe(
                     reference_type,
-                    f"anchor/{settings.anchor.reference}",
+                    f"anchor/{now.anchor.reference}",
                     self._on_reference,
                     10,
-                    f"is anchor/{settings.anchor.reference} remapped to the sensor's topic?",
+                    f"is anchor/{now.anchor.reference} remapped to the sensor's topic?",
                 )
             self._image_watch = self._subscribe(
                 images.kind,
                 images.name,
                 self._on_image,
-                settings.topics.queue_depth,
+                now.topics.queue_depth,
                 "is the camera running, and image remapped to its topic?",
                 images.remedies,
             )

@@ -254,7 +254,7 @@ class SharedEngines:
 
 def _key(settings: EngineSettings, model_sha256: str) -> tuple:
     """Return the key of an engine: its settings and its files."""
-    file = ()
+    file: tuple[float, ...] = ()
     if settings.file:
         with suppress(OSError):  # a missing file is reported when it is opened
             found = Path(settings.file).expanduser().stat()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from builtin_interfaces.msg import Time
@@ -16,10 +17,22 @@ from std_msgs.msg import Header
 from depth_estimation_ros.bags.messages import frame_of, stamp_of
 from depth_estimation_ros.bags.reader import BagReader
 from depth_estimation_ros.conversions import recorded_info
-from depth_estimation_ros.nodes.image_stream import CameraNode, Metronome, declare, run
+from depth_estimation_ros.nodes.image_stream import CameraNode, Metronome, run
+from depth_estimation_ros.parameters.declaration import ParameterGroup, constant
+from depth_estimation_ros.parameters.declare import declare
 
 PLAYED = "played"
 """Topic with the std_msgs/Header of each image, published right before the image."""
+
+
+@dataclass(frozen=True)
+class PlayerParameters(ParameterGroup):
+    """Parameters of the node ``player``."""
+
+    bag: str = constant("", "Path of the bag.")
+    image: str = constant("", "Topic of image in the bag.")
+    camera_info: str = constant("", "Topic of camera_info in the bag.")
+    speed: float = constant(1.0, "Playback speed as a factor of the recorded rate.", limits=(0.01, 1000.0))
 
 
 class Player(CameraNode):
@@ -38,11 +51,7 @@ class Player(CameraNode):
 
     def __init__(self):
         super().__init__("player")
-        self._bag = declare(self, "bag", "", "Path of the bag.")
-        self._topics = {
-            name: declare(self, name, "", f"Topic of {name} in the bag.") for name in ("image", "camera_info")
-        }
-        self._speed = declare(self, "speed", 1.0, "Playback speed as a factor of the recorded rate.", (0.01, 1000.0))
+        self._chosen = declare(self, PlayerParameters, read_only=True)
         qos = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
         self._image = self.create_publisher(Image, "image", qos)
         self._compressed = self.create_publisher(CompressedImage, "image/compressed", qos)
@@ -57,12 +66,13 @@ class Player(CameraNode):
                 return
         metronome.wait_until(time.monotonic() + 0.5)  # the subscribers may discover the publishers a little later
         begin = None
-        with BagReader(Path(self._bag)) as reader:
-            for topic, received, message in reader.messages(filter(None, self._topics.values())):
+        topics = filter(None, (self._chosen.image, self._chosen.camera_info))
+        with BagReader(Path(self._chosen.bag)) as reader:
+            for topic, received, message in reader.messages(topics):
                 if message is None:
                     continue
                 begin = begin or (time.monotonic(), received)
-                if not metronome.wait_until(begin[0] + (received - begin[1]) * 1e-9 / self._speed):
+                if not metronome.wait_until(begin[0] + (received - begin[1]) * 1e-9 / self._chosen.speed):
                     return
                 self._publish(topic, message, received)
         for publisher in (self._played, self._info, self._image, self._compressed):
@@ -76,7 +86,7 @@ class Player(CameraNode):
         # As everywhere in the evaluation, the time of receipt replaces a stamp of zero.
         stamp = stamp_of(message) or received
         header = Header(stamp=Time(sec=stamp // 10**9, nanosec=stamp % 10**9), frame_id=frame_of(message))
-        if topic == self._topics["camera_info"]:
+        if topic == self._chosen.camera_info:
             self._info.publish(recorded_info(message, header))
         else:
             made, publisher = _image(message, header), self._image

@@ -95,8 +95,10 @@ class Listener(Client):
         qos = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
         # rclpy of ROS 2 Humble does not pass message info to callbacks.
         timed = hasattr(Subscription, "CallbackType")
-        self.create_subscription(Header, PLAYED, self._on_played if timed else self._on_played_now, qos)
-        self.create_subscription(Image, "depth/image", self._on_depth if timed else self._on_depth_now, qos)
+        on_played: Callable[..., None] = self._on_played if timed else self._on_played_now
+        on_depth: Callable[..., None] = self._on_depth if timed else self._on_depth_now
+        self.create_subscription(Header, PLAYED, on_played, qos)
+        self.create_subscription(Image, "depth/image", on_depth, qos)
 
     def _on_played(self, header: Header, info: dict) -> None:
         self._played.published[nanoseconds(header.stamp)] = info["source_timestamp"]

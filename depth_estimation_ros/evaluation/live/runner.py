@@ -13,7 +13,7 @@ from tempfile import TemporaryFile
 from rich.console import Console
 from rich.progress import Progress
 
-from depth_estimation_ros.estimator import DepthEstimator, DepthMap
+from depth_estimation_ros.estimator import DepthMap
 from depth_estimation_ros.evaluation.live.playing import Played, play
 from depth_estimation_ros.evaluation.report.gallery import Gallery
 from depth_estimation_ros.evaluation.report.output_bag import OutputBag, merge
