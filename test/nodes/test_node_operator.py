@@ -281,7 +281,7 @@ def test_cameras_with_one_engine_are_not_held_up_by_it_when_it_is_stuck(tmp_path
         assert reload(right).success, "on an engine of its own"
         published(right)
         assert not left.change_state("deactivate")
-        assert "did not come back" in seen(left)["fault"]
+        assert "did not return" in seen(left)["fault"]
         published(right)
         assert left.change_state("configure") and left.change_state("activate")
         left.send_until_published()
