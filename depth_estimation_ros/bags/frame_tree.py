@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from depth_estimation_ros.bags.messages import TRANSFORMS
 from depth_estimation_ros.bags.reader import BagReader
-from depth_estimation_ros.bags.transforms import Transforms
+from depth_estimation_ros.bags.transforms import TransformTree
 
 _PROBE = 10_000_000_000  # ns of /tf within which frames must become connected
 
@@ -35,14 +35,14 @@ class FrameTree:
         self._reader, self._end = reader, begin + _PROBE
         self._messages = [message for _, _, message in reader.messages(static) if message is not None]
 
-    def fixed(self) -> Transforms:
+    def fixed(self) -> TransformTree:
         """Return a tree with the fixed frames."""
-        tree = Transforms()
+        tree = TransformTree()
         for message in self._messages:
             tree.add(message, static=True)
         return tree
 
-    def probe(self, enough: Callable[[Transforms], bool]) -> Transforms:
+    def probe(self, enough: Callable[[TransformTree], bool]) -> TransformTree:
         """Return a tree with fixed and moving frames, reading ``/tf`` until `enough` returns True for the tree."""
         tree = self.fixed()
         for _, _, message in self._reader.messages(self.moving, None, self._end):

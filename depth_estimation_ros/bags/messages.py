@@ -9,7 +9,7 @@ import numpy as np
 
 from depth_estimation_ros.bags.compressed_depth import compressed_depth_of, is_compressed_depth
 from depth_estimation_ros.camera import PinholeCamera
-from depth_estimation_ros.geometry.rectify import Lens
+from depth_estimation_ros.geometry.lens import Lens
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"

@@ -48,7 +48,7 @@ class _Moving:
         return around[1] - around[0] if k and len(around) == 2 else math.inf
 
 
-class Transforms:
+class TransformTree:
     """
     Tree of TF frames, filled from the messages of a bag; names have no leading slash.
 

@@ -8,7 +8,7 @@ from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Header
 
 from depth_estimation_ros.camera import PinholeCamera
-from depth_estimation_ros.geometry.rectify import Lens
+from depth_estimation_ros.geometry.lens import Lens
 
 Calibration = TypeVar("Calibration", PinholeCamera, Lens)
 

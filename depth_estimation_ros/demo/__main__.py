@@ -113,7 +113,7 @@ def _source(arguments: argparse.Namespace, console: Console) -> DemoSource:
 def run(arguments: argparse.Namespace, source: DemoSource | None, console: Console) -> None:
     """Start camera and node, record, and report."""
     from depth_estimation_ros.demo import report
-    from depth_estimation_ros.demo.picture import draw_picture
+    from depth_estimation_ros.demo.overview import draw_overview
     from depth_estimation_ros.demo.recorder import Recorder
 
     output = _clean(arguments.output)
@@ -146,7 +146,7 @@ def run(arguments: argparse.Namespace, source: DemoSource | None, console: Conso
     size = sum(file.stat().st_size for file in (output / "bag").iterdir()) / 1e6
     written = ["summary.json", f"bag ({size:.0f} MB)"]
     if pictured is not None:
-        cv2.imwrite(str(output / "preview.png"), cv2.cvtColor(draw_picture(pictured, room), cv2.COLOR_RGB2BGR))
+        cv2.imwrite(str(output / "preview.png"), cv2.cvtColor(draw_overview(pictured, room), cv2.COLOR_RGB2BGR))
         written.insert(0, "preview.png")
     console.print("Written: " + ", ".join(str(output / name) for name in written))
 

@@ -22,7 +22,7 @@ from depth_estimation_ros.demo.scan_accuracy import RoomScan, pose_of
 from depth_estimation_ros.estimator import DepthMap
 from depth_estimation_ros.evaluation.metrics import DepthMetrics
 from depth_estimation_ros.processes.client import Client
-from depth_estimation_ros.support.serialized import stamp_of
+from depth_estimation_ros.support.serialized import header_stamp
 
 CAMERA_TOPICS = {
     "image": Image,
@@ -159,7 +159,7 @@ class Recorder(Client):
         if topic in self._connections:
             self._writer.write(self._connections[topic], received, raw)
         if topic in STAMPED:
-            stamp = stamp_of(raw)
+            stamp = header_stamp(raw)
             if topic == "depth/image":
                 self.latencies.append((received - stamp) * 1e-6)
             self._match(topic, stamp, raw)

@@ -8,7 +8,8 @@ import numpy as np
 
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.geometry.focal_crop import MAX_ZOOM, Window, training_window
-from depth_estimation_ros.geometry.rectify import Lens, Rectifier
+from depth_estimation_ros.geometry.lens import Lens
+from depth_estimation_ros.geometry.rectify import Rectifier
 from depth_estimation_ros.geometry.rotation import turned
 from depth_estimation_ros.imaging.resample import shrink
 
@@ -133,7 +134,7 @@ class NetworkView:
         """Whether the network sees the whole of a rectified image; `enlarged` is then plain resampling."""
         return self._lens is None and self.window.view == self.window.camera
 
-    def picture(self, rgb: np.ndarray) -> np.ndarray:
+    def rectified(self, rgb: np.ndarray) -> np.ndarray:
         """Return the image of camera `whole`, for point colours and previews; rectified if the lens has distortion."""
         return self._rectify_whole(rgb) if self._rectify_whole else rgb
 

@@ -14,8 +14,9 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from depth_estimation_ros.geometry.rectify import Lens, rectified_depth
-from depth_estimation_ros.ground_truth.views import View
+from depth_estimation_ros.geometry.lens import Lens
+from depth_estimation_ros.geometry.rectify import rectified_depth
+from depth_estimation_ros.ground_truth.calibration import Calibration
 
 NEAREST = 0.05
 """Minimum distance along the optical axis, metres; nearer points are behind or in the lens."""
@@ -26,7 +27,7 @@ _DENSE = 1.5  # maximum spacing of dense points, pixels
 _NOTHING = np.float32(1e9)  # metres, marks a pixel without a point
 
 
-def registered_truth(depth: np.ndarray, view: View | None) -> np.ndarray:
+def registered_truth(depth: np.ndarray, calibration: Calibration | None) -> np.ndarray:
     """
     Return the ground truth from a depth image that is registered to the colour image.
 
@@ -34,20 +35,20 @@ def registered_truth(depth: np.ndarray, view: View | None) -> np.ndarray:
     ----------
     depth : numpy.ndarray
         float32 [h, w] metres, NaN invalid, at any size.
-    view : View or None
-        View of the image. If it has a lens, depth is rectified as the image is.
+    calibration : Calibration or None
+        Calibration of the image. If it has a lens, depth is rectified as the image is.
 
     Returns
     -------
     numpy.ndarray
         float32 [h, w], metres along z of the (rectified) image, NaN where unknown.
     """
-    if view is None or view.lens is None:
+    if calibration is None or calibration.lens is None:
         return depth
-    return rectified_depth(depth, view.lens)
+    return rectified_depth(depth, calibration.lens)
 
 
-def camera_truth(depth: np.ndarray, source: View, to_image: np.ndarray, view: View) -> np.ndarray:
+def camera_truth(depth: np.ndarray, source: Calibration, to_image: np.ndarray, calibration: Calibration) -> np.ndarray:
     """
     Return the ground truth from a depth camera at another pose or with another lens.
 
@@ -58,12 +59,12 @@ def camera_truth(depth: np.ndarray, source: View, to_image: np.ndarray, view: Vi
     ----------
     depth : numpy.ndarray
         float32 [h, w] metres, NaN invalid.
-    source : View
-        View of the depth image.
+    source : Calibration
+        Calibration of the depth image.
     to_image : numpy.ndarray
         [4, 4], transform from the depth camera's optical frame to that of the image.
-    view : View
-        View of the image.
+    calibration : Calibration
+        Calibration of the image.
 
     Returns
     -------
@@ -74,13 +75,13 @@ def camera_truth(depth: np.ndarray, source: View, to_image: np.ndarray, view: Vi
     seen = depth[rows, columns]
     points = np.concatenate([_rays(source)[rows, columns] * seen[:, None], seen[:, None]], axis=1)
     focal = source.lens.camera.focal_length if source.lens else source.camera.focal_length
-    ratio = min(1.0, focal / view.camera.focal_length)
-    size = max(1, round(view.camera.width * ratio)), max(1, round(view.camera.height * ratio))
-    return _fill(points_truth(points, to_image, view, size))
+    ratio = min(1.0, focal / calibration.camera.focal_length)
+    size = max(1, round(calibration.camera.width * ratio)), max(1, round(calibration.camera.height * ratio))
+    return _fill(points_truth(points, to_image, calibration, size))
 
 
 def points_truth(
-    points: np.ndarray, to_image: np.ndarray, view: View, size: tuple[int, int] | None = None
+    points: np.ndarray, to_image: np.ndarray, calibration: Calibration, size: tuple[int, int] | None = None
 ) -> np.ndarray:
     """
     Return the ground truth from points of a lidar, a laser scan or a depth camera.
@@ -96,8 +97,8 @@ def points_truth(
         [N, 3] metres.
     to_image : numpy.ndarray
         [4, 4], transform from the frame of the points to the optical frame of the image.
-    view : View
-        View of the image.
+    calibration : Calibration
+        Calibration of the image.
     size : tuple of int, optional
         Width and height of the result; those of the image without it.
 
@@ -106,8 +107,8 @@ def points_truth(
     numpy.ndarray
         float32 [h, w], metres along z of the (rectified) image, NaN where there is no point.
     """
-    camera = view.camera if size is None else view.camera.resized(*size)
-    rotation = np.reshape(view.lens.rotation, (3, 3)) if view.lens else np.eye(3)
+    camera = calibration.camera if size is None else calibration.camera.resized(*size)
+    rotation = np.reshape(calibration.lens.rotation, (3, 3)) if calibration.lens else np.eye(3)
     x, y, z = (rotation @ to_image[:3, :3]).astype(np.float32) @ points.T + (rotation @ to_image[:3, 3:]).astype("f4")
     ahead = z > NEAREST
     x, y, z = x[ahead], y[ahead], z[ahead]
@@ -123,7 +124,7 @@ def points_truth(
     reach = 1 if dense else max(1, min(round(spacing), camera.width // 40))
     around = cv2.erode(truth, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
     hidden = truth > (_SAME_SURFACE if dense else _SAME_SURFACE_SPARSE) * around
-    shown = shown_of(view.lens, camera.width, camera.height) if view.lens else None
+    shown = shown_of(calibration.lens, camera.width, camera.height) if calibration.lens else None
     if shown is not None:
         hidden |= ~shown
     return np.where(hidden | (truth == _NOTHING), np.float32(np.nan), truth)
@@ -147,11 +148,11 @@ def shown_of(lens: Lens, width: int, height: int) -> np.ndarray | None:
 
 
 @lru_cache(maxsize=4)
-def _rays(view: View) -> np.ndarray:
+def _rays(calibration: Calibration) -> np.ndarray:
     """Return (x/z, y/z) of every pixel of the unrectified depth image, float32 [h, w, 2]."""
-    if view.lens is None:
-        return view.camera.rays()
-    c, d = view.lens.camera, np.array(view.lens.coefficients)
+    if calibration.lens is None:
+        return calibration.camera.rays()
+    c, d = calibration.lens.camera, np.array(calibration.lens.coefficients)
     pixels = np.stack(np.meshgrid(np.arange(c.width), np.arange(c.height)), axis=-1).reshape(-1, 1, 2).astype(float)
-    undistort = cv2.fisheye.undistortPoints if view.lens.model == "equidistant" else cv2.undistortPoints
+    undistort = cv2.fisheye.undistortPoints if calibration.lens.model == "equidistant" else cv2.undistortPoints
     return undistort(pixels, c.k, d).reshape(c.height, c.width, 2).astype(np.float32)

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 
 from depth_estimation_ros.bags.frame_tree import FrameTree
-from depth_estimation_ros.bags.messages import CLOUD, COMPRESSED, SCAN, depth_of, frame_of, points_of, rgb_of
+from depth_estimation_ros.bags.messages import CLOUD, SCAN, depth_of, frame_of, points_of, rgb_of
 from depth_estimation_ros.bags.reader import BagReader
-from depth_estimation_ros.bags.topics import Topics, depth_camera_info
-from depth_estimation_ros.bags.transforms import Transforms
+from depth_estimation_ros.bags.topics import Topics
+from depth_estimation_ros.bags.transforms import TransformTree
 from depth_estimation_ros.geometry.laser_scan import scan_points
 from depth_estimation_ros.geometry.pose import camera_pose
+from depth_estimation_ros.ground_truth.calibration import Calibration, Calibrations, is_rectified, same_shape, same_view
 from depth_estimation_ros.ground_truth.projection import camera_truth, points_truth, registered_truth
-from depth_estimation_ros.ground_truth.views import View, Views, is_rectified, same_shape
 from depth_estimation_ros.support.sentences import choices
 
 REGISTERED, PROJECTED, ASSUMED = "registered", "projected", "taken as registered"
 """Relation of a depth image to the image: registered, to be projected, or unknown and assumed to be registered."""
 
-_STANDINGS = (REGISTERED, PROJECTED, ASSUMED)
-_ALIGNED = re.compile(r"align|regist|to_rgb|to_color")
-
-_SAME = 0.01  # maximum relative difference of the intrinsics of one view
-_SAME_COEFFICIENT = 1e-3  # maximum difference of their distortion coefficients
 _SAME_PLACE = 1e-3  # maximum difference in metres, and of the entries of a rotation
 _BODY = camera_pose(0.0)[:3, :3]  # axes of an optical frame in a body frame, x forward (REP 103)
 _ALIKE = 1 + 2 * np.cos(np.radians(20))  # trace of a rotation by 20 degrees
@@ -59,7 +53,8 @@ class TruthReader:
     notes : list of str
         Notes for the user.
     transform_topics : tuple of str
-        Topics with moving frames, which are read along with the images and added to `Transforms`; empty if not needed.
+        Topics with moving frames, which are read along with the images and added to a `TransformTree`; empty if not
+        needed.
 
     Raises
     ------
@@ -71,8 +66,8 @@ class TruthReader:
         self.notes: list[str] = []
         self.transform_topics: tuple[str, ...] = ()
         self.topics, self._path = topics, reader.path
-        self._moves, self._depth_views = False, Views(is_rectified(topics.depth))
-        self._same_views: dict[tuple[View, View], bool] = {}
+        self._moves, self._depth_calibrations = False, Calibrations(is_rectified(topics.depth))
+        self._same_views: dict[tuple[Calibration, Calibration], bool] = {}
         self._tree = FrameTree(reader, int(reader.times(topics.image)[0]))
         image, truth = reader.first(topics.image), reader.first(topics.depth)
         if image is None or truth is None:
@@ -104,15 +99,15 @@ class TruthReader:
                 "record /tf_static, and /tf if they move"
             )
 
-    def transforms(self) -> Transforms:
+    def transforms(self) -> TransformTree:
         """Return a tree with the fixed frames."""
         return self._tree.fixed()
 
-    def add_transforms(self, transforms: Transforms, topic: str, message, offset: int) -> None:
+    def add_transforms(self, transforms: TransformTree, topic: str, message, offset: int) -> None:
         """Add a message of `transform_topics`; its clock is assumed to be the clock of the images."""
         transforms.add(message, static=False)
 
-    def placed(self, transforms: Transforms, stamp: int) -> bool:
+    def placed(self, transforms: TransformTree, stamp: int) -> bool:
         """Whether all transforms needed at a stamp have been read."""
         return not self._moves or transforms.known_until(self._target, self._source) >= stamp
 
@@ -122,7 +117,7 @@ class TruthReader:
             self._depth_info = message
 
     def read(
-        self, message, view: View | None, width: int, height: int, transforms: Transforms, stamp: int
+        self, message, calibration: Calibration | None, width: int, height: int, transforms: TransformTree, stamp: int
     ) -> np.ndarray:
         """
         Return the ground truth of a message in the view of the image.
@@ -131,11 +126,11 @@ class TruthReader:
         ----------
         message : object
             Message with ground truth.
-        view : View or None
-            View of the image.
+        calibration : Calibration or None
+            Calibration of the image.
         width, height : int
             Size of the image in pixels.
-        transforms : Transforms
+        transforms : TransformTree
             Tree with the fixed frames and the moving frames around this stamp.
         stamp : int
             Stamp of the image, nanoseconds.
@@ -151,30 +146,30 @@ class TruthReader:
             If the message does not fit the image or cannot be decoded; the message is the reason.
         """
         depth = depth_of(message) if self._is_image else None
-        source = self._depth_view(depth) if depth is not None and self._depth_info is not None else None
-        if depth is not None and (self.standing == ASSUMED or self._fits(source, view)):
+        source = self._depth_calibration(depth) if depth is not None and self._depth_info is not None else None
+        if depth is not None and (self.standing == ASSUMED or self._fits(source, calibration)):
             if not same_shape(depth.shape[1], depth.shape[0], width, height):
                 raise ValueError(f"depth of {depth.shape[1]}x{depth.shape[0]} does not fit images of {width}x{height}")
-            return registered_truth(depth, view)
-        if view is None:
+            return registered_truth(depth, calibration)
+        if calibration is None:
             raise ValueError("no camera_info of the image can be read")
         pose = self._to_image(transforms, stamp)
         if pose is None:
             raise ValueError(f"no transform from {self._source} to {self._target} at the image's time")
         if self.kind == "point cloud":
-            return points_truth(points_of(message), pose, view)
+            return points_truth(points_of(message), pose, calibration)
         if self.kind == "laser scan":
             m = message
             return points_truth(
-                scan_points(m.ranges, m.angle_min, m.angle_increment, m.range_min, m.range_max), pose, view
+                scan_points(m.ranges, m.angle_min, m.angle_increment, m.range_min, m.range_max), pose, calibration
             )
         if depth is None or source is None:
             raise ValueError("no camera_info of the depth camera can be read")
-        return camera_truth(depth, source, pose, view)
+        return camera_truth(depth, source, pose, calibration)
 
-    def _depth_view(self, depth: np.ndarray) -> View:
+    def _depth_calibration(self, depth: np.ndarray) -> Calibration:
         try:
-            return self._depth_views.of(self._depth_info, depth.shape[1], depth.shape[0])
+            return self._depth_calibrations.of(self._depth_info, depth.shape[1], depth.shape[0])
         except ValueError as error:
             raise ValueError(f"of the depth camera: {error}") from None
 
@@ -209,7 +204,7 @@ class TruthReader:
         self._pose = self._after @ self._pose @ self._before
         self.notes.append(f"{frame} is a body frame (x forward): its images are assumed to be in its optical frame")
 
-    def _to_image(self, transforms: Transforms, stamp: int) -> np.ndarray | None:
+    def _to_image(self, transforms: TransformTree, stamp: int) -> np.ndarray | None:
         """Return the transform [4, 4] from the frame of the ground truth to the frame of the image."""
         if self._same_frame:
             return self._pose
@@ -226,14 +221,16 @@ class TruthReader:
     def _stands(self, image, truth) -> str:
         """Return the relation of the depth image to the image; raises ValueError if it cannot be determined."""
         near = self._pose is not None and np.allclose(self._pose, np.eye(4), atol=_SAME_PLACE)
-        source = self._view_of_first(self._depth_views, depth_of, truth, self._depth_info)
-        view = self._view_of_first(Views(is_rectified(self.topics.image)), rgb_of, image, self._info)
+        source = self._calibration_of_first(self._depth_calibrations, depth_of, truth, self._depth_info)
+        calibration = self._calibration_of_first(
+            Calibrations(is_rectified(self.topics.image)), rgb_of, image, self._info
+        )
         if source is None:
             self._depth_info = None
-        if source is None or view is None:
-            source = view = None
+        if source is None or calibration is None:
+            source = calibration = None
         if near:
-            return REGISTERED if source is None or self._fits(source, view) else PROJECTED
+            return REGISTERED if source is None or self._fits(source, calibration) else PROJECTED
         if self._pose is not None:
             if source is None:
                 raise ValueError(
@@ -242,7 +239,7 @@ class TruthReader:
                     "--depth-camera-info), or record them"
                 )
             return PROJECTED
-        if source is not None and view is not None and not _same_view(source, view):
+        if source is not None and calibration is not None and not same_view(source, calibration):
             return PROJECTED
         why = "their intrinsics are the same" if source is not None else "there is no transform between them"
         self.notes.append(
@@ -251,8 +248,8 @@ class TruthReader:
         )
         return ASSUMED
 
-    def _view_of_first(self, views: Views, decode: Callable, message, info) -> View | None:
-        """Return the view of the first message; None if it is unknown."""
+    def _calibration_of_first(self, calibrations: Calibrations, decode: Callable, message, info) -> Calibration | None:
+        """Return the calibration of the first message; None if it is unknown."""
         if info is None:
             return None
         try:
@@ -260,25 +257,25 @@ class TruthReader:
         except ValueError:
             height, width = info.height, info.width
         try:
-            return views.of(info, width, height)
+            return calibrations.of(info, width, height)
         except ValueError as error:
             self.notes.append(f"the intrinsics of {frame_of(message) or 'a camera'} are not known: {error}")
             return None
 
-    def _fits(self, source: View | None, view: View | None) -> bool:
+    def _fits(self, source: Calibration | None, calibration: Calibration | None) -> bool:
         """Whether a depth image is registered to the image, as far as transform and intrinsics show."""
         if self._pose is None or not np.allclose(self._pose, np.eye(4), atol=_SAME_PLACE):
             return False
-        if source is None or view is None:
+        if source is None or calibration is None:
             return True
-        if (source, view) not in self._same_views:
-            self._same_views[source, view] = _same_view(source, view)
-        return self._same_views[source, view]
+        if (source, calibration) not in self._same_views:
+            self._same_views[source, calibration] = same_view(source, calibration)
+        return self._same_views[source, calibration]
 
     def _probe(self) -> np.ndarray | None:
         """Return the first transform between the frames from /tf_static and, if needed, /tf; None if unconnected."""
 
-        def connected(tree: Transforms) -> bool:
+        def connected(tree: TransformTree) -> bool:
             return tree.moves(self._target, self._source) is not None
 
         tree = self._tree.fixed()
@@ -290,75 +287,6 @@ class TruthReader:
             return None
         moment = tree.known_until(self._target, self._source)
         return tree.between(self._target, self._source, 0 if moment == float("inf") else int(moment))
-
-
-def standing(reader: BagReader, image: str, info: str, depth: str) -> str | None:
-    """Return `TruthReader.standing` of a depth image; None if it cannot be transformed into the view of the image."""
-    try:
-        return TruthReader(reader, Topics(image, depth, info, depth_camera_info(reader, image, depth, info))).standing
-    except ValueError:
-        return None
-
-
-def best_depth(reader: BagReader, image: str, info: str, depths: Iterable[str]) -> tuple[TruthReader | None, list[str]]:
-    """
-    Choose the depth image that most likely belongs to an image.
-
-    Registered depth images are preferred to those that must be projected; then names decide.
-
-    Parameters
-    ----------
-    reader : BagReader
-        The bag.
-    image, info : str
-        Topics of the image and of its camera_info; the latter may be empty.
-    depths : iterable of str
-        Topics of depth images.
-
-    Returns
-    -------
-    truth : TruthReader or None
-        Reader of the chosen depth image; None if none can be used.
-    problems : list of str
-        A sentence for each depth image that cannot be used.
-    """
-    found, problems = [], []
-    for depth in depths:
-        topics = Topics(image, depth, info, depth_camera_info(reader, image, depth, info))
-        try:
-            found.append(TruthReader(reader, topics))
-        except ValueError as error:
-            problems.append(str(error))
-
-    def rank(truth: TruthReader) -> tuple:
-        name = truth.topics.depth
-        compressed = reader.topics[name].kind == COMPRESSED
-        return _STANDINGS.index(truth.standing), "truth" not in name, not _ALIGNED.search(name), compressed
-
-    return min(found, key=rank, default=None), problems
-
-
-def _same_view(depth: View, image: View) -> bool:
-    """Whether two cameras at the same pose have the same view, apart from the image size."""
-    of_depth, of_image = _plain(depth), _plain(image)
-    if not same_shape(of_depth.width, of_depth.height, of_image.width, of_image.height):
-        return False
-    scaled = of_depth.resized(of_image.width, of_image.height)
-    distances = [abs(scaled.fx / of_image.fx - 1), abs(scaled.fy / of_image.fy - 1)]
-    distances += [abs(scaled.cx - of_image.cx) / of_image.width, abs(scaled.cy - of_image.cy) / of_image.height]
-    if max(distances) > _SAME:
-        return False
-    if depth.lens and image.lens and depth.lens.model != image.lens.model:
-        return False
-    coefficients = np.zeros((2, 14))
-    for row, view in zip(coefficients, (depth, image), strict=True):
-        row[: len(view.lens.coefficients) if view.lens else 0] = view.lens.coefficients if view.lens else 0
-    return np.allclose(coefficients[0], coefficients[1], rtol=0, atol=_SAME_COEFFICIENT)
-
-
-def _plain(view: View):
-    """Return the pinhole camera of the unrectified image, ignoring its distortion."""
-    return view.lens.camera if view.lens else view.camera
 
 
 def _offset(info) -> tuple[float, float]:

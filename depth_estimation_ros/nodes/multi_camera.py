@@ -56,9 +56,9 @@ class MultiCamera(Node):
     Node that holds the list of cameras.
 
     Each camera has its own node ``depth_estimation`` in its namespace, with its own topics, parameters, lifecycle,
-    statistics, diagnostics (`depth_estimation.DepthEstimationNode`) and thread. Cameras with the same model and engine
-    settings share one engine (`shared_engine`). Command-line arguments apply to all cameras. A parameter file can
-    address each one, as ``/front/depth_estimation``.
+    statistics, diagnostics (`depth_estimation_node.DepthEstimationNode`) and thread. Cameras with the same model and
+    engine settings share one engine (`shared_engine`). Command-line arguments apply to all cameras. A parameter file
+    can address each one, as ``/front/depth_estimation``.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from depth_estimation_ros.ground_truth.views import is_rectified
+from depth_estimation_ros.ground_truth.calibration import is_rectified
 from depth_estimation_ros.pipeline.anchoring import REFERENCE_TYPES, Reference
 from depth_estimation_ros.pipeline.frame import POINTS, SCAN, Frame, FrameError, Surroundings
 from depth_estimation_ros.runtime.by_stamp import CameraInfos, References, nanoseconds
@@ -18,7 +18,7 @@ from depth_estimation_ros.runtime.frame_loop import Arrived
 from depth_estimation_ros.runtime.image_topic import image_topic
 from depth_estimation_ros.runtime.input_watch import REPEAT_SECONDS, InputWatch
 from depth_estimation_ros.runtime.statistics import Statistics
-from depth_estimation_ros.runtime.transforms import Transforms
+from depth_estimation_ros.runtime.tf_listener import TfListener
 from depth_estimation_ros.settings import Settings
 from depth_estimation_ros.settings.camera import FROM_POSE
 from depth_estimation_ros.support.sentences import quoted
@@ -66,7 +66,7 @@ class Inputs:
     ):
         self._node, self._settings, self._statistics = node, settings, statistics
         self._wanted, self._take = wanted, take
-        self._infos, self._references, self._transforms = CameraInfos(), References(), Transforms(node)
+        self._infos, self._references, self._transforms = CameraInfos(), References(), TfListener(node)
         self._asked_for_latched = False
         self._newest = 0
         self._age = 0.0

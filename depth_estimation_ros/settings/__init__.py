@@ -8,7 +8,7 @@ from depth_estimation_ros.settings.anchor import AnchorSettings
 from depth_estimation_ros.settings.camera import CameraSettings, MountingSettings
 from depth_estimation_ros.settings.engine import EngineSettings
 from depth_estimation_ros.settings.outputs import CloudSettings, FilterSettings, OutputSettings, ScanSettings
-from depth_estimation_ros.settings.settings import Settings
+from depth_estimation_ros.settings.settings import Settings, defaults
 from depth_estimation_ros.settings.topics import TopicSettings
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "ScanSettings",
     "Settings",
     "TopicSettings",
+    "defaults",
 ]

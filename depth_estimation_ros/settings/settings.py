@@ -86,3 +86,8 @@ class Settings(ParameterGroup):
             if value is None:
                 raise ValueError(f"{name} cannot be deleted: a parameter of this node always has a value")
         return self.having(values)
+
+
+def defaults() -> dict[str, Any]:
+    """Return the default of every parameter, by the names of ROS."""
+    return Settings().values()

@@ -19,9 +19,10 @@ from depth_estimation_ros.bags.messages import (
 from depth_estimation_ros.bags.pairing import Matcher, Received
 from depth_estimation_ros.bags.reader import BagReader
 from depth_estimation_ros.bags.topics import camera_infos, camera_rank, node_outputs, only_depth, without_twins
-from depth_estimation_ros.bags.transforms import Transforms
-from depth_estimation_ros.ground_truth.reader import TruthReader, best_depth
-from depth_estimation_ros.ground_truth.views import Views, is_rectified
+from depth_estimation_ros.bags.transforms import TransformTree
+from depth_estimation_ros.ground_truth.calibration import Calibrations, is_rectified
+from depth_estimation_ros.ground_truth.choice import best_depth
+from depth_estimation_ros.ground_truth.reader import TruthReader
 from depth_estimation_ros.sources.frame import Frame
 from depth_estimation_ros.support.sentences import choices
 
@@ -64,7 +65,7 @@ class Bag:
             if not self.image_topic:
                 besides = " besides what depth_estimation_node published" if own else ""
                 raise ValueError(f"bag '{path}' has no image topic{besides}; its topics are {reader.listing()}")
-            self._views = Views(is_rectified(self.image_topic))
+            self._calibrations = Calibrations(is_rectified(self.image_topic))
             fitting = [] if camera_info_topic is None else camera_infos(reader, self.image_topic, depths)
             self.camera_info_topic = self._choose("camera_info", camera_info_topic or "", fitting, infos)
             self._first_info = self._find_info(reader)
@@ -96,13 +97,13 @@ class Bag:
         except ValueError:
             return info  # reported when the image is read
         try:
-            view = self._views.of(info, width, height)
+            calibration = self._calibrations.of(info, width, height)
         except ValueError as error:
             self.notes.append(f"{self.camera_info_topic} is not used: {error}")
             self.camera_info_topic = ""
             return None
-        if view.lens is not None:
-            self.notes.append(f"{self.image_topic} has a lens with distortion ({view.lens.model})")
+        if calibration.lens is not None:
+            self.notes.append(f"{self.image_topic} has a lens with distortion ({calibration.lens.model})")
         return info
 
     def _find_truth(self, reader: BagReader, wanted: str, depths: list[str], allowed: list[str]) -> TruthReader | None:
@@ -129,7 +130,7 @@ class Bag:
         truth, topics = self._truth, [self.image_topic, self.camera_info_topic]
         if truth is not None:
             topics += [self.depth_topic, truth.topics.depth_camera_info, *truth.transform_topics]
-        transforms = Transforms() if truth is None else truth.transforms()
+        transforms = TransformTree() if truth is None else truth.transforms()
         info = self._first_info
         matcher = Matcher(_SAME_MOMENT_NS, lambda stamp: truth is None or truth.placed(transforms, stamp))
         with BagReader(self._path) as reader:
@@ -159,22 +160,26 @@ class Bag:
     def _usable(self, info):
         """Return a camera_info if it is valid; None if its camera is not calibrated or has impossible intrinsics."""
         what = f"messages of {self.camera_info_topic}"
-        return info if self.losses.tried(what, self._views.of, info, info.width, info.height) else None
+        return info if self.losses.tried(what, self._calibrations.of, info, info.width, info.height) else None
 
-    def _frame(self, received: Received, depth: Received | None, transforms: Transforms) -> Iterator[Frame]:
+    def _frame(self, received: Received, depth: Received | None, transforms: TransformTree) -> Iterator[Frame]:
         """Yield a frame with the image and the readable ones of camera_info and depth; nothing without an image."""
         message, info = received.message
         image = self.losses.tried(f"images of {self.image_topic}", rgb_of, message)
         if image is None:
             return
         size = image.shape[1], image.shape[0]
-        view = info and self.losses.tried(f"messages of {self.camera_info_topic}", self._views.of, info, *size)
+        calibration = info and self.losses.tried(
+            f"messages of {self.camera_info_topic}", self._calibrations.of, info, *size
+        )
         what, metres = f"depth images of {self.depth_topic}", None
         if depth is not None and self._truth is not None:
-            metres = self.losses.tried(what, self._truth.read, depth.message, view, *size, transforms, received.stamp)
-        if view is None:
+            metres = self.losses.tried(
+                what, self._truth.read, depth.message, calibration, *size, transforms, received.stamp
+            )
+        if calibration is None:
             yield Frame(image, received.stamp, None, metres, frame_id=frame_of(message))
             return
         # A camera_info with distortion does not describe an image that is already rectified.
-        recorded = info if view.lens is not None or not distorts(info) else None
-        yield Frame(image, received.stamp, view.camera, metres, view.lens, recorded, frame_of(message))
+        recorded = info if calibration.lens is not None or not distorts(info) else None
+        yield Frame(image, received.stamp, calibration.camera, metres, calibration.lens, recorded, frame_of(message))

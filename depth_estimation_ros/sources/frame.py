@@ -11,7 +11,8 @@ import numpy as np
 
 from depth_estimation_ros.bags.losses import Losses
 from depth_estimation_ros.camera import PinholeCamera
-from depth_estimation_ros.geometry.rectify import Lens, rectified
+from depth_estimation_ros.geometry.lens import Lens
+from depth_estimation_ros.geometry.rectify import rectified
 
 
 @dataclass(frozen=True)

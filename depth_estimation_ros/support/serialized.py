@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 
-def stamp_of(raw: bytes) -> int:
+def header_stamp(raw: bytes) -> int:
     """
     Return the stamp of a serialised message that begins with a header, in nanoseconds.
 

@@ -29,8 +29,8 @@ from depth_estimation_ros.backends import PRECISIONS, EngineOptions
 from depth_estimation_ros.backends.tensorrt.cache import default_folder
 from depth_estimation_ros.backends.tensorrt.cuda import open_cuda
 from depth_estimation_ros.backends.tensorrt.engine import EngineFactory
-from depth_estimation_ros.backends.tensorrt.files import write_privately
 from depth_estimation_ros.backends.tensorrt.library import NAMES, find_library
+from depth_estimation_ros.backends.tensorrt.private_files import write_privately
 from depth_estimation_ros.model import load_model
 
 _CANCELLED = 130  # exit status of shells after Ctrl-C

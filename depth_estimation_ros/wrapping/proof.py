@@ -53,7 +53,7 @@ class Proof:
 
 
 @dataclass(frozen=True)
-class View:
+class RenderedView:
     """
     A rendered image and its depth.
 
@@ -69,12 +69,12 @@ class View:
     depth: np.ndarray
 
 
-def rooms(info: ModelInfo, count: int = VIEWS) -> list[View]:
+def rooms(info: ModelInfo, count: int = VIEWS) -> list[RenderedView]:
     """Render views of synthetic rooms by the camera for which a model's depth is metric."""
     width, height = info.input_width, info.input_height
     camera = PinholeCamera(width, height, *info.focal_lengths, 0.5 * (width - 1), 0.5 * (height - 1))
     seconds = np.linspace(0.0, 40.0, count, endpoint=False)  # of a walk that comes back to its start
-    return [View(*_room(i % 2).render(camera, _room(i % 2).trajectory(t))) for i, t in enumerate(seconds)]
+    return [RenderedView(*_room(i % 2).render(camera, _room(i % 2).trajectory(t))) for i, t in enumerate(seconds)]
 
 
 @functools.cache
@@ -84,7 +84,9 @@ def _room(seed: int):
     return Room(seed)
 
 
-def prove(infer: Infer, preset: Preset, seen: Sequence[View], variants: Callable[[str], Infer] | None = None) -> Proof:
+def prove(
+    infer: Infer, preset: Preset, seen: Sequence[RenderedView], variants: Callable[[str], Infer] | None = None
+) -> Proof:
     """
     Hold a model against rendered rooms.
 
@@ -94,7 +96,7 @@ def prove(infer: Infer, preset: Preset, seen: Sequence[View], variants: Callable
         Runs the model.
     preset : Preset
         What it was made with.
-    seen : sequence of View
+    seen : sequence of RenderedView
         From `rooms`.
     variants : callable, optional
         Takes the name of a normalisation, and gives what runs the model with that instead.
@@ -172,7 +174,7 @@ def _upside_down(preset: Preset, correlation: float) -> str:
 
 
 def _normalised_otherwise(
-    variants: Callable[[str], Infer], views: Sequence[View], depths: list[np.ndarray], preset: Preset
+    variants: Callable[[str], Infer], views: Sequence[RenderedView], depths: list[np.ndarray], preset: Preset
 ) -> list[str]:
     """Compare with what the network makes of images that are normalised in the other ways."""
     have, best, found = _correlation(depths, views, preset), preset.normalisation, -1.0
@@ -207,7 +209,7 @@ def _out_of_scale(ratio: float, preset: Preset) -> list[str]:
     return [f"its depth is {ratio:.2g} times the truth in rooms: {option}"]
 
 
-def _correlation(depths: Sequence[np.ndarray], views: Sequence[View], preset: Preset) -> float:
+def _correlation(depths: Sequence[np.ndarray], views: Sequence[RenderedView], preset: Preset) -> float:
     """Return the mean rank correlation with the truth, of what rises with distance."""
     sign = -1.0 if preset.kind == "inverse_relative" else 1.0
     found = []
@@ -218,7 +220,7 @@ def _correlation(depths: Sequence[np.ndarray], views: Sequence[View], preset: Pr
     return float(np.mean(found)) if found else 0.0
 
 
-def _pixels(depth: np.ndarray, view: View, positive: bool = True) -> tuple[np.ndarray, np.ndarray]:
+def _pixels(depth: np.ndarray, view: RenderedView, positive: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """Return depth and truth of some pixels that have both, [n] each."""
     rows, columns = (
         ((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip(depth.shape, view.depth.shape, strict=True)

@@ -19,9 +19,9 @@ from depth_estimation_ros.backends import BackendError, EngineOptions
 from depth_estimation_ros.backends.tensorrt.builder import build
 from depth_estimation_ros.backends.tensorrt.cache import EngineCache
 from depth_estimation_ros.backends.tensorrt.cuda import Device
-from depth_estimation_ros.backends.tensorrt.files import write_privately
 from depth_estimation_ros.backends.tensorrt.key import engine_key, l4t_release
 from depth_estimation_ros.backends.tensorrt.library import find_library
+from depth_estimation_ros.backends.tensorrt.private_files import write_privately
 from depth_estimation_ros.model import load_model
 
 pytest.importorskip("tensorrt_rtx", reason="needs TensorRT for RTX: pip install -e '.[test]'")

@@ -5,12 +5,12 @@ import cv2
 import numpy as np
 import pytest
 
-from depth_estimation_ros.bags.transforms import Transforms
+from depth_estimation_ros.bags.transforms import TransformTree
 from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.geometry.lens import Lens
 from depth_estimation_ros.geometry.pose import camera_pose, quaternion
-from depth_estimation_ros.geometry.rectify import Lens
+from depth_estimation_ros.ground_truth.calibration import Calibration, calibration_of
 from depth_estimation_ros.ground_truth.projection import camera_truth, points_truth, registered_truth
-from depth_estimation_ros.ground_truth.views import View, view_of
 
 IMAGE = PinholeCamera(320, 240, 265.0, 264.0, 158.0, 121.0)
 DEPTH = PinholeCamera(320, 240, 292.0, 292.0, 160.0, 120.0)
@@ -47,7 +47,7 @@ def see(rays, to_image=None):
 
 
 def test_a_depth_camera_elsewhere_is_seen_from_the_image():
-    truth = camera_truth(see(DEPTH.rays(), BESIDE), View(DEPTH), BESIDE, View(IMAGE))
+    truth = camera_truth(see(DEPTH.rays(), BESIDE), Calibration(DEPTH), BESIDE, Calibration(IMAGE))
     expected = see(IMAGE.rays())
     known = np.isfinite(truth)
     assert truth.shape == (240, 320) and truth.dtype == np.float32
@@ -60,7 +60,7 @@ def test_a_depth_camera_elsewhere_is_seen_from_the_image():
 @pytest.mark.parametrize("coarser", [1.0, 0.6, 0.3])
 def test_the_wall_does_not_shine_through_the_board(coarser):
     camera = DEPTH.resized(int(320 * coarser), int(240 * coarser))
-    truth = camera_truth(see(camera.rays(), BESIDE), View(camera), BESIDE, View(IMAGE))
+    truth = camera_truth(see(camera.rays(), BESIDE), Calibration(camera), BESIDE, Calibration(IMAGE))
     size = truth.shape[1], truth.shape[0]
     board = cv2.erode((see(IMAGE.resized(*size).rays()) < 1.25).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     assert np.mean(np.isfinite(truth[board])) > 0.98
@@ -69,7 +69,7 @@ def test_the_wall_does_not_shine_through_the_board(coarser):
 
 def test_a_coarse_depth_camera_gives_a_smaller_truth_of_the_same_view():
     camera = DEPTH.resized(160, 120)
-    truth = camera_truth(see(camera.rays()), View(camera), np.eye(4), View(IMAGE))
+    truth = camera_truth(see(camera.rays()), Calibration(camera), np.eye(4), Calibration(IMAGE))
     assert truth.shape == (round(240 * 146 / 264.5), round(320 * 146 / 264.5))
     expected = see(IMAGE.resized(truth.shape[1], truth.shape[0]).rays())
     assert np.nanmedian(np.abs(truth - expected)) < 0.005
@@ -78,10 +78,12 @@ def test_a_coarse_depth_camera_gives_a_smaller_truth_of_the_same_view():
 def test_invalid_depth_stays_unknown():
     depth = see(DEPTH.rays())
     depth[60:120, 80:200] = np.nan
-    truth = camera_truth(depth, View(DEPTH), np.eye(4), View(DEPTH))
+    truth = camera_truth(depth, Calibration(DEPTH), np.eye(4), Calibration(DEPTH))
     assert np.isnan(truth[62:118, 82:198]).all()
     assert np.isfinite(truth[:50]).all()
-    assert np.isnan(camera_truth(np.full((240, 320), np.nan, np.float32), View(DEPTH), BESIDE, View(IMAGE))).all()
+    assert np.isnan(
+        camera_truth(np.full((240, 320), np.nan, np.float32), Calibration(DEPTH), BESIDE, Calibration(IMAGE))
+    ).all()
 
 
 @pytest.mark.parametrize("count", [1500, 6000])
@@ -91,7 +93,7 @@ def test_sparse_points_behind_a_near_thing_are_left_out(count):
     lidar = pose(move=(0.0, -0.6, 0.0))
     rays = random.uniform((-0.6, -0.4), (0.6, 0.9), (count, 2))[None]
     points = (np.concatenate([rays, np.ones((1, count, 1))], axis=2) * see(rays, lidar)[..., None])[0]
-    truth = points_truth(points, lidar, View(IMAGE))
+    truth = points_truth(points, lidar, Calibration(IMAGE))
     expected = see(IMAGE.rays())
     known = np.isfinite(truth)
     wrong = known & (truth > 1.2 * expected)
@@ -107,11 +109,11 @@ def test_sparse_points_behind_a_near_thing_are_left_out(count):
 
 def test_points_behind_the_camera_or_beside_the_image_are_no_truth():
     points = np.array([[0, 0, -2], [0, 0, 0.01], [9, 0, 1], [0, -9, 1], [0.0, 0.0, 2.0]], np.float32)
-    truth = points_truth(points, np.eye(4), View(IMAGE))
+    truth = points_truth(points, np.eye(4), Calibration(IMAGE))
     assert np.isfinite(truth).sum() == 1
     assert truth[121, 158] == 2.0
-    assert np.isnan(points_truth(points[:2], np.eye(4), View(IMAGE))).all()
-    assert np.isnan(points_truth(np.empty((0, 3), np.float32), np.eye(4), View(IMAGE))).all()
+    assert np.isnan(points_truth(points[:2], np.eye(4), Calibration(IMAGE))).all()
+    assert np.isnan(points_truth(np.empty((0, 3), np.float32), np.eye(4), Calibration(IMAGE))).all()
 
 
 LENSES = {
@@ -140,10 +142,10 @@ def in_rectified_frame(lens):
 @pytest.mark.parametrize("name", LENSES)
 def test_truth_of_a_distorted_image_is_rectified_as_the_image_is(name):
     lens = LENSES[name]
-    view = View(lens.rectified, lens)
+    view = Calibration(lens.rectified, lens)
     expected = see(lens.rectified.rays(), np.linalg.inv(in_rectified_frame(lens)))
     along_image = registered_truth(see(distorted_rays(lens)), view)
-    elsewhere = camera_truth(see(DEPTH.rays(), BESIDE), View(DEPTH), BESIDE, view)
+    elsewhere = camera_truth(see(DEPTH.rays(), BESIDE), Calibration(DEPTH), BESIDE, view)
     for truth in (along_image, elsewhere):
         known = np.isfinite(truth)
         assert known.mean() > 0.6
@@ -152,7 +154,7 @@ def test_truth_of_a_distorted_image_is_rectified_as_the_image_is(name):
 
 def test_a_depth_camera_with_distortion_is_understood():
     lens = LENSES["plumb_bob"]
-    truth = camera_truth(see(distorted_rays(lens)), View(lens.rectified, lens), np.eye(4), View(IMAGE))
+    truth = camera_truth(see(distorted_rays(lens)), Calibration(lens.rectified, lens), np.eye(4), Calibration(IMAGE))
     expected = see(IMAGE.rays())
     known = np.isfinite(truth)
     assert known.mean() > 0.9
@@ -178,14 +180,14 @@ def info(camera, d=(), model="plumb_bob"):
 
 
 def test_a_camera_info_of_another_size_is_scaled_if_it_has_the_same_shape():
-    assert view_of(info(IMAGE), 640, 480, False) == View(IMAGE.resized(640, 480))
+    assert calibration_of(info(IMAGE), 640, 480, False) == Calibration(IMAGE.resized(640, 480))
     with pytest.raises(ValueError, match="camera_info for 320x240 does not fit images of 640x400"):
-        view_of(info(IMAGE), 640, 400, False)
-    lens = view_of(info(IMAGE, BARREL), 160, 120, False).lens
+        calibration_of(info(IMAGE), 640, 400, False)
+    lens = calibration_of(info(IMAGE, BARREL), 160, 120, False).lens
     assert lens.camera == IMAGE.resized(160, 120) and lens.coefficients == BARREL
-    assert view_of(info(IMAGE, BARREL), 320, 240, True).lens is None
+    assert calibration_of(info(IMAGE, BARREL), 320, 240, True).lens is None
     with pytest.raises(ValueError, match="distortion model 'mystery' is unknown"):
-        view_of(info(IMAGE, BARREL, "mystery"), 320, 240, False)
+        calibration_of(info(IMAGE, BARREL, "mystery"), 320, 240, False)
 
 
 def tf(parent, child, matrix, seconds=0.0):
@@ -199,7 +201,7 @@ def tf(parent, child, matrix, seconds=0.0):
 
 def test_fixed_frames_are_connected_up_and_down_the_tree():
     camera, lidar = camera_pose(1.0, pitch=0.2), pose((0, 0, 1.5), (0.3, 0.1, 0.8))
-    tree = Transforms()
+    tree = TransformTree()
     tree.add(tf("/base", "/camera", camera), static=True)
     tree.add(tf("base", "mast", pose(move=(0, 0, 1))), static=True)
     tree.add(tf("mast", "lidar", lidar), static=True)
@@ -213,7 +215,7 @@ def test_fixed_frames_are_connected_up_and_down_the_tree():
 
 
 def test_frames_that_move_are_interpolated_at_the_moment():
-    tree = Transforms()
+    tree = TransformTree()
     for seconds, angle in ((11.0, 1.0), (10.0, 0.0), (12.0, 1.0)):  # as they may arrive
         tree.add(tf("base", "head", pose((0, 0, angle), (angle, 0, 0)), seconds), static=False)
     tree.add(tf("head", "camera", pose(move=(0, 0, 1))), static=True)
@@ -243,7 +245,11 @@ def test_the_steps_of_the_kitchens_depth_fall_on_edges_of_its_image(rgbd_data):
         gray = cv2.GaussianBlur(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.0)
         edges = np.hypot(cv2.Sobel(gray, -1, 1, 0), cv2.Sobel(gray, -1, 0, 1))
         edges = np.minimum(edges, np.percentile(edges, 98))
-        views = View(bags.KITCHEN_DEPTH_CAMERA), bags.KITCHEN_COLOUR_FROM_DEPTH, View(bags.KITCHEN_COLOUR_CAMERA)
+        views = (
+            Calibration(bags.KITCHEN_DEPTH_CAMERA),
+            bags.KITCHEN_COLOUR_FROM_DEPTH,
+            Calibration(bags.KITCHEN_COLOUR_CAMERA),
+        )
         for name, truth in (("projected", camera_truth(depth, *views)), ("as it is", depth)):
             rows, columns = steps(truth)
             scores[name].append(

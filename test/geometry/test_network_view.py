@@ -8,8 +8,8 @@ import pytest
 from lenses import distorted
 
 from depth_estimation_ros import DepthEstimator, PinholeCamera
+from depth_estimation_ros.geometry.lens import Lens
 from depth_estimation_ros.geometry.network_view import NetworkView
-from depth_estimation_ros.geometry.rectify import Lens
 from depth_estimation_ros.geometry.rotation import turned
 
 NETWORK, FOCAL, OUTPUT = (160, 120), 130.0, (80, 64)
@@ -91,9 +91,9 @@ def test_what_the_network_saw_of_the_whole_image_is_all_without_crop_and_a_windo
 
 def test_the_picture_for_colours_is_rectified_only_where_there_is_a_lens(wide_picture):
     rgb = taken(SOURCES["lens"], wide_picture)
-    assert NetworkView(CAMERA, *NETWORK).picture(rgb) is rgb
-    assert NetworkView(Lens(CAMERA, "plumb_bob", (0.0,) * 5), *NETWORK).picture(rgb) is rgb
-    straight = NetworkView(SOURCES["lens"], *NETWORK).picture(rgb)
+    assert NetworkView(CAMERA, *NETWORK).rectified(rgb) is rgb
+    assert NetworkView(Lens(CAMERA, "plumb_bob", (0.0,) * 5), *NETWORK).rectified(rgb) is rgb
+    straight = NetworkView(SOURCES["lens"], *NETWORK).rectified(rgb)
     assert straight.shape == rgb.shape and (straight != rgb).any()
 
 

@@ -6,7 +6,8 @@ import pytest
 from lenses import distorted
 
 from depth_estimation_ros.camera import PinholeCamera
-from depth_estimation_ros.geometry.rectify import Lens, Rectifier
+from depth_estimation_ros.geometry.lens import Lens
+from depth_estimation_ros.geometry.rectify import Rectifier
 
 CAMERA = PinholeCamera(640, 480, 500.0, 505.0, 322.0, 236.0)
 NARROW = PinholeCamera(640, 480, 600.0, 600.0, 319.5, 239.5)

@@ -23,7 +23,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, Point
 from std_msgs.msg import Header
 
 from depth_estimation_ros.conversions.encodings import COLOUR_LAYOUTS, DEPTH_LAYOUTS
-from depth_estimation_ros.geometry.rectify import MODELS
+from depth_estimation_ros.geometry.lens import MODELS
 from depth_estimation_ros.model import ModelInfo
 from depth_estimation_ros.parameters.declaration import Effect
 from depth_estimation_ros.settings import Settings

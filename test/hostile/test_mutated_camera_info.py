@@ -10,7 +10,7 @@ from strategies import CAMERA_SIZES, INFO, camera_infos, mutated
 
 from depth_estimation_ros.bags.messages import lens_of
 from depth_estimation_ros.conversions import camera_from_info, lens_from_info
-from depth_estimation_ros.pipeline.viewing import Viewing
+from depth_estimation_ros.pipeline.view_selector import ViewSelector
 from depth_estimation_ros.settings import CameraSettings
 
 DEPTH = np.linspace(0.5, 9.0, 48, dtype=np.float32).reshape(6, 8)
@@ -44,10 +44,10 @@ def test_a_mutated_camera_info_gives_a_lens_or_is_refused(info):
 )
 def test_an_image_with_a_mutated_camera_info_is_shown_to_the_network_or_refused(info, values):
     settings = CameraSettings(**values)
-    viewing = Viewing(INFO)
+    views = ViewSelector(INFO)
 
     def view():
-        return viewing.of((64, 48), lambda: info, False, lambda: np.eye(4), settings)
+        return views.of((64, 48), lambda: info, False, lambda: np.eye(4), settings)
 
     if (made := survive(view)) is None:
         return
@@ -63,4 +63,4 @@ def test_an_image_with_a_mutated_camera_info_is_shown_to_the_network_or_refused(
     check(camera)
     assert depth.shape == (camera.height, camera.width)
     survive(made.enlarged, depth, errors=(), weight=rgb.nbytes)
-    survive(made.picture, rgb, errors=(), weight=rgb.nbytes)
+    survive(made.rectified, rgb, errors=(), weight=rgb.nbytes)

@@ -10,7 +10,7 @@ from strategies import clouds, mutated, references, setting, transforms
 
 from depth_estimation_ros import PinholeCamera
 from depth_estimation_ros.bags.messages import points_of
-from depth_estimation_ros.bags.transforms import Transforms
+from depth_estimation_ros.bags.transforms import TransformTree
 from depth_estimation_ros.conversions import message_to_cloud, message_to_points
 from depth_estimation_ros.estimator import DepthMap
 from depth_estimation_ros.geometry.pose import pose_from_transform
@@ -66,7 +66,7 @@ def test_a_mutated_transform_gives_a_rotation_or_is_refused(transform):
 
 @given(st.lists(st.tuples(mutated(transforms()), st.booleans()), max_size=6))
 def test_a_tree_of_mutated_transforms_answers(sent):
-    tree = Transforms()
+    tree = TransformTree()
 
     def build():
         for transform, static in sent:

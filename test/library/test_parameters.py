@@ -13,7 +13,7 @@ from depth_estimation_ros.nodes.synthetic_camera import SyntheticCameraParameter
 from depth_estimation_ros.parameters.__main__ import to_markdown
 from depth_estimation_ros.parameters.declaration import Effect, ParameterGroup
 from depth_estimation_ros.parameters.declare import declare
-from depth_estimation_ros.settings import Settings
+from depth_estimation_ros.settings import Settings, defaults
 
 
 def test_the_committed_yaml_is_what_the_declaration_writes():
@@ -25,9 +25,8 @@ def test_the_committed_yaml_is_what_the_declaration_writes():
 def test_the_committed_yaml_holds_every_default_with_its_type():
     text = (REPOSITORY / "config" / "depth_estimation.yaml").read_text()
     values = yaml.safe_load(text)["/**"]["ros__parameters"]
-    defaults = Settings().values()
-    assert values == defaults
-    assert [type(v) for v in values.values()] == [type(v) for v in defaults.values()]
+    assert values == defaults()
+    assert [type(v) for v in values.values()] == [type(v) for v in defaults().values()]
 
 
 def test_the_table_has_a_row_for_every_parameter():

@@ -18,7 +18,8 @@ from depth_estimation_ros.conversions import (
     message_to_cloud,
     rgb_to_image,
 )
-from depth_estimation_ros.geometry.rectify import Lens, Rectifier
+from depth_estimation_ros.geometry.lens import Lens
+from depth_estimation_ros.geometry.rectify import Rectifier
 
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 DEFAULTS = {"min_depth": 0.1, "max_depth": 10.0, "depth_encoding": "32FC1", "cloud_resolution": "network"}

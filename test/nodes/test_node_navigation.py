@@ -9,7 +9,7 @@ from ros_processes import output
 
 from depth_estimation_ros.conversions import message_to_cloud
 from depth_estimation_ros.geometry.pose import camera_pose
-from depth_estimation_ros.settings import Settings
+from depth_estimation_ros.settings import defaults
 
 HEIGHT = 0.5
 # Half of the view a wall at 3 m, half a box at 1.5 m, and between them a ramp of four pixels, as networks draw edges.
@@ -43,7 +43,7 @@ def look(running):
         return running.result(topic, header)
 
     yield result
-    initial = {**Settings().values(), "camera_height": HEIGHT}
+    initial = {**defaults(), "camera_height": HEIGHT}
     assert not changed or running.set(**{name: initial[name] for name in changed}).successful
 
 

@@ -9,7 +9,7 @@ from std_msgs.msg import Float32MultiArray
 
 from depth_estimation_ros import DepthEstimator
 from depth_estimation_ros.conversions import camera_from_info, camera_to_info, image_to_depth, rgb_to_image
-from depth_estimation_ros.geometry.rectify import Lens
+from depth_estimation_ros.geometry.lens import Lens
 from depth_estimation_ros.geometry.rotation import turned
 from depth_estimation_ros.pipeline.stopwatch import STAGES
 

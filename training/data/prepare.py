@@ -22,7 +22,7 @@ import yaml
 from rich.progress import track
 
 from depth_estimation_ros.camera import PinholeCamera
-from depth_estimation_ros.ground_truth.views import same_shape
+from depth_estimation_ros.ground_truth.calibration import same_shape
 from depth_estimation_ros.sources import Frame, Source, open_source
 from training.data.shards import INDEX_FIELDS
 from training.data.tum import METRES_PER_UNIT, TumFolder, is_tum

@@ -23,8 +23,8 @@ from typing import Any
 
 from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.backends.options import CACHE_LIMIT
-from depth_estimation_ros.backends.tensorrt.files import check_trusted, locked, write_privately
 from depth_estimation_ros.backends.tensorrt.key import Key, differences, file_name, timing_file_name
+from depth_estimation_ros.backends.tensorrt.private_files import check_trusted, locked, write_privately
 from depth_estimation_ros.support.sentences import quoted, reason
 
 _ANOTHER = "choose another folder with the parameter engine_cache or the option --cache"

@@ -15,10 +15,10 @@ from depth_estimation_ros.backends.tensorrt import parity
 from depth_estimation_ros.backends.tensorrt.builder import Build, build
 from depth_estimation_ros.backends.tensorrt.cache import EngineCache
 from depth_estimation_ros.backends.tensorrt.cuda import Cuda, open_cuda
-from depth_estimation_ros.backends.tensorrt.files import write_privately
 from depth_estimation_ros.backends.tensorrt.key import engine_key, file_name
 from depth_estimation_ros.backends.tensorrt.library import Library, find_library
 from depth_estimation_ros.backends.tensorrt.prepare import is_quantized
+from depth_estimation_ros.backends.tensorrt.private_files import write_privately
 from depth_estimation_ros.backends.tensorrt.runner import PlanError, TensorRTBackend
 from depth_estimation_ros.model import Model
 from depth_estimation_ros.support.sentences import quoted, reason

@@ -9,7 +9,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, LaserScan, PointCloud2
 
 from depth_estimation_ros.processes.client import Client
-from depth_estimation_ros.support.serialized import stamp_of
+from depth_estimation_ros.support.serialized import header_stamp
 
 TOPICS = {"depth/image": Image, "depth/points": PointCloud2, "depth/scan": LaserScan}
 
@@ -52,7 +52,7 @@ class Listener(Client):
         return count
 
     def _measure(self, raw: bytes) -> None:
-        stamp = stamp_of(raw)
+        stamp = header_stamp(raw)
         self.disorder += stamp <= self._newest
         self._newest = stamp
         self.latencies.append(1e-6 * (time.time_ns() - stamp))

@@ -23,7 +23,7 @@ from depth_estimation_ros.evaluation.result.summary import describe_model
 from depth_estimation_ros.evaluation.run.outcome import Outcome, RecordingResult
 from depth_estimation_ros.evaluation.run.runner import say_notes, show_progress
 from depth_estimation_ros.evaluation.run.work import ModelChoice, Options, Survey, open_recording, survey
-from depth_estimation_ros.ground_truth.views import is_rectified
+from depth_estimation_ros.ground_truth.calibration import is_rectified
 from depth_estimation_ros.model import load_model
 from depth_estimation_ros.processes.stage import StageError
 

@@ -15,10 +15,10 @@ from depth_estimation_ros.bags.messages import ODOMETRY, TRANSFORMS, frame_of, s
 from depth_estimation_ros.bags.pairing import Received
 from depth_estimation_ros.bags.reader import BagReader
 from depth_estimation_ros.bags.topics import Topics
-from depth_estimation_ros.bags.transforms import Transforms
+from depth_estimation_ros.bags.transforms import TransformTree
 from depth_estimation_ros.evaluation.recording.triangulation import Posed
+from depth_estimation_ros.ground_truth.calibration import Calibration
 from depth_estimation_ros.ground_truth.projection import shown_of
-from depth_estimation_ros.ground_truth.views import View
 from depth_estimation_ros.support.sentences import choices
 
 AROUND = 30
@@ -107,7 +107,7 @@ class PoseReader:
     def _mount(self, path: str) -> None:
         """Check that the pose of the camera on the body is known."""
 
-        def connected(tree: Transforms) -> bool:
+        def connected(tree: TransformTree) -> bool:
             return tree.moves(self._camera, self._body) is not None
 
         if self._body == self._camera or connected(self._tree.fixed()):
@@ -124,7 +124,7 @@ class PoseReader:
     def _fixed_frame(self, path: str) -> str:
         """Return the frame in which the camera moves; ``odom`` if it exists, because it is continuous (REP 105)."""
 
-        def known(tree: Transforms) -> bool:
+        def known(tree: TransformTree) -> bool:
             return tree.above(self._camera)[-1] in ("odom", "map", "world", "earth")
 
         above = (tree := self._tree.probe(known)).above(self._camera)
@@ -140,10 +140,10 @@ class PoseReader:
 class Poses:
     """Poses of the camera around the images that are being read; see `PoseReader.transforms`."""
 
-    def __init__(self, tree: Transforms, body: str, camera: str, world: str, tolerance: int):
+    def __init__(self, tree: TransformTree, body: str, camera: str, world: str, tolerance: int):
         self.tree, self._body, self._camera, self._world, self._tolerance = tree, body, camera, world, tolerance
         # Separate from the tree, where the body may have another parent.
-        self._track = Transforms()
+        self._track = TransformTree()
 
     def add(self, stamp: int, translation: tuple, quaternion: tuple) -> None:
         """Add a pose of the body at a stamp in nanoseconds."""
@@ -166,7 +166,7 @@ class Poses:
             pose = pose @ step
         return pose
 
-    def _parts(self) -> Iterator[tuple[Transforms, str, str]]:
+    def _parts(self) -> Iterator[tuple[TransformTree, str, str]]:
         if self._track.names():
             yield self._track, self._world, self._body
             yield self.tree, self._body, self._camera
@@ -183,8 +183,8 @@ class Shot:
     ----------
     image : Received
         The received message.
-    view : View or None
-        View of the image.
+    calibration : Calibration or None
+        Calibration of the image.
     posed : Posed or None
         Image with pose for tracking; None if the image cannot be used.
     problem : str
@@ -192,18 +192,18 @@ class Shot:
     """
 
     image: Received
-    view: View | None = None
+    calibration: Calibration | None = None
     posed: Posed | None = None
     problem: str = ""
 
 
-def posed(rgb: np.ndarray, view: View, pose: np.ndarray) -> Posed:
+def posed(rgb: np.ndarray, calibration: Calibration, pose: np.ndarray) -> Posed:
     """Prepare an image, uint8 [h, w, 3], for tracking: grey, at most `WIDTH` pixels wide, with its pose."""
-    camera, grey = view.camera, cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    camera, grey = calibration.camera, cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     if camera.width > WIDTH:
         camera = camera.resized(WIDTH, max(1, round(WIDTH * camera.height / camera.width)))
         grey = cv2.resize(grey, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
-    shown = shown_of(view.lens, camera.width, camera.height) if view.lens else None
+    shown = shown_of(calibration.lens, camera.width, camera.height) if calibration.lens else None
     return Posed(grey, camera, pose, shown)
 
 

@@ -15,7 +15,7 @@ from depth_estimation_ros.bags.find import find_recordings
 from depth_estimation_ros.bags.messages import COMPRESSED, POSES, TRANSFORMS, frame_of, is_blank, stamp_of
 from depth_estimation_ros.bags.pairing import PATIENCE, Matcher, Received
 from depth_estimation_ros.bags.reader import BagReader
-from depth_estimation_ros.bags.transforms import Transforms
+from depth_estimation_ros.bags.transforms import TransformTree
 from depth_estimation_ros.evaluation.recording.clocks import Clocks
 from depth_estimation_ros.evaluation.recording.poses import (
     AROUND,
@@ -26,12 +26,12 @@ from depth_estimation_ros.evaluation.recording.poses import (
     posed,
     surrounded,
 )
-from depth_estimation_ros.evaluation.recording.rectified import Pictures, message_of
+from depth_estimation_ros.evaluation.recording.rectified import ImageDecoder, message_of
 from depth_estimation_ros.evaluation.recording.topics import Topics, choose_topics
 from depth_estimation_ros.evaluation.recording.triangulation import Posed, triangulate
 from depth_estimation_ros.evaluation.result.sample import Sample
+from depth_estimation_ros.ground_truth.calibration import calibration_of, is_rectified
 from depth_estimation_ros.ground_truth.reader import TruthReader
-from depth_estimation_ros.ground_truth.views import is_rectified, view_of
 
 __all__ = ["Recording", "Sample", "Topics", "find_recordings"]
 
@@ -106,7 +106,7 @@ class Recording:
                 self._truth = PoseReader(reader, self.topics, self._tolerance)
             else:
                 self._truth = TruthReader(reader, self.topics)
-            self._pictures = Pictures(is_rectified(self.topics.image))
+            self._images = ImageDecoder(is_rectified(self.topics.image))
             self.notes += self._truth.notes
             self.kind = self._truth.kind
             self._image_times = reader.times(self.topics.image)
@@ -221,17 +221,17 @@ class Recording:
         yield from matcher.pairs(_END)
 
     def _sample(
-        self, truth: TruthReader, image: Received, measured: Received | None, infos: deque, transforms: Transforms
+        self, truth: TruthReader, image: Received, measured: Received | None, infos: deque, transforms: TransformTree
     ) -> Sample:
         """Decode an image and its ground truth; raises ValueError if they cannot be used."""
         frame_id = frame_of(message_of(image))
         if measured is None:
             raise ValueError(f"no ground truth within {self._tolerance / 1e6:g} ms")
-        rgb, view = self._pictures.picture(image, infos)
-        depth = truth.read(measured.message, view, rgb.shape[1], rgb.shape[0], transforms, image.stamp)
+        rgb, calibration = self._images.decode(image, infos)
+        depth = truth.read(measured.message, calibration, rgb.shape[1], rgb.shape[0], transforms, image.stamp)
         if not (depth > 0).any():
             raise ValueError("no valid ground truth")
-        camera = None if view is None else view.camera
+        camera = None if calibration is None else calibration.camera
         return Sample(image.index, image.stamp, rgb, camera, depth, measured.stamp - image.stamp, frame_id)
 
     def _shot(self, image: Received, infos: deque, poses: Poses) -> Shot:
@@ -241,21 +241,23 @@ class Recording:
             message_of(image)
             if pose is None:
                 raise ValueError("no pose at the image's time")
-            rgb, view = self._pictures.picture(image, infos)
-            if view is None:
+            rgb, calibration = self._images.decode(image, infos)
+            if calibration is None:
                 raise ValueError("no camera_info of the image can be read")
         except ValueError as error:
             return Shot(image, problem=str(error))
-        return Shot(image, view, posed(rgb, view, pose))
+        return Shot(image, calibration, posed(rgb, calibration, pose))
 
     def _triangulated(self, shot: Shot, before: list[Posed], after: list[Posed]) -> Sample:
         """Triangulate the ground truth of an image; raises ValueError if that is not possible."""
-        if shot.posed is None or shot.view is None:
+        if shot.posed is None or shot.calibration is None:
             raise ValueError(shot.problem)
         depth, deviation = triangulate(shot.posed, before, after)
         # Decoded a second time, because keeping the decoded images of all neighbours would need too much memory.
-        image, rgb = shot.image, self._pictures.seen(shot.image, shot.view)
-        return Sample(image.index, image.stamp, rgb, shot.view.camera, depth, 0, frame_of(image.message), deviation)
+        image, rgb = shot.image, self._images.decode_as(shot.image, shot.calibration)
+        return Sample(
+            image.index, image.stamp, rgb, shot.calibration.camera, depth, 0, frame_of(image.message), deviation
+        )
 
     def _stamp(self, message, received: int) -> int:
         return received if self._by_receipt else stamp_of(message) or received
@@ -271,20 +273,20 @@ class Recording:
     def _note_camera(self, reader: BagReader) -> None:
         """Add notes about the intrinsics; drop the camera_info of an uncalibrated camera."""
         message = reader.first(self.topics.camera_info) if self.topics.camera_info else None
-        view = None
+        calibration = None
         try:
             if message is not None:
-                view = view_of(message, message.width, message.height, is_rectified(self.topics.image))
+                calibration = calibration_of(message, message.width, message.height, is_rectified(self.topics.image))
         except ValueError as error:
             if self._truth.projects:
                 raise ValueError(f"{self.topics.camera_info} of '{self.path}': {error}") from None
             self.notes.append(f"{self.topics.camera_info} is not used: {error}")
             self.topics, self._info_times = replace(self.topics, camera_info=""), np.empty(0, np.int64)
-        if view is None:
+        if calibration is None:
             self.notes.append(
                 "there is no camera_info: estimates are metric only for the field of view of the training"
             )
-        elif view.lens is not None:
+        elif calibration.lens is not None:
             self.notes.append(f"the lens of {self.topics.image} has distortion: images and ground truth are rectified")
 
     def _has_zero_stamps(self, reader: BagReader) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from depth_estimation_ros.bags.messages import rgb_of
 from depth_estimation_ros.bags.pairing import Received
 from depth_estimation_ros.geometry.rectify import rectified
-from depth_estimation_ros.ground_truth.views import View, Views
+from depth_estimation_ros.ground_truth.calibration import Calibration, Calibrations
 
 
 def message_of(image: Received) -> Any:
@@ -20,7 +20,7 @@ def message_of(image: Received) -> Any:
     return image.message
 
 
-class Pictures:
+class ImageDecoder:
     """
     Decoder that also rectifies the images of a recording.
 
@@ -31,9 +31,9 @@ class Pictures:
     """
 
     def __init__(self, rectified: bool):
-        self._views = Views(rectified)
+        self._calibrations = Calibrations(rectified)
 
-    def picture(self, image: Received, infos: Sequence[tuple[int, Any]]) -> tuple[np.ndarray, View | None]:
+    def decode(self, image: Received, infos: Sequence[tuple[int, Any]]) -> tuple[np.ndarray, Calibration | None]:
         """
         Decode and rectify an image.
 
@@ -48,8 +48,8 @@ class Pictures:
         -------
         rgb : numpy.ndarray
             uint8 [h, w, 3], rectified if the lens has distortion.
-        view : View or None
-            View from the camera_info nearest in time; one with the size of the image is preferred.
+        calibration : Calibration or None
+            Calibration from the camera_info nearest in time; one with the size of the image is preferred.
 
         Raises
         ------
@@ -57,19 +57,19 @@ class Pictures:
             If the image cannot be decoded, or the camera_info does not fit.
         """
         rgb = rgb_of(message_of(image))
-        view = self._view(image, infos, rgb.shape[1], rgb.shape[0]) if infos else None
-        return self._rectify(rgb, view), view
+        calibration = self._calibration(image, infos, rgb.shape[1], rgb.shape[0]) if infos else None
+        return self._rectify(rgb, calibration), calibration
 
-    def seen(self, image: Received, view: View) -> np.ndarray:
-        """Decode and rectify an image whose view is known."""
-        return self._rectify(rgb_of(image.message), view)
+    def decode_as(self, image: Received, calibration: Calibration) -> np.ndarray:
+        """Decode and rectify an image whose calibration is known."""
+        return self._rectify(rgb_of(image.message), calibration)
 
     @staticmethod
-    def _rectify(rgb: np.ndarray, view: View | None) -> np.ndarray:
-        return rgb if view is None or view.lens is None else rectified(rgb, view.lens)
+    def _rectify(rgb: np.ndarray, calibration: Calibration | None) -> np.ndarray:
+        return rgb if calibration is None or calibration.lens is None else rectified(rgb, calibration.lens)
 
-    def _view(self, image: Received, infos: Sequence[tuple[int, Any]], width: int, height: int) -> View:
+    def _calibration(self, image: Received, infos: Sequence[tuple[int, Any]], width: int, height: int) -> Calibration:
         _, info = min(
             infos, key=lambda item: ((item[1].width, item[1].height) != (width, height), abs(item[0] - image.received))
         )
-        return self._views.of(info, width, height)
+        return self._calibrations.of(info, width, height)

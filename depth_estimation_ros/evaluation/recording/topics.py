@@ -25,7 +25,8 @@ from depth_estimation_ros.bags.topics import (
     only_depth,
     without_twins,
 )
-from depth_estimation_ros.ground_truth.reader import REGISTERED, standing
+from depth_estimation_ros.ground_truth.choice import standing
+from depth_estimation_ros.ground_truth.reader import REGISTERED
 from depth_estimation_ros.support.sentences import choices
 
 

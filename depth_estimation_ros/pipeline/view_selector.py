@@ -9,8 +9,8 @@ from sensor_msgs.msg import CameraInfo
 
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.conversions import camera_from_info, lens_from_info
+from depth_estimation_ros.geometry.lens import Lens
 from depth_estimation_ros.geometry.network_view import NetworkView
-from depth_estimation_ros.geometry.rectify import Lens
 from depth_estimation_ros.geometry.rotation import degrees_to_upright
 from depth_estimation_ros.model import ModelInfo
 from depth_estimation_ros.pipeline.navigation import Latest
@@ -19,7 +19,7 @@ from depth_estimation_ros.settings.camera import FROM_POSE
 from depth_estimation_ros.support.sentences import quoted
 
 
-class Viewing:
+class ViewSelector:
     """
     Factory of each frame's `NetworkView`; the last view is reused while it fits.
 

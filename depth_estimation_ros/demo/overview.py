@@ -16,7 +16,7 @@ from depth_estimation_ros.synthetic import Room
 BACKGROUND = (24, 24, 24)
 
 
-def draw_picture(frame: Frame, room: Room | None = None, near: float = 0.5, far: float = 8.0) -> np.ndarray:
+def draw_overview(frame: Frame, room: Room | None = None, near: float = 0.5, far: float = 8.0) -> np.ndarray:
     """
     Draw a frame: image, depth, ground truth (if any), the cloud seen from above the camera, and the scan from the top.
 

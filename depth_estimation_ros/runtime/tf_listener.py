@@ -10,7 +10,7 @@ from depth_estimation_ros.geometry.pose import pose_from_transform
 from depth_estimation_ros.support.sentences import first_line, quoted
 
 
-class Transforms:
+class TfListener:
     """
     Listener for ``/tf`` and ``/tf_static``, which subscribes only when needed because every message costs time.
 
