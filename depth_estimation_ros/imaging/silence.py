@@ -12,7 +12,7 @@ _STDERR = 2
 _KNOWN = re.compile(
     rb"^(Corrupt JPEG data|Premature end of JPEG|Inconsistent progression|Invalid SOS parameters|Unknown Adobe color|"
     rb"Warning: unknown JFIF|Application transferred|Invalid restart interval|libpng (warning|error)|TIFF|"
-    rb"Failed to parse avi|\[ ?(WARN|ERROR):\d+@)[^\n]*\n?|"
+    rb"Failed to parse avi|Frame offset points outside|\[ ?(WARN|ERROR):\d+@)[^\n]*\n?|"
     rb"^Unexpected (element|list type)\. Expected: .{0,4}\. Got: [\s\S]{0,4}\.\n?",
     re.MULTILINE,
 )

@@ -13,6 +13,7 @@ def decode():
     with quiet:
         barrier.wait()
         os.write(2, b"Corrupt JPEG data: 18 extraneous bytes before marker 0xdb\\n[INFO] [1.0] [node]: still there\\n")
+        os.write(2, b"Frame offset points outside movi section.\\n")
         os.write(2, b"libpng error: IDAT: CRC error\\nUnexpected element. Expected: LIST. Got: \\n\\x00^%.\\n")
 
 barrier = threading.Barrier(4)
