@@ -90,10 +90,10 @@ class SyntheticCamera(CameraNode):
         """Publish until the program is to end."""
         start = time.monotonic()
         for _ in metronome.ticks(self._chosen.rate):
-            # The stamp is taken before rendering, which stands for exposure and transfer.
-            stamp = self.get_clock().now().to_msg()
             pose = self._room.trajectory(self._chosen.speed * (time.monotonic() - start), *self._mount)
             rgb, depth = self._room.render(self._camera, pose)
+            # The stamp is taken after rendering, so that latencies do not include the time of the renderer.
+            stamp = self.get_clock().now().to_msg()
             self._publish_truth(pose, depth, stamp)
             self._stream.publish(rgb, self._camera, depth, stamp)
 

@@ -131,3 +131,16 @@ def test_the_image_scales_with_the_camera(room):
     _, small = room.render(CAMERA, pose)
     _, large = room.render(CAMERA.resized(480, 360), pose)
     assert np.mean(np.abs(large[1::3, 1::3] - small) > 1e-3) < 1e-3  # pixel centres coincide
+
+
+def test_a_surface_half_in_view_or_passing_behind_the_camera_is_drawn():
+    grey = np.full((8, 8, 3), 128, np.uint8)
+    # A floor that begins 10 m behind the camera, and a wall of which only the far end is in view.
+    floor = Quad(np.array([10.0, 10, -1.5]), np.array([0, -20.0, 0]), np.array([-20.0, 0, 0]), grey)
+    wall = Quad(np.array([-5.0, 2.0, 3.0]), np.array([45.0, 0, 0]), np.array([0, 0, -6.0]), grey)
+    _, depth = QuadRenderer([floor, wall]).render(CAMERA, look(np.zeros(3), 0.0, 0.0))
+    row, column = 119, 80  # the last row looks 57.3 px down
+    assert depth[row, column] == pytest.approx(1.5 * 129.9 / (119 - 61.7), rel=1e-4)
+    assert depth[61, 2] == pytest.approx(2.0 * 129.7 / (80.2 - 2), rel=1e-4)
+    # Nothing is in view above the floor and to the right of the wall's far end.
+    assert np.isnan(depth[40, 100]) and np.isfinite(depth[40, 2])
