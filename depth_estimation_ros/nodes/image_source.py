@@ -17,6 +17,7 @@ from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.nodes.image_stream import FRAME_ID, CameraNode, ImageStream, Metronome, StreamParameters, run
 from depth_estimation_ros.parameters.declaration import ParameterGroup, constant
 from depth_estimation_ros.parameters.declare import declare
+from depth_estimation_ros.parameters.text import frame_fault
 from depth_estimation_ros.sources import Frame, open_source
 
 _FOLDER_RATE = 10.0  # images per second if neither the user nor the source gives a rate
@@ -31,6 +32,7 @@ class RecordedStreamParameters(StreamParameters):
         "TF frame of the images (optical frame, REP 103). Empty uses the frame of the recording, or "
         f"{FRAME_ID} if it has none.",
         parse=str,
+        text=lambda name: frame_fault(name) if name else "",
     )
 
 

@@ -23,6 +23,7 @@ from depth_estimation_ros.conversions import camera_to_info, depth_to_image, rec
 from depth_estimation_ros.nodes.program import run_program
 from depth_estimation_ros.nodes.start_errors import START_ERRORS, sentence
 from depth_estimation_ros.parameters.declaration import ParameterGroup, constant
+from depth_estimation_ros.parameters.text import frame_fault
 
 FRAME_ID = "camera_optical_frame"
 """TF frame of the images if neither the user nor the recording names one."""
@@ -32,7 +33,7 @@ FRAME_ID = "camera_optical_frame"
 class StreamParameters(ParameterGroup):
     """Parameters of an `ImageStream`."""
 
-    frame_id: str = constant(FRAME_ID, "TF frame of the images (optical frame, REP 103).", parse=str)
+    frame_id: str = constant(FRAME_ID, "TF frame of the images (optical frame, REP 103).", parse=str, text=frame_fault)
     image_encoding: str = constant("rgb8", "Encoding of the images.", choices=("rgb8", "bgr8", "mono8"), parse=str)
     reliability: str = constant(
         "reliable",

@@ -191,6 +191,7 @@ def test_it_waits_for_a_subscriber_and_ctrl_c_ends_the_waiting(tmp_path):
         (lambda p: {}, "no source given"),
         (lambda p: {"source": str(p), "fx": 30.0}, "fx and fy belong together"),
         (lambda p: {"source": str(p), "rate": -1.0}, "parameter rate must be"),
+        (lambda p: {"source": str(p), "frame_id": "/camera"}, "frame_id must not begin with '/'"),
         (
             lambda p: (
                 save(p / "b.txt.png", picture(1)),
