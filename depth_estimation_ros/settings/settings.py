@@ -65,7 +65,7 @@ class Settings(ParameterGroup):
         """
         Return the settings with other values.
 
-        ParameterGroup
+        Parameters
         ----------
         values : mapping
             New values by name. Names that are not parameters of this node are ignored.
