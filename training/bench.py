@@ -63,7 +63,7 @@ class TorchBackend:
         Network in evaluation mode.
     """
 
-    name = "pytorch"
+    name, concurrent, max_batch = "pytorch", False, 1
 
     def __init__(self, network: torch.nn.Module):
         self._network = network

@@ -97,7 +97,9 @@ class Evaluation:
         write_csv(path, ("name", *columns), ([name, *(row[column] for column in columns)] for name, row in rows))
 
 
-def evaluate(predictor: Predictor, frames: Dataset, names: list[str], protocol: Protocol) -> Evaluation:
+def evaluate(
+    predictor: Predictor | MedianPredictor, frames: Dataset, names: list[str], protocol: Protocol
+) -> Evaluation:
     """
     Evaluate a model on frames.
 
@@ -128,7 +130,9 @@ def evaluate(predictor: Predictor, frames: Dataset, names: list[str], protocol: 
     return found
 
 
-def write_pictures(found: Evaluation, predictor: Predictor, frames: Dataset, folder: Path, count: int = 4) -> None:
+def write_pictures(
+    found: Evaluation, predictor: Predictor | MedianPredictor, frames: Dataset, folder: Path, count: int = 4
+) -> None:
     """
     Write PNG files of the worst and best frames, and of the calibration curve if the model estimates a deviation.
 
@@ -240,8 +244,8 @@ def exported(weights: Path, recipe: Path | None, frames: Dataset) -> DepthEstima
 
     checkpoint = load_checkpoint(weights, recipe)
     info = model_info(checkpoint, weights.stem, "not said", "not said")
-    images = [frame_of(frames, i)[0] for i in range(min(4, len(frames)))]
-    images = np.stack([shrink(image, info.input_width, info.input_height) for image in images])
+    few = (frame_of(frames, i)[0] for i in range(min(4, len(frames))))
+    images = np.stack([shrink(image, info.input_width, info.input_height) for image in few])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         export(checkpoint, info, path, False, images)
@@ -307,6 +311,8 @@ def main() -> None:
             raise ValueError("--recipe says what --weights are of: give both, or a model")
         model = arguments.model or "default"
         data = (arguments.depth_scale, protocol)
+        predictor: Predictor | MedianPredictor
+        sha256 = ""
         if model == "median":
             if arguments.card:
                 raise ValueError("--card is for a model, and the median of the training depths is none")
@@ -316,7 +322,7 @@ def main() -> None:
             predictor = Predictor(exported(arguments.weights, arguments.recipe, frames), arguments.flip)
         else:
             predictor = Predictor(DepthEstimator.load(model), arguments.flip)
-        if arguments.card:
+        if arguments.card and isinstance(predictor, Predictor):
             sha256 = predictor.estimator.model.sha256
             check_card(arguments.card, sha256)
         frames, names = open_frames(arguments.data, arguments.split, *data)

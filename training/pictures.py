@@ -44,7 +44,7 @@ def frame_picture(rgb: np.ndarray, truth: np.ndarray, depth: np.ndarray, mask: n
     np.divide(np.abs(depth - truth), truth, out=error, where=mask)
     levels = np.clip(error * (255 / LARGE_ERROR), 0, 255).astype(np.uint8)
     colours = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[..., ::-1]
-    colours = np.where(mask[..., None], colours, np.uint8(INVALID_COLOUR))
+    colours = np.where(mask[..., None], colours, np.array(INVALID_COLOUR, np.uint8))
     height = panels[0].shape[0]
     size = (round(truth.shape[1] * height / truth.shape[0]), height)
     panels.append(cv2.resize(colours, size, interpolation=cv2.INTER_NEAREST))

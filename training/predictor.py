@@ -49,7 +49,7 @@ class Predictor:
             return once
         mirrored = self._once(np.ascontiguousarray(rgb[:, ::-1]), camera)
         depth, deviation = 0.5 * (once.depth + mirrored.depth[:, ::-1]), once.deviation
-        if deviation is not None:
+        if deviation is not None and mirrored.deviation is not None:
             deviation = np.hypot(deviation, mirrored.deviation[:, ::-1]) * np.float32(math.sqrt(0.5))
         return DepthMap(depth, camera, deviation)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -115,7 +116,7 @@ def estimate_frames(estimator: DepthEstimator, data: Path, depth_scale: float, s
     list of Frame
     """
     frames, names = open_frames(data, "test" if split == "test" else "train", depth_scale, PROTOCOL)
-    chosen = range(len(names))
+    chosen: Sequence[int] = range(len(names))
     if split == "held_out":
         held = set(hold_out(names, HELD_OUT)[1])
         chosen = [i for i, name in enumerate(names) if name in held]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
@@ -92,7 +93,7 @@ class TorchEngine:
         Let cuDNN try which convolutions are the fastest. This takes seconds for each batch size.
     """
 
-    name = "pytorch"
+    name, concurrent, max_batch = "pytorch", False, 1
 
     def __init__(
         self,
@@ -111,8 +112,10 @@ class TorchEngine:
 
     def release(self) -> None:
         """Free the memory of a batch size."""
-        self._batch, self._graph, self._found = 0, None, {}
-        self._host = self._image = None
+        self._batch, self._graph = 0, None
+        self._found: dict[str, torch.Tensor] = {}
+        self._host: Any = None  # the images of a batch: tensors, while it is prepared
+        self._image: Any = None
         self._results: dict[str, torch.Tensor] = {}
 
     @torch.inference_mode()
@@ -195,7 +198,7 @@ class TensorRTEngine:
         If this machine cannot build or run it.
     """
 
-    name = "tensorrt"
+    name, concurrent, max_batch = "tensorrt", False, 1
 
     def __init__(self, library: str, model: Model, precision: str, folder: Path, largest: int):
         def opened(cameras: int) -> Backend:
@@ -241,7 +244,8 @@ def candidates(
     skip : callable
         Function called with one sentence (str) about each engine that cannot be measured here.
     """
-    runtimes, found = list(_runtimes(device, skip)), []
+    runtimes = list(_runtimes(device, skip))
+    found: list[Candidate] = []
     for prepared in networks:
         for decoder in prepared.decoders:
             if prepared.onnx(decoder).is_file():
@@ -327,7 +331,7 @@ def _onnxruntime(engine: str, load: Callable[[], Model], half: Path | None) -> B
     if half is not None:
         half.mkdir(parents=True, exist_ok=True)
         path = half / "half.onnx"
-        path.write_bytes(prepare(model.content, half=True))
+        path.write_bytes(prepare(model.known_content, half=True))
         model = load_model(path)
     return create_backend(model, provider, threads=0 if provider == "cuda" else 1)
 

@@ -57,6 +57,8 @@ def open_network(prepared: Prepared, decoder: str) -> nn.Module:
     ValueError
         If its weights are missing, damaged or of another network, or the decoder cannot be written in this way.
     """
+    if prepared.network is None:
+        raise ValueError(f"of {prepared.name} only the ONNX file is known")
     if prepared.scale is not None:
         network = random_network(prepared.network, prepared.scale)
     else:

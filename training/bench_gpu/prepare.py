@@ -82,7 +82,7 @@ def _from_onnx(folder: Path, name: str) -> Prepared:
     model = load_model(name)
     place = _place(folder, model.info)
     prepared = Prepared(place, model.info, work_of(model.path), model.outputs, (AS_EXPORTED,), None, None)
-    prepared.onnx(AS_EXPORTED).write_bytes(model.content)
+    prepared.onnx(AS_EXPORTED).write_bytes(model.known_content)
     frames = calibration_frames(model.info)
     prepared.store_reference(frames, reference(model, frames))
     return prepared

@@ -150,7 +150,7 @@ def run(task: Task, minutes: float, started: float, output: Path | None, tell: C
                 report.without.append(f"{last}: the GPU was lost, or the process that measures ended")
             if worker.ending != "died" or len(report.begun) == before:
                 break
-        if report.machine:
+        if report.machine and place is not None:
             _write(place, report)
     return place if report.machine else None
 
@@ -204,8 +204,9 @@ class _Worker:
     def __exit__(self, *_):
         if self.ending == "done":
             self._process.join(1.0)
-        with suppress(ProcessLookupError, PermissionError):  # it has not become a group, or has ended
-            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._process.pid is not None:
+            with suppress(ProcessLookupError, PermissionError):  # it has not become a group, or has ended
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()
         self._process.join()
         self._messages.close()

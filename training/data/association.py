@@ -111,10 +111,10 @@ def scene_pairs(folder: Path, max_gap: float) -> list[RawPair]:
     depths, colours = (
         sorted((time, name) for name in set(names) if (time := _time(name, kind)) is not None) for kind in "dr"
     )
-    times = [np.array([time for time, _ in files]) for files in (depths, colours)]
+    depth_times, colour_times = (np.array([time for time, _ in files]) for files in (depths, colours))
     return [
         RawPair(folder / depths[i][1], folder / colours[j][1], depths[i][0])
-        for i, j in nearest_in_time(*times, max_gap).tolist()
+        for i, j in nearest_in_time(depth_times, colour_times, max_gap).tolist()
     ]
 
 

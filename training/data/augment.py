@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -113,9 +114,10 @@ class Light:
         for name in ("sun", "bar", "grey"):
             _check_probabilities("light", **{name: getattr(self, name)})
 
-    def draw(self, height: int, width: int, rng: np.random.Generator) -> dict:
+    def draw(self, height: int, width: int, rng: np.random.Generator) -> dict[str, Any]:
         """Draw ``exposure``, ``sun`` and ``grey`` of `Colours` for an image; those at their default are absent."""
-        drawn, at = {}, rng.random()
+        drawn: dict[str, Any] = {}
+        at = rng.random()
         if at < self.bright:
             drawn["exposure"] = rng.uniform(*self.bright_gain)
         elif at < self.bright + self.dark:
@@ -216,12 +218,13 @@ class Augmentation:
         contrast, saturation = (1 + rng.uniform(-most, most) for most in (self.contrast, self.saturation))
         exponent = math.exp(rng.uniform(-self.gamma, self.gamma))
         noise = rng.uniform(0, self.noise)
-        covered, shade = (0, 0, 0, 0), np.zeros(3)
+        covered = (0, 0, 0, 0)
+        shade: np.ndarray = np.zeros(3)
         if rng.random() < self.erase:
             h, w = int(height * rng.uniform(0.1, 0.4)), int(width * rng.uniform(0.1, 0.4))
             covered = (int(rng.integers(0, height - h)), int(rng.integers(0, width - w)), h, w)
             shade = rng.uniform(0, 255, 3)
-        before = self.sharpness.draw(rng) if self.sharpness else {}
+        before: dict[str, Any] = self.sharpness.draw(rng) if self.sharpness else {}
         if self.light:
             before |= self.light.draw(height, width, rng)
         return Colours(gain, contrast, saturation, exponent, noise, covered, shade, **before)
@@ -242,7 +245,8 @@ class Augmentation:
         numpy.ndarray
             uint8 [h, w, 3], RGB.
         """
-        return self.colours(*image.shape[:2], rng).apply(image, rng)
+        height, width = image.shape[:2]
+        return self.colours(height, width, rng).apply(image, rng)
 
 
 def _check_probabilities(where: str, **exclusive: float) -> None:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset, Subset
@@ -94,7 +95,9 @@ def _open_shards(root: Path, arguments: argparse.Namespace) -> tuple[Callable[[i
     transform = _transform(next(read_shards(paths))[1], arguments)
 
     def decoder(worker: int) -> Iterator:
-        return itertools.chain.from_iterable(read_shards(np.roll(paths, -worker)) for _ in itertools.count())
+        first = worker % len(paths)
+        turned = paths[first:] + paths[:first]
+        return itertools.chain.from_iterable(read_shards(turned) for _ in itertools.count())
 
     def loader() -> DataLoader:
         times = -(-arguments.frames // len(ShardedFrames(root, shards, transform)))
@@ -126,7 +129,7 @@ def _transform(image: np.ndarray, arguments: argparse.Namespace) -> FrameTransfo
     return FrameTransform(10.0, camera, tuple(arguments.input), tuple(arguments.output), augmentation)
 
 
-def _loader(frames: Dataset, arguments: argparse.Namespace, **options: bool) -> DataLoader:
+def _loader(frames: Dataset, arguments: argparse.Namespace, **options: Any) -> DataLoader:
     sizes = tuple(arguments.input), tuple(arguments.output)
     return frame_loader(frames, *sizes, arguments.batch, arguments.workers, **options)
 

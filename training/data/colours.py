@@ -50,7 +50,8 @@ class SunPatch:
         """Return the share of the sun that reaches each pixel, float32 [height, width], 0 to 1."""
         x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
         lit = np.ones((height, width), np.float32)
-        for i, (a, b, c) in enumerate(self.planes().astype(np.float32)):
+        planes: np.ndarray = self.planes().astype(np.float32)
+        for i, (a, b, c) in enumerate(planes):
             by_pixel = np.hypot(a, b)
             coordinate = np.abs(a * x + (b * y + c))
             # Distances from the edge and from the bar, pixels.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,7 +20,8 @@ from training.data.virtual_camera import VirtualCamera
 def camera_of(given: dict[str, float]) -> PinholeCamera:
     """Return the camera that a recipe or checkpoint names; jsonargparse has made its sizes floats, e.g. 320.0."""
     sizes = {k: int(given[k]) for k in ("width", "height") if float(given[k]).is_integer()}
-    return PinholeCamera(**{**given, **sizes})
+    values: dict[str, Any] = {**given, **sizes}
+    return PinholeCamera(**values)
 
 
 @dataclass
@@ -131,8 +133,10 @@ class FrameTransform:
     def draw(self, index: int) -> tuple[VirtualCamera, Colours, np.random.Generator]:
         """Draw the augmentation of a frame: its view, its colours, and a generator for their noise."""
         rng = np.random.default_rng((self.seed, self.epoch, index))
-        view = self.augmentation.view(self.viewed, rng)
-        return view, self.augmentation.colours(*self.seen_size[::-1], rng), rng
+        augmentation, (width, height) = self.augmentation, self.seen_size
+        if augmentation is None:
+            raise ValueError("these frames are not augmented")
+        return augmentation.view(self.viewed, rng), augmentation.colours(height, width, rng), rng
 
     def prepared(self, image: np.ndarray, stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return a pair ready for augmentation: cropped, and the image halved if it is large."""
@@ -156,7 +160,7 @@ class FrameTransform:
 
     def _check_size(self, stored: np.ndarray) -> None:
         camera = self.camera
-        if stored.shape != (camera.height, camera.width):
+        if camera is not None and stored.shape != (camera.height, camera.width):
             raise ValueError(
                 f"the stored frames are {stored.shape[1]}x{stored.shape[0]}, the recipe's camera "
                 f"{camera.width}x{camera.height}; give the camera of the stored frames"

@@ -95,8 +95,8 @@ class DepthData(lightning.LightningDataModule):
         common = {"depth_limit": p.depth_limit, "camera": camera_of(p.camera), "input_size": tuple(p.input_size)}
         training = {"output_size": tuple(p.output_size), "augmentation": self.augmentation, "seed": p.seed}
         extra = [p.extra] if isinstance(p.extra, dict) else list(p.extra or [])
-        self.extra_frames, self._shares = [], [e.get("share") for e in extra]
-        self._on_device = None
+        self.extra_frames, self._shares = [], [e.get("share", 0.0) for e in extra]
+        self._on_device: DeviceFrames | None = None
         if (root / "shards").is_dir():
             if p.device == "gpu":
                 raise ValueError("shards are streamed, not kept in a GPU's memory: set data.device to cpu")

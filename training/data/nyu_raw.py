@@ -166,7 +166,7 @@ def plan(dump: Path, settings: Settings, train_scenes: set[str] | None) -> list[
         pairs = sample_evenly(scene_pairs(folder, settings.max_gap), settings.per_scene)
         train = train_scenes is None or scene in train_scenes or re.sub(r"(?<=\d)[a-z]$", "", scene) in train_scenes
         for first in range(0, len(pairs), FRAMES_IN_PART):
-            chosen = pairs[first : first + FRAMES_IN_PART]
+            chosen = list(pairs[first : first + FRAMES_IN_PART])
             name = f"{scene}-{first // FRAMES_IN_PART:03d}"
             parts.append(Part(name, scene, "train" if train else "test", chosen, first))
     if not parts:
@@ -193,7 +193,12 @@ def prepare(parts: list[Part], output: Path, settings: Settings, jobs: int) -> t
         task = progress.add_task("preparing", total=len(parts), completed=len(parts) - len(open_parts))
         for _ in _in_parallel(open_parts, output, settings, jobs):
             progress.advance(task)
-    records = [_record(output, part) for part in parts]
+    records = []
+    for part in parts:
+        record = _record(output, part)
+        if record is None:
+            raise ValueError(f"the record of part {part.name} was removed from {output} meanwhile: run it again")
+        records.append(record)
     rows = [row for record in records for row in record["rows"]]
     bad = [entry for record in records for entry in record["bad"]]
     if settings.format == "folder":
@@ -282,8 +287,8 @@ def main() -> None:
         sys.exit("nyu_raw: stopped; a second run goes on where this one was")
     for file, reason in bad:
         print(f"skipped {file}: {reason}", file=sys.stderr)
-    scenes = len({part.scene for part in parts})
-    print(f"{count} frames of {scenes} scenes in {arguments.output}, {len(bad)} skipped (bad_files.csv)")
+    done = len({part.scene for part in parts})
+    print(f"{count} frames of {done} scenes in {arguments.output}, {len(bad)} skipped (bad_files.csv)")
 
 
 if __name__ == "__main__":

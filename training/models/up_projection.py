@@ -203,7 +203,7 @@ def _checked(x: torch.Tensor, size: tuple[int, int] | None) -> tuple[int, int]:
             f"an up-projection makes {_text(doubled)} of a map, but the encoder's map beside it is {_text(size)}: "
             "choose an input size that halves evenly as often as the encoder halves it (32 for five times)"
         )
-    return doubled if size is None else tuple(size)
+    return doubled if size is None else (size[0], size[1])
 
 
 def _text(size: tuple[int, int]) -> str:
