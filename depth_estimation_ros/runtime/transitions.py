@@ -141,7 +141,7 @@ def answer_change_state(node: LifecycleNode, operations: Operations) -> None:
     async def answer(request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
         wanted = request.transition.label or TRANSITIONS.get(request.transition.id, str(request.transition.id))
         if operations.running == RELOAD or (operations.running and wanted == "shutdown"):
-            node.get_logger().info(f"{wanted} ends {operations.running}")
+            node.get_logger().info(f"{operations.running} is cancelled: {wanted} was requested")
             await operations.break_off()
         try:
             operations.check_idle()
