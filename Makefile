@@ -6,7 +6,7 @@ SOURCE ?=
 HFOV ?=
 BIN := .venv/bin
 
-.PHONY: demo test test-fast test-kilted fuzz flood lint docs bench bench-node bench-engines soak colcon tensorrt-api format clean
+.PHONY: demo test test-fast test-gpu test-kilted fuzz flood lint docs bench bench-node bench-engines soak colcon tensorrt-api format clean
 
 demo: .venv/.runtime
 	$(BIN)/python -m depth_estimation_ros.demo --duration $(DURATION) $(if $(SOURCE),--source "$(SOURCE)") $(if $(HFOV),--horizontal-fov $(HFOV))
@@ -24,7 +24,7 @@ test-fast: .venv/.test-fast
 
 # The tests that use ROS, on ROS 2 Kilted, in an environment of its own without PyTorch.
 KILTED := .venv-kilted/bin
-WITHOUT_ROS := test/training* test/package* test/hostile* test/tools* test/backends/test_engine* test/backends/test_tensorrt* \
+WITHOUT_ROS := test/training* test/gpu* test/package* test/hostile* test/tools* test/backends/test_engine* test/backends/test_tensorrt* \
   test/evaluation/test_evaluation* test/wrapping* test/bags* test/anchor* test/geometry* test/synthetic*
 test-kilted: .venv-kilted/.test
 	ROS_PYTHON_CHECK_FIELDS=1 $(KILTED)/python $(PYTEST) test $(foreach tests,$(WITHOUT_ROS),--ignore-glob='$(tests)')
@@ -79,6 +79,10 @@ BINDINGS := tensorrt-bindings==8.6.1 tensorrt-cu12-bindings==10.0.1 tensorrt-cu1
 tensorrt-api: .venv/.test
 	for wheel in $(BINDINGS); do $(BIN)/pip download --quiet --no-deps --dest .venv/wheels $$wheel || exit 1; done
 	TENSORRT_WHEELS=.venv/wheels $(BIN)/python -m pytest test/backends/test_tensorrt_api.py
+
+# What needs a CUDA device: the runner of TensorRT with real kernels, and PyTorch. Needs no TensorRT.
+test-gpu: .venv/.test
+	$(BIN)/python -m pytest test/gpu test/training/test_bench_gpu.py -m gpu
 
 lint: .venv/.lint
 	$(BIN)/ruff check .

@@ -28,11 +28,28 @@ OUT_OF_MEMORY = b"for which there is no memory"
 """A plan that is too large to be loaded."""
 
 
+def two_outputs() -> bytes:
+    """Return a model with two outputs, which differ for every image: the mean over the colours, and its negative."""
+    from onnx import TensorProto, helper
+
+    nodes = [
+        helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["float"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("ReduceMean", ["planes"], ["depth"], axes=[1], keepdims=1),
+        helper.make_node("Neg", ["depth"], ["log_variance"]),
+    ]
+    shapes = {"image": (TensorProto.UINT8, ("N", 6, 8, 3))}
+    shapes |= dict.fromkeys(("depth", "log_variance"), (TensorProto.FLOAT, ("N", 1, 6, 8)))
+    values = [helper.make_tensor_value_info(name, *shape) for name, shape in shapes.items()]
+    graph = helper.make_graph(nodes, "two", values[:1], values[1:])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+
+
 class HostCuda:
     """Host memory with the interface of `Cuda`; keeps a journal of calls, and fails where it is told to."""
 
     def __init__(self, device: Device | None = None, failing: dict[str, int] | None = None):
-        self._device = device or Device("Orin", "8.7", "12.6")
+        self._device = device or Device("NVIDIA GeForce RTX 4090", "8.9", "12.6")
         self.failing = failing or {}
         self.journal: list[str] = []
         self.memory: dict[int, ctypes.Array] = {}

@@ -78,10 +78,29 @@ def test_an_engine_is_built_at_the_first_launch_and_found_at_the_second(model, f
 
 def test_a_new_gpu_gets_an_engine_of_its_own_and_the_log_says_why(model, factory):
     factory()[0].open(model)
-    other, said = factory(device=Device("Orin", "8.7", "12.8"))
+    other, said = factory(device=Device("NVIDIA GeForce RTX 4090", "8.9", "12.8"))
     other.open(model)
     assert said[0] == "no engine fits: cuda was 12.6, is 12.8"
     assert built(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "capability"),
+    [("Orin", "8.7"), ("NVIDIA H200", "9.0"), ("NVIDIA B200", "10.0"), ("NVIDIA GB300", "10.3"), ("Thor", "11.0")],
+)
+def test_a_gpu_on_which_tensorrt_for_rtx_does_not_run_is_refused_before_the_build(model, factory, name, capability):
+    refused, said = factory(device=Device(name, capability, "13.0"))
+    sentence = rf"does not run on {name}, compute capability {capability}: choose the backend tensorrt"
+    with pytest.raises(BackendError, match=sentence):
+        refused.open(model)
+    assert said == [] and not refused.cache.folder.exists()
+    with pytest.raises(BackendError, match=sentence):
+        factory(device=Device(name, capability, "13.0"), file="robot.plan")[0].open(model)
+
+
+@pytest.mark.parametrize("capability", ["7.5", "8.0", "8.6", "8.9", "12.0", "12.1", "13.0"])
+def test_other_gpus_are_left_to_tensorrt_for_rtx(capability):
+    find_library("tensorrt_rtx").check_gpu("RTX", capability)
 
 
 def test_an_engine_that_does_not_load_is_built_again(model, factory):

@@ -1,5 +1,6 @@
 """The CUDA runtime, with and without NVIDIA's package, on a machine without a GPU: every failure is one sentence."""
 
+import ctypes
 import importlib.util
 from pathlib import Path
 
@@ -51,6 +52,9 @@ CALLS = {
     "cudaStreamEndCapture": lambda cuda: cuda.end_capture(0),
     "cudaGraphLaunch": lambda cuda: cuda.launch(0, 0),
     "cudaGraphExecDestroy": lambda cuda: cuda.destroy_graph(0),
+    "cudaFree": lambda cuda: cuda.free(4096),
+    "cudaFreeHost": lambda cuda: cuda.free_host(4096),
+    "cudaStreamDestroy": lambda cuda: cuda.destroy_stream(4096),
     "cudaMemcpyAsync": lambda cuda: cuda.to_device(0, 0, 64, 0),
     "cudaStreamSynchronize": lambda cuda: cuda.synchronize(0),
 }
@@ -77,6 +81,27 @@ def test_both_ways_have_every_function_and_name_errors_alike():
     assert not [name for name in _SIGNATURES if not hasattr(ours._runtime, name)]
     for code in (1, 2, 35, 100, 700, 719):
         assert ours.describe(code) == theirs.describe(code)
+
+
+KINDS = {
+    "size_t": ctypes.c_size_t,
+    "int": ctypes.c_int,
+    "unsigned int": ctypes.c_uint,
+    "unsigned long long": ctypes.c_ulonglong,
+}
+
+
+@pytest.mark.parametrize("name", _SIGNATURES)
+def test_the_arguments_are_those_of_cuda_bindings(name):
+    text = getattr(bindings()._runtime, name).__doc__.splitlines()[0]
+    arguments = [part for part in text.partition("(")[2].rstrip(")").split(", ") if part]
+    # "size_t count", "kind: cudaMemcpyKind", or the name of a handle or an address.
+    theirs = [
+        KINDS.get(part.rpartition(" ")[0], ctypes.c_int if ":" in part else ctypes.c_void_p) for part in arguments
+    ]
+    pointers = (ctypes.POINTER(ctypes.c_int), ctypes.POINTER(ctypes.c_void_p), ctypes.POINTER(ctypes.c_size_t))
+    assert [kind for kind in _SIGNATURES[name] if kind not in pointers] == theirs, text
+    assert text.startswith(f"{name}(")
 
 
 def test_the_errors_that_end_a_gpu_are_named_as_cuda_names_them():

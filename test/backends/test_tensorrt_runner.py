@@ -5,8 +5,7 @@ import gc
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper
-from tensorrt_on_host import MAGIC, OUT_OF_MEMORY, HostCuda, library_on_host
+from tensorrt_on_host import MAGIC, OUT_OF_MEMORY, HostCuda, library_on_host, two_outputs
 
 from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.backends.tensorrt.cuda import CudaError
@@ -20,19 +19,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (9, 6, 8, 3), np.uint8)
 
 @pytest.fixture(scope="module")
 def model() -> bytes:
-    """Two outputs, which differ for every image."""
-    nodes = [
-        helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
-        helper.make_node("Transpose", ["float"], ["planes"], perm=[0, 3, 1, 2]),
-        helper.make_node("ReduceMean", ["planes"], ["depth"], axes=[1], keepdims=1),
-        helper.make_node("Neg", ["depth"], ["log_variance"]),
-    ]
-    shapes = {"image": (TensorProto.UINT8, ("N", 6, 8, 3))} | dict.fromkeys(
-        OUTPUTS, (TensorProto.FLOAT, ("N", 1, 6, 8))
-    )
-    values = [helper.make_tensor_value_info(name, *shape) for name, shape in shapes.items()]
-    graph = helper.make_graph(nodes, "two", values[:1], values[1:])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+    return two_outputs()
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from depth_estimation_ros.backends import BackendError, EngineOptions
 from depth_estimation_ros.backends.tensorrt import parity
 from depth_estimation_ros.backends.tensorrt.builder import Build, build
 from depth_estimation_ros.backends.tensorrt.cache import EngineCache
-from depth_estimation_ros.backends.tensorrt.cuda import Cuda, open_cuda
+from depth_estimation_ros.backends.tensorrt.cuda import Cuda, Device, open_cuda
 from depth_estimation_ros.backends.tensorrt.key import engine_key, file_name
 from depth_estimation_ros.backends.tensorrt.library import Library, find_library
 from depth_estimation_ros.backends.tensorrt.prepare import is_quantized
@@ -79,12 +79,18 @@ class EngineFactory:
             return self._built(model, key)
 
     def key(self, model: Model) -> dict[str, str]:
-        """Return the key of a model's engine in the cache; raise BackendError if there is no GPU."""
-        return engine_key(model, self.options, self.library, self.cuda.device())
+        """Return the key of a model's engine in the cache; raise BackendError if there is no GPU for this TensorRT."""
+        return engine_key(model, self.options, self.library, self._device())
+
+    def _device(self) -> Device:
+        """Return the GPU; raise BackendError if there is none, or this TensorRT does not run on it."""
+        device = self.cuda.device()
+        self.library.check_gpu(device.name, device.compute_capability)
+        return device
 
     def _from_file(self, model: Model, plan: Path) -> TensorRTBackend:
         """Return the running engine of a plan that the user chose, after comparing it with the model."""
-        self.cuda.device()
+        self._device()
         try:
             content = plan.expanduser().read_bytes()
         except (OSError, RuntimeError, ValueError, MemoryError) as error:

@@ -59,6 +59,16 @@ NEEDED = {
 _OUT_OF_MEMORY = ("out of memory", "OutOfMemory", "MEM_ALLOC", "cudaError 2:")
 
 
+def _is_not_rtx(compute_capability: str) -> bool:
+    """
+    Return whether a GPU is none for TensorRT for RTX: Orin (8.7), Hopper (9.0), data-centre Blackwell (10), Thor (11).
+
+    Version 1.7 names what it supports when it refuses a plan: 8.0, 8.6, 8.9, and 12.0 and later.
+    """
+    major, minor = (int(part) for part in compute_capability.split("."))
+    return (major, minor) == (8, 7) or 9 <= major <= 11
+
+
 def is_out_of_memory(errors: Iterable[str]) -> bool:
     """Return whether any of TensorRT's messages says that the GPU is out of memory."""
     return any(sign in error for error in errors for sign in _OUT_OF_MEMORY)
@@ -115,6 +125,28 @@ class Library:
         """Return the creation flags of a network: explicit batch if needed, and strongly typed if supported."""
         flags = (self.member("NetworkDefinitionCreationFlag", n) for n in ("EXPLICIT_BATCH", "STRONGLY_TYPED"))
         return sum(1 << int(flag) for flag in flags if flag is not None)
+
+    def check_gpu(self, gpu: str, compute_capability: str) -> None:
+        """
+        Check that this library runs on a GPU. TensorRT for RTX builds plans for others, too, but does not load them.
+
+        Parameters
+        ----------
+        gpu : str
+            Name of the GPU.
+        compute_capability : str
+            E.g. ``8.7``.
+
+        Raises
+        ------
+        BackendError
+            If it does not.
+        """
+        if self.name == "tensorrt_rtx" and _is_not_rtx(compute_capability):
+            raise BackendError(
+                f"TensorRT for RTX does not run on {gpu}, compute capability {compute_capability}: choose the backend "
+                "tensorrt (the full TensorRT, on a Jetson part of JetPack), cuda or cpu"
+            )
 
     def start(self, name: str, logger: Any) -> Any:
         """
