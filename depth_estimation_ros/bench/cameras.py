@@ -21,6 +21,7 @@ from rich.progress import Progress
 from rich.table import Column, Table
 
 from depth_estimation_ros.backends import EngineOptions, create_backend
+from depth_estimation_ros.backends.shared import SharedEngine
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.conversions import camera_to_info, rgb_to_image
 from depth_estimation_ros.estimator import DepthEstimator
@@ -28,7 +29,6 @@ from depth_estimation_ros.model import Model, load_model
 from depth_estimation_ros.pipeline.frame import DEPTH, DEPTH_INFO, POINTS, Frame, Surroundings
 from depth_estimation_ros.pipeline.pipeline import Pipeline
 from depth_estimation_ros.pipeline.stopwatch import Stopwatch
-from depth_estimation_ros.runtime.shared_engine import SharedEngine
 from depth_estimation_ros.settings import Settings
 
 WIDTH, HEIGHT = 640, 480

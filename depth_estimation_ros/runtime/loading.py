@@ -10,10 +10,11 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 import numpy as np
 
 from depth_estimation_ros.backends import BackendError
+from depth_estimation_ros.backends.shared import THREAD_NAME
 from depth_estimation_ros.estimator import DepthEstimator
 from depth_estimation_ros.runtime.operations import Operations, Steps
 from depth_estimation_ros.runtime.pace import Pace
-from depth_estimation_ros.runtime.session import THREAD_NAME, Load, Loading, Session
+from depth_estimation_ros.runtime.session import Load, Loading, Session
 from depth_estimation_ros.settings import Settings
 
 PROGRESS_SECONDS = 10.0

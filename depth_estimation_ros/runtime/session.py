@@ -8,13 +8,11 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from depth_estimation_ros.backends import Backend, EngineOptions, create_backend
+from depth_estimation_ros.backends.shared import THREAD_NAME
 from depth_estimation_ros.estimator import DepthEstimator
 from depth_estimation_ros.model import Model, load_model
 from depth_estimation_ros.pipeline.pipeline import Pipeline
 from depth_estimation_ros.settings import EngineSettings, FilterSettings, Settings
-
-THREAD_NAME = "depth_engine"
-"""Prefix of the names of all threads that call an engine."""
 
 LOADING_MODEL = "loading the model"
 """First step reported by `Loading`."""

@@ -23,9 +23,9 @@ from machines import LARGE, OUTPUTS, Gpu, Host, compiled, expected, launch, open
 from tensorrt_on_host import HERE
 
 from depth_estimation_ros.backends import BackendError
+from depth_estimation_ros.backends.shared import SharedEngine
 from depth_estimation_ros.backends.tensorrt.cuda import CudaError
 from depth_estimation_ros.model import ModelInfo
-from depth_estimation_ros.runtime.shared_engine import SharedEngine
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (9, 48, 64, 3), np.uint8)
 WANTED = expected(IMAGES)

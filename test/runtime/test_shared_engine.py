@@ -13,10 +13,11 @@ import onnx
 import pytest
 
 from depth_estimation_ros.backends import BackendError, create_backend
+from depth_estimation_ros.backends.shared import THREAD_NAME, SharedEngine
 from depth_estimation_ros.model import PACKAGED, ModelInfo, load_model
 from depth_estimation_ros.runtime import shared_engine
-from depth_estimation_ros.runtime.session import THREAD_NAME, Loading
-from depth_estimation_ros.runtime.shared_engine import SharedEngine, SharedEngines
+from depth_estimation_ros.runtime.session import Loading
+from depth_estimation_ros.runtime.shared_engine import SharedEngines
 from depth_estimation_ros.settings import EngineSettings, Settings
 
 INFO = ModelInfo("tiny", 3, 2, 7.5, 0.5, 10.0, "none", "Apache-2.0", "0" * 64)
