@@ -10,8 +10,10 @@ from __future__ import annotations
 import ctypes
 import enum
 import glob
+import importlib.util
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from types import ModuleType
 
@@ -144,6 +146,10 @@ def compiled(major: int, minor: int) -> bytes:
     """Return `SOURCE` as PTX, compiled for a compute capability. Needs no GPU."""
     from cuda.bindings import nvrtc
 
+    for path in _in_wheels("libnvrtc.so*"):  # cuda-bindings looks only in some of the places where wheels may be
+        with suppress(OSError):
+            ctypes.CDLL(path)
+            break
     program = called(nvrtc.nvrtcCreateProgram, SOURCE, b"mean.cu", 0, [], [])
     called(nvrtc.nvrtcCompileProgram, program, 1, [f"--gpu-architecture=compute_{major}{minor}".encode()])
     ptx = b" " * called(nvrtc.nvrtcGetPTXSize, program)
@@ -161,12 +167,7 @@ def called(function: Callable, *args):
 
 def _libcudart() -> Libcudart:
     """Open libcudart, also that of NVIDIA's wheels, which PyTorch brings along."""
-    import importlib.util
-
-    spec = importlib.util.find_spec("nvidia")
-    places = spec.submodule_search_locations if spec else []
-    wheels = [path for place in places for path in sorted(glob.glob(f"{place}/*/lib/libcudart.so*"))]
-    for path in [*libcudart_candidates(), *wheels]:
+    for path in [*libcudart_candidates(), *_in_wheels("libcudart.so*")]:
         try:
             calls = Libcudart(path)
         except (OSError, AttributeError):
@@ -174,6 +175,13 @@ def _libcudart() -> Libcudart:
         if not calls.call("cudaGetDeviceCount")[0]:
             return calls
     raise OSError("no libcudart on this machine works with its driver")
+
+
+def _in_wheels(pattern: str) -> list[str]:
+    """Return the libraries of this name in NVIDIA's wheels."""
+    spec = importlib.util.find_spec("nvidia")
+    places = spec.submodule_search_locations if spec else []
+    return [path for place in places for path in sorted(glob.glob(f"{place}/*/lib/{pattern}"))]
 
 
 class _Context:

@@ -185,7 +185,7 @@ def test_the_kernel_compiles_for_a_gpu(capability):
         ptx = compiled(*capability)
     except RuntimeError as error:
         if "libnvrtc" in str(error):
-            pytest.skip(f"needs NVRTC, which PyTorch's wheels bring along: {error}")
+            pytest.skip(f"needs NVRTC, which the wheels of PyTorch bring along: {error}")
         raise
     assert b"mean_of_colours" in ptx and b"write_nowhere" in ptx
 

@@ -34,6 +34,8 @@ def work(task: Task, send: Callable[[dict], None]) -> int:
             f"this machine has no GPU that PyTorch {torch.__version__} can use; `--device cpu` tries the command "
             "without one, and `python -m training.bench` compares engines on the CPU"
         )
+    if task.device == "cpu":
+        torch.set_num_threads(1)  # on a busy machine, threads wait for one another
     device = torch.device(task.device)
     send({"device": _name(device), "software": _software(device)})
     missing: list[str] = []
