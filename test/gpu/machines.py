@@ -13,7 +13,6 @@ import glob
 import importlib.util
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from types import ModuleType
 
@@ -146,11 +145,12 @@ def compiled(major: int, minor: int) -> bytes:
     """Return `SOURCE` as PTX, compiled for a compute capability. Needs no GPU."""
     from cuda.bindings import nvrtc
 
-    for path in _in_wheels("libnvrtc.so*"):  # cuda-bindings looks only in some of the places where wheels may be
-        with suppress(OSError):
-            ctypes.CDLL(path)
-            break
-    program = called(nvrtc.nvrtcCreateProgram, SOURCE, b"mean.cu", 0, [], [])
+    try:
+        program = called(nvrtc.nvrtcCreateProgram, SOURCE, b"mean.cu", 0, [], [])
+    except RuntimeError:  # cuda-bindings looks only in some of the places where wheels may be
+        for path in (*_in_wheels("libnvrtc-builtins.so*"), *_in_wheels("libnvrtc.so*")):
+            ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
+        program = called(nvrtc.nvrtcCreateProgram, SOURCE, b"mean.cu", 0, [], [])
     called(nvrtc.nvrtcCompileProgram, program, 1, [f"--gpu-architecture=compute_{major}{minor}".encode()])
     ptx = b" " * called(nvrtc.nvrtcGetPTXSize, program)
     called(nvrtc.nvrtcGetPTX, program, ptx)

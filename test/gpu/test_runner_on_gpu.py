@@ -138,7 +138,7 @@ def test_an_engine_without_memory_says_so_and_leaves_none_in_use(machine):
 def lose(name: str) -> None:
     """Lose the GPU, in a process of its own: nothing after it works there."""
     machine = MACHINES[name]()
-    with pytest.raises(CudaError, match="the GPU is lost to this program; start it anew") as caught:
+    with pytest.raises(CudaError, match="this program has lost the GPU: restart it") as caught:
         open_engine(machine, faulty=True)
     assert caught.value.device_lost
     del caught
