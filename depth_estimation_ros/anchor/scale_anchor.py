@@ -138,7 +138,15 @@ class ScaleAnchor:
             label = "none"
         else:
             label = "held" if state.held() else "released"
-        return Anchored(self.apply(depth_map), state.scale, state.deviation, state.confidence, points, inliers, label)
+        return Anchored(
+            self.apply(depth_map),
+            scale=state.scale,
+            deviation=state.deviation,
+            confidence=state.confidence,
+            points=points,
+            inliers=inliers,
+            state=label,
+        )
 
     def apply(self, depth_map: DepthMap) -> DepthMap:
         """Apply the current correction to an estimate of the last image, of any size."""

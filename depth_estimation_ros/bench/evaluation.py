@@ -54,7 +54,17 @@ def write_model(path: Path) -> Path:
     import onnx
     from onnx import TensorProto, helper
 
-    info = ModelInfo("red", CAMERA.width, CAMERA.height, CAMERA.fx, 0.1, 30.0, "none", "Apache-2.0", "0" * 64)
+    info = ModelInfo(
+        name="red",
+        input_width=CAMERA.width,
+        input_height=CAMERA.height,
+        focal_length=CAMERA.fx,
+        min_depth=0.1,
+        max_depth=30.0,
+        training_data="none",
+        licence="Apache-2.0",
+        source_sha256="0" * 64,
+    )
     kernel = onnx.numpy_helper.from_array(np.array([0.1, 0, 0], np.float32).reshape(1, 3, 1, 1), "kernel")
     nodes = [
         helper.make_node("Cast", ["image"], ["colour"], to=TensorProto.FLOAT),

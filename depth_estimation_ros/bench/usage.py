@@ -57,7 +57,14 @@ class Usage:
         if "VmRSS" not in fields:
             raise ProcessLookupError(f"process {pid} has ended")  # a zombie
         resident, private, peak = (int(fields[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon", "VmHWM"))
-        return cls(cpu, resident, private, peak, handles, int(fields["Threads"]))
+        return cls(
+            cpu_s=cpu,
+            resident_mb=resident,
+            private_mb=private,
+            peak_mb=peak,
+            handles=handles,
+            threads=int(fields["Threads"]),
+        )
 
 
 def _seconds(stat: Path) -> float:

@@ -38,10 +38,10 @@ def draw_overview(frame: Frame, room: Room | None = None, near: float = 0.5, far
     depth = image_to_depth(deserialize_message(frame.messages["depth/image"], Image))
     cloud = deserialize_message(frame.messages["depth/points"], PointCloud2)
     height = round(640 * image.shape[0] / image.shape[1])
-    tiles = [("image", image), ("estimated depth", render_preview(None, depth, "turbo", near, far))]
+    tiles = [("image", image), ("estimated depth", render_preview(None, depth, colour_map="turbo", near=near, far=far))]
     if frame.has("ground_truth/depth"):
         truth = image_to_depth(deserialize_message(frame.messages["ground_truth/depth"], Image))
-        tiles.append(("true depth", render_preview(None, truth, "turbo", near, far)))
+        tiles.append(("true depth", render_preview(None, truth, colour_map="turbo", near=near, far=far)))
     upper = np.hstack([_titled(title, tile, height) for title, tile in tiles])
     # Make the lower row as wide as the upper one.
     parts = 2 if "depth/scan" in frame.messages else 1

@@ -45,7 +45,13 @@ def read_jpeg_header(data: bytes) -> JpegHeader | None:
             if frame is None:
                 return None
             width, height, progressive, components = frame
-            return JpegHeader(width, height, progressive, not progressive and data[at + 2] == components, at + length)
+            return JpegHeader(
+                width,
+                height,
+                progressive=progressive,
+                single_scan=not progressive and data[at + 2] == components,
+                scan=at + length,
+            )
         at += length
 
 

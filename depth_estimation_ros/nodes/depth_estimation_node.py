@@ -247,7 +247,9 @@ class DepthEstimationNode(LifecycleNode):
 
     def _load(self, loading: Loading, what: str) -> Steps[Session]:
         warn = self.get_logger().warning
-        return load_session(self.operations, lambda: self.settings, loading, warn, self._load_estimator, what)
+        return load_session(
+            self.operations, lambda: self.settings, loading=loading, warn=warn, load=self._load_estimator, what=what
+        )
 
     def _release(self, fault: str = "") -> Steps[None]:
         """Release all resources of the present state."""
@@ -303,7 +305,7 @@ class DepthEstimationNode(LifecycleNode):
         complaints = self._state.complaints()
         busy = {"busy": self.operations.running} if self.operations.running else {}
         state = {"state": self._label} | busy | self._state.describe()
-        status = diagnose(name, state, now, self._reported, complaints)
+        status = diagnose(name, state, now=now, before=self._reported, complaints=complaints)
         self._reported = now
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()

@@ -102,9 +102,9 @@ class FrameOutputs:
                 estimated,
                 self.header,
                 settings.anchor,
-                lambda: self._surroundings.reference(self.header.stamp),
-                self._from_frame,
-                lambda: self.pose,
+                reference=lambda: self._surroundings.reference(self.header.stamp),
+                pose_of=self._from_frame,
+                pose=lambda: self.pose,
             )
         with stage("postprocess"):
             self.depth_map = self._metric.limited(settings.output.min_depth, settings.output.max_depth)
@@ -162,7 +162,11 @@ class FrameOutputs:
 
         with _Failing("camera_info not usable"):
             return self._tools.views.of(
-                size, lambda: surroundings.camera_info(size), surroundings.rectified, pose, self._settings.camera
+                size,
+                camera_info=lambda: surroundings.camera_info(size),
+                rectified=surroundings.rectified,
+                pose=pose,
+                settings=self._settings.camera,
             )
 
     def _mounted(self, seen: DepthMap) -> DepthMap:
@@ -228,6 +232,8 @@ class FrameOutputs:
         s = self._settings.output
         depth_map, picture = self._depth_at(s.depth_resolution), self._picture_at(s.depth_resolution)
         with self._stage("preview"):
-            rendered = render_preview(picture, depth_map.depth, s.colour_map, s.min_depth, s.max_depth)
+            rendered = render_preview(
+                picture, depth_map.depth, colour_map=s.colour_map, near=s.min_depth, far=s.max_depth
+            )
         with self._stage("message"):
             return rgb_to_image(rendered, self.header)

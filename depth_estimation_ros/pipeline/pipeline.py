@@ -43,7 +43,11 @@ class Pipeline:
     def __init__(self, estimator: DepthEstimator, warn: Callable[[str], None] = lambda _: None):
         self.anchoring = Anchoring()
         self._tools = Tools(
-            estimator, OutputMessages(), ViewSelector(estimator.model.info), self.anchoring, Navigation(warn)
+            estimator=estimator,
+            messages=OutputMessages(),
+            views=ViewSelector(estimator.model.info),
+            anchoring=self.anchoring,
+            navigation=Navigation(warn),
         )
         self.latest: FrameOutputs | None = None
 

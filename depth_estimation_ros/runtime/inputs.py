@@ -79,9 +79,9 @@ class Inputs:
             self._info_watch = self._subscribe(
                 CameraInfo,
                 "camera_info",
-                self._on_camera_info,
-                2 * now.topics.queue_depth,
-                "is camera_info remapped to the camera's topic? Without one, set horizontal_fov",
+                callback=self._on_camera_info,
+                depth=2 * now.topics.queue_depth,
+                advice="is camera_info remapped to the camera's topic? Without one, set horizontal_fov",
             )
             self._subscribe_latched()
             self._reference_watch: InputWatch | None = None
@@ -89,17 +89,17 @@ class Inputs:
                 self._reference_watch = self._subscribe(
                     reference_type,
                     f"anchor/{now.anchor.reference}",
-                    self._on_reference,
-                    10,
-                    f"is anchor/{now.anchor.reference} remapped to the sensor's topic?",
+                    callback=self._on_reference,
+                    depth=10,
+                    advice=f"is anchor/{now.anchor.reference} remapped to the sensor's topic?",
                 )
             self._image_watch = self._subscribe(
                 images.kind,
                 images.name,
-                self._on_image,
-                now.topics.queue_depth,
-                "is the camera running, and image remapped to its topic?",
-                images.remedies,
+                callback=self._on_image,
+                depth=now.topics.queue_depth,
+                advice="is the camera running, and image remapped to its topic?",
+                remedies=images.remedies,
             )
             self._undo = undo.pop_all()
 
@@ -161,7 +161,9 @@ class Inputs:
         qos = qos_profile(self._settings().topics.image_reliability, depth)
         subscription = self._node.create_subscription(kind, topic, callback, qos)
         self._undo.callback(self._node.destroy_subscription, subscription)
-        return InputWatch(self._node, subscription, f"sensor_msgs/msg/{kind.__name__}", advice, remedies)
+        return InputWatch(
+            self._node, subscription, type_name=f"sensor_msgs/msg/{kind.__name__}", advice=advice, remedies=remedies
+        )
 
     def _subscribe_latched(self) -> None:
         """

@@ -41,4 +41,4 @@ def save_latest(session: Session | None, folder: str) -> Path:
         "backend": session.estimator.backend.name,
     }
     name = f"{stamp.sec}_{stamp.nanosec:09d}"
-    return save_frame(folder or DEFAULT_FOLDER, name, work.rectified, work.enlarged(), notes)
+    return save_frame(folder or DEFAULT_FOLDER, name, rgb=work.rectified, depth_map=work.enlarged(), notes=notes)

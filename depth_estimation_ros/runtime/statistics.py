@@ -132,15 +132,15 @@ class Statistics:
             published_at = list(self._published_at)
         done = counts["published"] + counts["superseded"] + sum(failures.values())
         return Snapshot(
-            counts["received"],
-            counts["published"],
-            counts["superseded"],
-            failures,
-            counts["received"] - done,
-            counts["idle"],
-            _rate(published_at, time.monotonic()),
-            {name: tuple(np.percentile(values, (50, 95)).tolist()) for name, values in times.items()},
-            lacking,
+            received=counts["received"],
+            published=counts["published"],
+            superseded=counts["superseded"],
+            failures=failures,
+            pending=counts["received"] - done,
+            idle=counts["idle"],
+            rate_hz=_rate(published_at, time.monotonic()),
+            milliseconds={name: tuple(np.percentile(values, (50, 95)).tolist()) for name, values in times.items()},
+            lacking=lacking,
         )
 
 

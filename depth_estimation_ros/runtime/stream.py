@@ -68,7 +68,7 @@ class Stream:
             for topic, message_type in {**OUTPUT_TYPES, LATENCY: Float32MultiArray}.items():
                 self._publishers[topic] = node.create_publisher(message_type, topic, qos)
                 undo.callback(node.destroy_publisher, self._publishers[topic])
-            self._inputs = Inputs(node, settings, statistics, self._wanted, self._take)
+            self._inputs = Inputs(node, settings, statistics, wanted=self._wanted, take=self._take)
             undo.callback(self._inputs.close)
             self._loop.begin(session)
             undo.pop_all()

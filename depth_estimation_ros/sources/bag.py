@@ -182,4 +182,12 @@ class Bag:
             return
         # A camera_info with distortion does not describe an image that is already rectified.
         recorded = info if calibration.lens is not None or not distorts(info) else None
-        yield Frame(image, received.stamp, calibration.camera, metres, calibration.lens, recorded, frame_of(message))
+        yield Frame(
+            image,
+            received.stamp,
+            camera=calibration.camera,
+            depth=metres,
+            lens=calibration.lens,
+            info=recorded,
+            frame_id=frame_of(message),
+        )

@@ -267,7 +267,7 @@ class EngineCache:
                 return None
             stored, used = sidecar["plan"], plan.stat().st_mtime
             key, facts = dict(sidecar["key"]), dict(sidecar["facts"])
-            return Entry(plan, key, facts, int(stored["bytes"]), stored["sha256"], used)
+            return Entry(plan, key=key, facts=facts, size=int(stored["bytes"]), sha256=stored["sha256"], used=used)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

@@ -112,7 +112,15 @@ class LiveRunner:
                 }
                 title = f"playing {recording.name} to {choice.name}"
                 played[choice.name] = stack.enter_context(
-                    play(camera, node, opened.images, self._speed, self._interrupted, progress, title)
+                    play(
+                        camera,
+                        node,
+                        opened.images,
+                        speed=self._speed,
+                        interrupted=self._interrupted,
+                        progress=progress,
+                        title=title,
+                    )
                 )
                 self._note(choice, played[choice.name], recording)
             self._compare(recording, opened, played, bags, progress)
@@ -165,11 +173,11 @@ class LiveRunner:
                     frame = compare(
                         sample,
                         depth,
-                        recording.name,
-                        name,
-                        math.nan,  # the node reports only percentiles
-                        of_model.latency_ms(sample.stamp),
-                        previous and (previous[0], previous[1].depth),
+                        recording=recording.name,
+                        model=name,
+                        inference_ms=math.nan,  # the node reports only percentiles
+                        latency_ms=of_model.latency_ms(sample.stamp),
+                        previous=previous and (previous[0], previous[1].depth),
                     )
                     recording.table(name).add(frame)
                     self._gallery.offer(sample, depth, frame)

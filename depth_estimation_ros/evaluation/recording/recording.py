@@ -228,11 +228,15 @@ class Recording:
         if measured is None:
             raise ValueError(f"no ground truth within {self._tolerance / 1e6:g} ms")
         rgb, calibration = self._images.decode(image, infos)
-        depth = truth.read(measured.message, calibration, rgb.shape[1], rgb.shape[0], transforms, image.stamp)
+        depth = truth.read(
+            measured.message, calibration, rgb.shape[1], rgb.shape[0], transforms=transforms, stamp=image.stamp
+        )
         if not (depth > 0).any():
             raise ValueError("no valid ground truth")
         camera = None if calibration is None else calibration.camera
-        return Sample(image.index, image.stamp, rgb, camera, depth, measured.stamp - image.stamp, frame_id)
+        return Sample(
+            image.index, image.stamp, rgb, camera, truth=depth, delay=measured.stamp - image.stamp, frame_id=frame_id
+        )
 
     def _shot(self, image: Received, infos: deque, poses: Poses) -> Shot:
         """Prepare an image for triangulation."""
@@ -256,7 +260,14 @@ class Recording:
         # Decoded a second time, because keeping the decoded images of all neighbours would need too much memory.
         image, rgb = shot.image, self._images.decode_as(shot.image, shot.calibration)
         return Sample(
-            image.index, image.stamp, rgb, shot.calibration.camera, depth, 0, frame_of(image.message), deviation
+            image.index,
+            image.stamp,
+            rgb,
+            shot.calibration.camera,
+            truth=depth,
+            delay=0,
+            frame_id=frame_of(image.message),
+            deviation=deviation,
         )
 
     def _stamp(self, message, received: int) -> int:

@@ -47,7 +47,16 @@ class Gallery:
                 small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
                 estimate = depths[0].resized(*size).depth
                 truth = _shrunk(sample.truth, *size)
-                picture = Picture(frame.recording, frame.model, frame.index, kind, small, estimate, truth, place[2])
+                picture = Picture(
+                    recording=frame.recording,
+                    model=frame.model,
+                    index=frame.index,
+                    kind=kind,
+                    rgb=small,
+                    depth=estimate,
+                    truth=truth,
+                    abs_rel=place[2],
+                )
                 self._add(picture)
 
     def merge(self, other: Gallery) -> None:

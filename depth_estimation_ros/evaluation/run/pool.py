@@ -144,4 +144,4 @@ def _begin(stopping, done) -> None:
 def _evaluate_slice(
     survey: Survey, start: int, stop: int, options: Options, threads: int, bag: Path | None
 ) -> SliceResult:
-    return evaluate_slice(survey, start, stop, options, threads, bag, _tick)
+    return evaluate_slice(survey, start, stop, options=options, threads=threads, bag=bag, tick=_tick)

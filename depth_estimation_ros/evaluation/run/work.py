@@ -206,7 +206,14 @@ def evaluate_slice(
                 previous = None
                 if before is not None and before[0].index == sample.index - options.every:
                     previous = before[0], before[1][name].depth
-                frame = compare(sample, depth_map.depth, survey.name, name, inference_ms, previous=previous)
+                frame = compare(
+                    sample,
+                    depth_map.depth,
+                    recording=survey.name,
+                    model=name,
+                    inference_ms=inference_ms,
+                    previous=previous,
+                )
                 result.frames[name].add(frame)
                 result.gallery.offer(sample, depth_map.depth, frame)
             before = sample, {name: depth_map for name, (depth_map, _) in estimates.items()}
