@@ -9,6 +9,7 @@ the comparison and the warm-up among them, the GPU is lost.
 import os
 import sys
 import time
+from dataclasses import replace
 from importlib import import_module
 
 import tensorrt_rtx
@@ -32,14 +33,14 @@ class Gpu(HostCuda):
         super().synchronize(stream)
 
 
-def build_slowly(*args, progress, **kwargs):
+def build_slowly(library, content, options, **kwargs):
     """Build for real, with a pause at every step."""
 
     def report(*step):
         time.sleep(STEP_SECONDS)
-        progress(*step)
+        options.progress(*step)
 
-    return build(*args, progress=report, **kwargs)
+    return build(library, content, replace(options, progress=report), **kwargs)
 
 
 if __name__ == "__main__":
