@@ -1,8 +1,10 @@
 """
 Comparisons of the study, and their budgets.
 
-The study is Ma, Geng and Bie, "Depth Estimation from Single Image Using CNN-Residual Network" (Stanford CS231n, 2017).
-A training is a recipe of `training/recipes` with options. An experiment compares several trainings.
+The study is "Depth Estimation from Single Image Using CNN-Residual Network" by Tăng Hoài Duy and Phạm Hà Văn Đông
+(Industrial University of Ho Chi Minh City, in Vietnamese). It follows Laina et al. 2016, and a report of the same title
+by Ma, Geng and Bie (Stanford CS231n, 2017). A training is a recipe of `training/recipes` with options. An experiment
+compares several trainings.
 """
 
 from __future__ import annotations
@@ -136,6 +138,13 @@ class Training:
 
 
 _RANDOM = {"model.network.pretrained": None}
+# An encoder whose weights from ImageNet come with the extra `training`, so that no scale needs a download.
+_FROM_IMAGENET = {
+    "model.network.name": "up_projection",
+    "model.network.encoder": "tf_efficientnet_lite0",
+    "model.network.pretrained": "package",
+}
+_500_FRAMES = {"data.held_out": 0.371}  # of the 795, as many as in the study's table 4
 ROOMS = Training("rooms", "synthetic rooms", "residual", _RANDOM, rooms=True)
 
 
@@ -159,6 +168,22 @@ TRAININGS = {
             "encoder_of_rooms", "encoder from rooms", "residual", _RANDOM, ("model.network.encoder_weights", "rooms")
         ),
         Training("all_of_rooms", "whole network from rooms", "residual", _RANDOM, ("init-from", "rooms")),
+        # At an encoder rate of 0 only the decoder learns from rooms, so that only the decoder is transferred.
+        Training(
+            "decoder_on_rooms",
+            "synthetic rooms, encoder from ImageNet",
+            "residual",
+            {**_FROM_IMAGENET, "model.encoder_rate": 0.0},
+            rooms=True,
+        ),
+        Training("imagenet_random", "random decoder", "residual", {**_FROM_IMAGENET, **_500_FRAMES}),
+        Training(
+            "imagenet_decoder_of_rooms",
+            "decoder from rooms",
+            "residual",
+            {**_FROM_IMAGENET, **_500_FRAMES},
+            ("init-from", "decoder_on_rooms"),
+        ),
         _loss("l1", "L1"),
         _loss("berhu", "berHu"),
         _loss("silog", "scale-invariant log"),
@@ -217,6 +242,12 @@ def experiments(scale: Scale) -> dict[str, Experiment]:
             table4_findings,
             titles,
         ),
+        "table4_imagenet": Experiment(
+            "Random against transferred decoder, encoder from ImageNet in both",
+            "What is gained by starting the up-projections from weights learnt elsewhere, as in table 4 of the study?",
+            ("imagenet_random", "imagenet_decoder_of_rooms"),
+            table4_findings,
+        ),
         "losses": Experiment(
             "Losses",
             "Does another loss than the study's mean squared error estimate depth better?",
@@ -234,3 +265,22 @@ PUBLISHED = {
     "Liu et al. 2015 (DCNF), the 795 frames, encoder from ImageNet": (0.213, 0.759, None, 0.650, None, None),
     "Ladicky et al. 2014, the 795 frames": (None, None, None, 0.542, None, None),
 }
+
+# Tables of the study, by experiment: delta1, RMSE in metres and AbsRel, as printed there.
+STUDY = {
+    "table1": {
+        "CNN+FC": ("0.307", "1.12", "3.4e5"),
+        "CNN": ("0.195", "1.22", "1.2e6"),
+        "CNN+trans": ("0.143", "1.23", "3.2e5"),
+        "CNN+Res, 500 images": ("0.634", "1.74", "2.35e4"),
+    },
+    "table3": {
+        "normal unpooling (zeros), 25 images": ("0.0537", "6.18", "1.28e6"),
+        "average unpooling, 25 images": ("0.0557", "6.37", "1.27e6"),
+    },
+    "table4": {
+        "random up-projections, encoder from ImageNet, 500 images": ("0.634", "1.74", "2.35e4"),
+        "transferred up-projections, encoder from ImageNet, 500 images": ("0.729", "0.734", "1.43e6"),
+    },
+}
+STUDY["table4_imagenet"] = STUDY["table4"]
