@@ -15,6 +15,9 @@ from depth_estimation_ros.camera import PinholeCamera
 # Axes of the optical frame (columns: right, down, forward) in a camera body frame: x forward, y left, z up.
 _OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 
+FARTHEST = 1e9
+"""Maximum translation of a transform, metres: beyond any frame on Earth, and far from an overflow in products."""
+
 
 def camera_pose(
     height: float, pitch: float = 0.0, roll: float = 0.0, yaw: float = 0.0, x: float = 0.0, y: float = 0.0
@@ -75,13 +78,14 @@ def pose_from_transform(
     Raises
     ------
     ValueError
-        If a number is not finite, or the quaternion is zero, as in a message that was not filled in.
+        If a number is not finite, the translation is beyond `FARTHEST`, or the quaternion is zero, as in a message that
+        was not filled in.
     """
     q = np.asarray(quaternion, np.float64)
     pose = np.eye(4)
     pose[:3, 3] = translation
     norm = math.hypot(*quaternion)
-    if not (np.isfinite(pose).all() and math.isfinite(norm) and norm > 1e-6):
+    if not (np.abs(pose[:3, 3]).max() <= FARTHEST and math.isfinite(norm) and norm > 1e-6):
         raise ValueError(
             f"the transform of the camera is not valid: translation {tuple(translation)}, rotation {tuple(quaternion)}"
         )

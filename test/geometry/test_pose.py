@@ -66,3 +66,6 @@ def test_poses_that_are_none_are_refused():
     for quaternion in ((0, 0, 0, 0), (0, 0, 0, math.nan)):
         with pytest.raises(ValueError, match="transform of the camera is not valid"):
             pose_from_transform((0, 0, 0), quaternion)
+    for translation in ((math.nan, 0, 0), (0, 0, -math.inf), (0, -1.8e308, 0)):
+        with pytest.raises(ValueError, match="transform of the camera is not valid"):
+            pose_from_transform(translation, (0, 0, 0, 1))
