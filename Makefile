@@ -4,12 +4,14 @@ DURATION ?= 20
 SOURCE ?=
 # Horizontal field of view in degrees, for a source without camera_info.
 HFOV ?=
+# VIEW=1 shows the demo live in a browser.
+VIEW ?=
 BIN := .venv/bin
 
 .PHONY: demo test test-fast test-gpu test-kilted fuzz flood lint docs bench bench-node bench-engines soak colcon tensorrt-api format clean
 
-demo: .venv/.runtime
-	$(BIN)/python -m depth_estimation_ros.demo --duration $(DURATION) $(if $(SOURCE),--source "$(SOURCE)") $(if $(HFOV),--horizontal-fov $(HFOV))
+demo: .venv/.runtime $(if $(VIEW),.venv/.view)
+	$(BIN)/python -m depth_estimation_ros.demo --duration $(DURATION) $(if $(VIEW),--view) $(if $(SOURCE),--source "$(SOURCE)") $(if $(HFOV),--horizontal-fov $(HFOV))
 
 # Each worker runs one test file after another. WORKERS=0 runs all tests in one process, for a debugger.
 WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 4 ? cores : 4)))
@@ -113,13 +115,17 @@ $(BIN)/python:
 	$(BIN)/pip install --quiet -r requirements/ros2-jazzy.txt -e .
 	@touch $@
 
+.venv/.view: .venv/.runtime
+	$(BIN)/pip install --quiet -e '.[view]'
+	@touch $@
+
 .venv/.training: .venv/.runtime
 	@echo "Installing PyTorch for the training package: several GB, a few minutes the first time."
 	$(BIN)/pip install --quiet -e '.[training]'
 	@touch $@
 
 .venv/.test: .venv/.training
-	$(BIN)/pip install --quiet -e '.[test]'
+	$(BIN)/pip install --quiet -e '.[test,view]'
 	@touch $@
 
 .venv/.test-fast: .venv/.runtime

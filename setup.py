@@ -66,6 +66,8 @@ setup(
         "cluster": ["distributed>=2023.1"],
         "quantize": ["onnx>=1.16"],
         "report": ["matplotlib>=3.6"],
+        # Its Python API changes with every version. 0.39 is the last one for Python 3.10.
+        "view": ["rerun-sdk>=0.39,<0.42"],
         # TensorRT itself comes with JetPack, or from NVIDIA.
         "tensorrt": ["onnx>=1.14", "cuda-bindings>=12.6"],
         "test": [
@@ -87,6 +89,7 @@ setup(
             f"multi_camera_node = {package}.entry:multi_camera",
             f"synthetic_camera = {package}.entry:synthetic_camera",
             f"image_source = {package}.entry:image_source",
+            f"view_depth = {package}.entry:view_depth",
             f"depth_estimation_demo = {package}.entry:demo",
             f"depth_estimation_bench = {package}.entry:bench",
             f"evaluate_bag = {package}.entry:evaluate_bag",

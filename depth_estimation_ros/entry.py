@@ -34,6 +34,11 @@ def image_source() -> None:
     _run("image_source", "nodes.image_source")
 
 
+def view_depth() -> None:
+    """Run ``view_depth``."""
+    _run("view_depth", "nodes.view_depth")
+
+
 def demo() -> None:
     """Run ``depth_estimation_demo``."""
     _run("demo", "demo.__main__", interruptible=True)

@@ -10,6 +10,7 @@ from depth_estimation_ros.launching.arguments import (
     camera_namespaces,
     check_installed,
     check_programs,
+    check_viewer,
     declared,
     described,
     environment,
@@ -26,6 +27,9 @@ ARGUMENTS = {
     **SHARED,
     "params_file": (share_path("config/depth_estimation.yaml"), "YAML file with the node's parameters."),
     "rviz": (False, "Start RViz."),
+    "view": (False, "Show the depth live in a browser; see docs/viewing.md. A namespace of `cameras` takes two ports."),
+    "view_address": ("127.0.0.1", "IP address that the browser's page listens on; 0.0.0.0 shows it to the network."),
+    "view_port": (9090, "Port of the browser's page. The data takes the next one."),
     "fixed_frame": ("camera_optical_frame", "Fixed frame of RViz, e.g. base_link."),
     **{
         name: ("", f"{declaration.description} Default: the value in params_file.")
@@ -51,6 +55,10 @@ def _nodes(context):
         raise ValueError(f"params_file {params_file!r} not found: give the path of a YAML file of parameters")
     if rviz := is_true(context, "rviz"):
         check_installed("rviz2")
+    view = is_true(context, "view")
+    if view:
+        check_viewer()
+    page = {"address": value(context, "view_address"), "port": typed("view_port", value(context, "view_port"), 9090)}
     use_sim_time = {"use_sim_time": is_true(context, "use_sim_time")}
     parameters = [params_file, given, use_sim_time]
     namespace, cameras = value(context, "namespace"), value(context, "cameras")
@@ -62,6 +70,12 @@ def _nodes(context):
     else:
         yield LifecycleNode(
             executable="depth_estimation_node", name="depth_estimation", parameters=parameters, **common
+        )
+    for index, camera in enumerate(namespaces if view else ()):
+        yield Node(
+            executable="view_depth",
+            parameters=[*parameters, page | {"port": page["port"] + 2 * index}],
+            **{**common, "namespace": camera},
         )
     for camera in namespaces if rviz else ():
         yield Node(

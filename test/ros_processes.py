@@ -44,6 +44,18 @@ def free_domain() -> tuple[int, socket.socket]:
     raise RuntimeError("every ROS domain from 1 to 101 is taken by a run of these tests")
 
 
+def free_ports(count: int) -> int:
+    """Return the first of some consecutive TCP ports that are free on this machine."""
+    while True:
+        with contextlib.ExitStack() as taken, contextlib.suppress(OSError, OverflowError):
+            first = 0
+            for number in range(count):
+                trial = taken.enter_context(socket.socket())
+                trial.bind(("127.0.0.1", first + number if first else 0))
+                first = first or trial.getsockname()[1]
+            return first
+
+
 DOMAIN_ID, _TAKEN = free_domain()
 
 # A job in the background of a shell inherits "ignore SIGINT", and would hand it on to every node it starts.

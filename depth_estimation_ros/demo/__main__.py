@@ -10,9 +10,11 @@ if __name__ == "__main__":  # before the imports, because a package may be missi
 import argparse
 import math
 import os
+import re
 import shutil
 import sys
 import time
+import webbrowser
 from contextlib import closing
 from pathlib import Path
 
@@ -29,7 +31,7 @@ ROOM_CAMERA_HEIGHT = 1.3
 CAMERA_PITCH = 9.0
 
 LOGS = ("node.log", "camera.log")
-OURS = ("bag", "summary.json", "preview.png", *LOGS)
+OURS = ("bag", "summary.json", "preview.png", "view.log", *LOGS)
 
 
 class DemoError(RuntimeError):
@@ -59,6 +61,7 @@ def main() -> None:
         help="metres above the floor, for the laser scan (default 1.3 in the room, unknown for a source)",
     )
     parser.add_argument("--camera-pitch", type=float, help=f"downward pitch in degrees (default {CAMERA_PITCH:.0f})")
+    parser.add_argument("--view", action="store_true", help="show it live in a browser (pip install '.[view]')")
     parser.add_argument("--output", type=Path, default=Path("demo_output"), help="output folder")
     arguments = parser.parse_args()
     console = Console()
@@ -128,6 +131,8 @@ def run(arguments: argparse.Namespace, source: DemoSource | None, console: Conso
         stage.start("node", DEPTH_NODE, parameters, {"anchor/points": "ground_truth/points"})
         if not stage.spin(START_SECONDS, lambda: recorder.diagnostics):
             raise _too_late(START_SECONDS, "the node's start", output)
+        if arguments.view:
+            _start_view(stage, arguments, console)
         _start_camera(stage, arguments, source)
         image = recorder.topics["depth/image"]
         if not stage.spin(30.0, lambda: image.count):
@@ -194,6 +199,22 @@ def _start_camera(stage: Stage, arguments: argparse.Namespace, source: DemoSourc
         "wait_for_subscribers": 2,  # the node and the recorder
     }
     stage.start("camera", "depth_estimation_ros.nodes.image_source", parameters, may_end=True)
+
+
+def _start_view(stage: Stage, arguments: argparse.Namespace, console: Console) -> None:
+    """Start the live view, print its address, and open it where there is a screen."""
+    log = arguments.output / "view.log"
+
+    def page() -> str:
+        return "".join(re.findall(r"open (http\S+)", log.read_text(errors="replace")))
+
+    anchor = {"anchor/points": "ground_truth/points"} if arguments.anchor == "points" else {}
+    stage.start("view", "depth_estimation_ros.nodes.view_depth", _mount(arguments), anchor)
+    if not stage.spin(START_SECONDS, page):
+        raise DemoError(f"waited {START_SECONDS:.0f} s for the view; see {log}")
+    console.print(f"Look at it live: {page()}", soft_wrap=True, highlight=False)
+    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        webbrowser.open(page())
 
 
 def _record(stage: Stage, duration: float, console: Console) -> None:

@@ -70,7 +70,7 @@ def render_preview(
     panels = [cv2.resize(colour_depth(depth, colour_map, near, far), size, interpolation=cv2.INTER_NEAREST)]
     if rgb is not None:
         panels.insert(0, cv2.resize(rgb, size, interpolation=cv2.INTER_AREA))
-    return np.hstack([*panels, _scale_bar(size[1], colour_map, near, far)])
+    return np.hstack([*panels, scale_bar(size[1], colour_map, near, far)])
 
 
 def colour_depth(depth: np.ndarray, colour_map: str, near: float, far: float) -> np.ndarray:
@@ -96,7 +96,7 @@ def _palette(colour_map: str) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def _scale_bar(height: int, colour_map: str, near: float, far: float) -> np.ndarray:
+def scale_bar(height: int, colour_map: str, near: float, far: float) -> np.ndarray:
     """Return a vertical scale bar with labels, uint8 [height, w, 3]; near is at the bottom, as most floors are."""
     scale = height / 480.0 + 0.2
     thickness = max(1, round(1.5 * scale))

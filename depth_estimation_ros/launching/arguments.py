@@ -10,6 +10,7 @@ read all arguments and check all packages before they start the first process.
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from depth_estimation_ros.launching.environment import PACKAGE, transport_environment
+from depth_estimation_ros.support.installing import how_to_install
 
 if TYPE_CHECKING:
     from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
@@ -179,6 +181,19 @@ def check_installed(*packages: str) -> None:
         if not any((prefix / "share/ament_index/resource_index/packages" / package).is_file() for prefix in prefixes):
             name = f"ros-{os.environ.get('ROS_DISTRO', '<distribution>')}-{package.replace('_', '-')}"
             raise ValueError(f"{package} is not installed: give rviz:=false, or install it (sudo apt install {name})")
+
+
+def check_viewer() -> None:
+    """
+    Check that the viewer for the browser is installed.
+
+    Raises
+    ------
+    ValueError
+        If it is not. The message says what to do.
+    """
+    if importlib.util.find_spec("rerun") is None:
+        raise ValueError(f"the viewer is not installed: give view:=false, or {how_to_install('rerun')}")
 
 
 def check_programs() -> None:

@@ -22,7 +22,7 @@ SHARED_MEMORY = 100_000_000
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _USAGE = """\
-usage: {name} [--ros-args [-p PARAMETER:=VALUE] ... [-r NAME:=NEW_NAME] ... [--params-file FILE]]
+usage: {name} {options}[--ros-args [-p PARAMETER:=VALUE] ... [-r NAME:=NEW_NAME] ... [--params-file FILE]]
 
 for example: {name} --ros-args -p {example}
 
@@ -30,7 +30,9 @@ While it runs, `ros2 node info` lists its topics, `ros2 param list` its paramete
 these mean. The README explains both."""
 
 
-def run_program(name: str, run: Callable[[threading.Event], int], args: list[str] | None, example: str) -> int:
+def run_program(
+    name: str, run: Callable[[threading.Event], int], args: list[str] | None, example: str, options: str = ""
+) -> int:
     """
     Run nodes until SIGINT, SIGTERM or SIGHUP.
 
@@ -44,6 +46,8 @@ def run_program(name: str, run: Callable[[threading.Event], int], args: list[str
         Command-line arguments. Default: those of the process.
     example : str
         Parameter with a value, shown in the usage text and in the error for arguments that are not ROS arguments.
+    options : str
+        Options of the program itself, for the usage text.
 
     Returns
     -------
@@ -64,7 +68,7 @@ def run_program(name: str, run: Callable[[threading.Event], int], args: list[str
                 raise ValueError(f"argument {argument!a} is not UTF-8, as ROS wants it: give the file another name")
         others = remove_ros_args(sys.argv[1:] if args is None else args)
         if {"-h", "--help"} & set(others):
-            print(_USAGE.format(name=name, example=example))
+            print(_USAGE.format(name=name, example=example, options=options))
             return 0
         if others:
             given = " ".join(others)

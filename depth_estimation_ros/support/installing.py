@@ -7,6 +7,9 @@ import os
 NUMPY_1 = ("humble", "iron", "jazzy", "kilted")
 """ROS distributions whose OpenCV and cv_bridge are built for numpy 1 and do not load with numpy 2."""
 
+RERUN_BESIDE_ROS = "pip install --no-deps 'rerun-sdk<0.42' && pip install attrs pillow psutil 'pyarrow<22' 'numpy<2'"
+"""Commands for the viewer: it asks for numpy 2, but works with numpy 1 if pyarrow does."""
+
 # By module, if the package has another name or a version limit.
 _PIP = {
     "cv2": "opencv-python-headless",
@@ -15,6 +18,7 @@ _PIP = {
     "cuda": "cuda-bindings",
     "backports": "backports.zstd",
     "tensorrt_rtx": "tensorrt-rtx",
+    "rerun": "rerun-sdk",
     "jsonargparse": "'jsonargparse[signatures]'",
 }
 _APT = {
@@ -44,6 +48,8 @@ def how_to_install(module: str) -> str:
         return f"sudo apt install ros-{distribution}-{package.replace('_', '-')}"
     if distribution and module in _APT:
         return f"sudo apt install {_APT[module]}"
+    if module == "rerun" and distribution in NUMPY_1:
+        return RERUN_BESIDE_ROS
     keep = " 'numpy<2'" if distribution in NUMPY_1 else ""
     return f"pip install {_PIP.get(module, module)}{keep}"
 

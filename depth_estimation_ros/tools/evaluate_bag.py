@@ -84,6 +84,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="do not write a bag with depth, cloud and error",
     )
     add(
+        "--view",
+        action="store_true",
+        help="write view.rrd and show it in a browser until Ctrl-C: the worst frames with estimate, truth and error",
+    )
+    add(
         "--live",
         action="store_true",
         help="play the bags in real time through the node, and measure its latency and lost frames",
@@ -96,6 +101,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         for other in others:
             if getattr(chosen, first) and getattr(chosen, other) is not None:
                 parser.error(f"--{first} and --{other} cannot be used together")
+    for other, given in {"no-bag-output": not chosen.bag_output, "cluster": chosen.cluster}.items():
+        if chosen.view and given:
+            parser.error(f"--view and --{other} cannot be used together: it shows the output bags")
     if chosen.rate and not chosen.live:
         parser.error("--rate needs --live")
     return chosen

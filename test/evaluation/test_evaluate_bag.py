@@ -157,7 +157,15 @@ def test_the_output_bag_shows_depth_points_and_error_of_every_frame(rgbd_data, r
     evaluate(tmp_path, redwood, "--jobs", 1)
     with AnyReader([tmp_path / "bags" / "redwood"], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
         counts = {connection.topic: connection.msgcount for connection in reader.connections}
-        names = ("image", "camera_info", "depth/image", "depth/camera_info", "depth/points", "depth/error")
+        names = (
+            "image",
+            "camera_info",
+            "depth/image",
+            "depth/camera_info",
+            "depth/points",
+            "depth/error",
+            "ground_truth/depth",
+        )
         assert counts == {f"/{name}": 5 for name in names}
         messages = {}
         for connection, _, raw in reader.messages():

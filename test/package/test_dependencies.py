@@ -22,13 +22,20 @@ KEYS = {
     "yaml": "python3-yaml",
 }
 # Only some programs need these, and say so where they are missing (test_missing_packages.py).
-OPTIONAL = {"cuda", "distributed", "matplotlib", "onnx", "openvino", "tensorrt", "tensorrt_rtx"}
+OPTIONAL = {"cuda", "distributed", "matplotlib", "onnx", "openvino", "rerun", "rerun_cli", "tensorrt", "tensorrt_rtx"}
 # They come with rosbags, or with Python from 3.14 on.
 OF_ROSBAGS = {"backports", "compression", "lz4"}
 # The launch files start programs of these packages, and `ros2 launch` starts the launch files.
 STARTED = {"ros2launch", "rviz2", "tf2_ros"}
 
-WHEELS = {"cuda": "cuda-bindings", "cv2": "opencv-python-headless", "tensorrt_rtx": "tensorrt-rtx", "yaml": "PyYAML"}
+WHEELS = {
+    "cuda": "cuda-bindings",
+    "cv2": "opencv-python-headless",
+    "rerun": "rerun-sdk",
+    "rerun_cli": "rerun-sdk",
+    "tensorrt_rtx": "tensorrt-rtx",
+    "yaml": "PyYAML",
+}
 # NVIDIA's own: with JetPack, or as the system's package.
 NOT_OF_PIP = {"tensorrt"}
 

@@ -49,6 +49,12 @@ CASES = [
     ),
     ("synthetic_camera", "cv2", [], "the Python package cv2 is missing: sudo apt install python3-opencv"),
     ("image_source", OLDER, ["--ros-args", "-p", "source:={bag}"], ROSBAGS),
+    (
+        "view_depth",
+        "rerun",
+        [],
+        "view_depth: the Python package rerun is missing: pip install --no-deps 'rerun-sdk<0.42'",
+    ),
     ("demo", "rich", [], f"demo: {RICH}"),
     ("demo", OLDER, ["--output", "{output}"], f"demo: the Python package rosbags is missing: {ROSBAGS}"),
     ("bench", "rich", [], f"bench: {RICH}"),

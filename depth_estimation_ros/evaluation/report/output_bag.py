@@ -17,7 +17,7 @@ from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
-from depth_estimation_ros.conversions import rgb_to_image
+from depth_estimation_ros.conversions import depth_to_image, rgb_to_image
 from depth_estimation_ros.estimator import DepthMap
 from depth_estimation_ros.evaluation.result.sample import Sample
 from depth_estimation_ros.pipeline.messages import OutputMessages
@@ -34,7 +34,8 @@ class OutputBag:
     Writer of an mcap bag. It writes frame by frame, so memory use does not grow with the length.
 
     The topics are those of the node: ``image``, ``camera_info``, ``depth/image`` (32FC1, at the network's size),
-    ``depth/camera_info``, ``depth/points``, and in addition ``depth/error`` (see `error_picture`). With several models,
+    ``depth/camera_info``, ``depth/points``, and in addition ``ground_truth/depth`` (32FC1) and ``depth/error`` (see
+    `error_picture`). With several models,
     the ``depth`` topics have the model's name as a prefix. Without camera_info in the recording, the bag has neither
     camera_info nor points.
 
@@ -48,7 +49,7 @@ class OutputBag:
 
     def __init__(self, folder: Path, models: Sequence[str]):
         self._writer = _open_writer(folder)
-        self._prefixes = {name: f"/{_topic_name(name)}" if len(models) > 1 else "" for name in models}
+        self._topics = depth_topics(models)
         self._messages = OutputMessages()
         self._connections: dict[str, Connection] = {}
 
@@ -59,8 +60,9 @@ class OutputBag:
         self._write("/image", rgb_to_image(sample.rgb, header), stamp)
         if sample.camera is not None:
             self._write("/camera_info", self._messages.camera_info(sample.camera, header), stamp)
+        self._write("/ground_truth/depth", depth_to_image(sample.truth, header), stamp)
         for name, depth_map in estimates.items():
-            prefix = f"{self._prefixes[name]}/depth"
+            prefix = self._topics[name]
             height, width = depth_map.depth.shape
             message, _ = self._messages.depth_image(depth_map, width, height, header)
             self._write(f"{prefix}/image", message, stamp)
@@ -79,6 +81,11 @@ class OutputBag:
             kind = f"sensor_msgs/msg/{type(message).__name__}"
             self._connections[topic] = self._writer.add_connection(topic, kind, typestore=_TYPES)
         self._writer.write(self._connections[topic], stamp, serialize_message(message))
+
+
+def depth_topics(models: Sequence[str]) -> dict[str, str]:
+    """Return the topic of each model, without its last part."""
+    return {name: f"/{_topic_name(name)}/depth" if len(models) > 1 else "/depth" for name in models}
 
 
 def error_picture(depth_map: DepthMap, truth: np.ndarray) -> np.ndarray:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 
 from rich import box
@@ -15,7 +17,9 @@ from rich.table import Table
 
 from depth_estimation_ros.bags.find import find_recordings
 from depth_estimation_ros.evaluation.recording.recording import Topics
-from depth_estimation_ros.evaluation.report import check_installed, write_report
+from depth_estimation_ros.evaluation.report import Picture, check_installed, write_report
+from depth_estimation_ros.evaluation.report.output_bag import depth_topics
+from depth_estimation_ros.evaluation.result.frame_table import Tables
 from depth_estimation_ros.evaluation.result.summary import describe_machine, summarise
 from depth_estimation_ros.evaluation.run.outcome import Outcome
 from depth_estimation_ros.evaluation.run.output_folder import MADE_BY, OutputFolder
@@ -44,6 +48,8 @@ class Command:
 
     def __init__(self, chosen: Namespace, complain: Callable[[str], object]):
         check_installed()
+        if chosen.view:
+            import rerun  # noqa: F401 - before the work, not after it
         self._chosen, self._complain = chosen, complain
         self._console, self._ended = Console(), False
         paths = [str(path.absolute()) for path in find_recordings(chosen.bags)]
@@ -83,6 +89,8 @@ class Command:
             complaints += [f"{verb} after {done} of {total} images{hint}"] if done or outcome.interrupted else []
         for sentence in complaints:
             self._complain(sentence)
+        if self._chosen.view and not outcome.empty and not outcome.interrupted:
+            self._show(folder.path / "view.rrd")
         return 130 if outcome.interrupted else int(bool(complaints))
 
     def _evaluate(self, folder: OutputFolder) -> tuple[Outcome, dict[str, dict]]:
@@ -119,10 +127,28 @@ class Command:
         summary = summarise(frames, facts, recordings, describe_machine(), outcome.broken_off)
         summary["made_by"] = MADE_BY
         with self._console.status("writing the report"):
-            written = folder.publish(lambda draft: write_report(summary, frames, pictures, draft))
+            written = folder.publish(lambda draft: self._write(summary, frames, pictures, draft, folder.bags))
         self._console.print(_table(summary))
         written = [name for name in written if "/" not in name] + (["bags/"] if folder.bags.is_dir() else [])
         self._console.print(f"In {folder.path}: {', '.join(written)}", soft_wrap=True)
+
+    def _write(self, summary: dict, frames: Tables, pictures: list[Picture], draft: Path, bags: Path) -> None:
+        write_report(summary, frames, pictures, draft)
+        if self._chosen.view:
+            from depth_estimation_ros.viewer.evaluation import record_frames
+
+            record_frames(draft / "view.rrd", frames, bags, depth_topics([m.name for m in self._options.models]))
+
+    def _show(self, recording: Path) -> None:
+        """Show the recording in a browser until Ctrl-C."""
+        from depth_estimation_ros.viewer.server import Server
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
+        with closing(Server("127.0.0.1", 0, recording)) as server, suppress(KeyboardInterrupt):
+            self._console.print(f"Open {server.page} ; Ctrl-C ends", soft_wrap=True, highlight=False)
+            while not server.ended:
+                time.sleep(0.2)
 
     def _catch_signals(self) -> None:
         """Stop after the images in work on the first Ctrl-C, and immediately on the second."""

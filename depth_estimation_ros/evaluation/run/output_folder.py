@@ -13,7 +13,7 @@ MADE_BY = "evaluate_bag of depth_estimation_ros"
 """Value of ``made_by`` in ``metrics.json``."""
 
 _MARK = "evaluate_bag"
-_FILES = ("report.html", "metrics.json", "frames.csv")
+_FILES = ("report.html", "metrics.json", "frames.csv", "view.rrd")
 
 
 class OutputFolder:
