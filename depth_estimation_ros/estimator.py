@@ -1,4 +1,4 @@
-"""Estimate metric depth from a colour image and its camera, without ROS and independent of the inference engine."""
+"""Estimate depth from a colour image and its camera, without ROS and independent of the inference engine."""
 
 from __future__ import annotations
 
@@ -27,12 +27,15 @@ class DepthMap:
     Parameters
     ----------
     depth : numpy.ndarray
-        float32 [h, w], metres along the optical axis (REP 118), NaN where invalid.
+        float32 [h, w], metres along the optical axis (REP 118), NaN where invalid. Of another `kind`: the values that
+        the model outputs, which are no metres.
     camera : PinholeCamera or None
         Intrinsics at the size of `depth`; None if the camera is unknown.
     deviation : numpy.ndarray or None
         float32 [h, w], standard deviation of the depth error in metres, NaN where depth is invalid. None if the model
         does not estimate its uncertainty.
+    kind : str
+        Kind of depth, see `ModelInfo`. `anchor.RelativeAnchor` makes relative depth metric.
 
     Raises
     ------
@@ -43,6 +46,7 @@ class DepthMap:
     depth: np.ndarray
     camera: PinholeCamera | None = None
     deviation: np.ndarray | None = None
+    kind: str = "metric"
 
     def __post_init__(self):
         """Check the shapes."""
@@ -61,8 +65,17 @@ class DepthMap:
             raise ValueError("this needs the camera's intrinsics: estimate with a PinholeCamera")
         return self.camera
 
+    def require_metres(self) -> None:
+        """Raise ValueError if the depth is relative."""
+        if self.kind != "metric":
+            raise ValueError(
+                f"depth is relative ({self.kind}), not metres: it becomes metric by the true depth of some points, "
+                "with the parameter anchor of the node or a RelativeAnchor"
+            )
+
     def limited(self, near: float, far: float) -> DepthMap:
         """Return the same view with depth outside [near, far] (metres) set to NaN."""
+        self.require_metres()
         with np.errstate(invalid="ignore"):
             valid = (self.depth >= near) & (self.depth <= far)
         deviation = None if self.deviation is None else np.where(valid, self.deviation, _NAN)
@@ -85,12 +98,13 @@ class DepthMap:
             return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
 
         deviation = None if self.deviation is None else resize(self.deviation)
-        return DepthMap(resize(self.depth), self.camera and self.camera.resized(width, height), deviation)
+        camera = self.camera and self.camera.resized(width, height)
+        return DepthMap(resize(self.depth), camera, deviation, self.kind)
 
 
 class DepthEstimator:
     """
-    Estimator of metric depth from single colour images.
+    Estimator of depth from single colour images: metric, or relative if the model is (`ModelInfo.kind`).
 
     Parameters
     ----------
@@ -144,7 +158,7 @@ class DepthEstimator:
         Returns
         -------
         DepthMap
-            At the network's output size.
+            At the network's output size. Its ``kind`` says whether it is in metres.
 
         Raises
         ------
@@ -174,7 +188,7 @@ class DepthEstimator:
 
         The model assumes the training camera. With a focal length k times as long, every object looks k times nearer
         than it is, so depth and deviation are multiplied by k (`ModelInfo.depth_ratio`). Values that are not positive
-        numbers become NaN.
+        numbers become NaN. Relative depth stays as it is, because its zero is arbitrary.
 
         Parameters
         ----------
@@ -192,14 +206,15 @@ class DepthEstimator:
         """
         depth, log_variance = outputs["depth"][0, 0], outputs.get("log_variance")
         height, width = depth.shape
-        ratio = np.float32(1.0)
+        ratio, info = np.float32(1.0), self.model.info
         if camera is not None:
             _check_camera(camera, rgb)
-            info = self.model.info
             across, down = info.input_width / camera.width, info.input_height / camera.height
             ratio = np.float32(info.depth_ratio(camera.fx * across, camera.fy * down))
             depth = depth * ratio
             camera = camera.resized(width, height)
+        if info.is_relative:
+            return DepthMap(np.where(np.isfinite(depth), depth, _NAN), camera, kind=info.kind)
         valid = (depth >= _TINY) & (depth <= _HUGE)
         depth = np.where(valid, depth, _NAN)
         if log_variance is None:

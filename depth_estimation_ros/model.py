@@ -67,7 +67,7 @@ class Model:
         return self.content
 
 
-def load_model(name: str | os.PathLike[str], relative: bool = False) -> Model:
+def load_model(name: str | os.PathLike[str]) -> Model:
     """
     Read a model and check it against the contract.
 
@@ -75,8 +75,6 @@ def load_model(name: str | os.PathLike[str], relative: bool = False) -> Model:
     ----------
     name : str or path
         One of `depth_estimation_ros.weights.NAMES`, or the path of an ONNX file.
-    relative : bool
-        Also accept a model whose depth is relative, so not in metres.
 
     Returns
     -------
@@ -85,8 +83,7 @@ def load_model(name: str | os.PathLike[str], relative: bool = False) -> Model:
     Raises
     ------
     ModelError
-        If the file is missing, cannot be read, is not a complete ONNX file, does not satisfy the contract, or gives
-        relative depth while `relative` is False.
+        If the file is missing, cannot be read, is not a complete ONNX file, or does not satisfy the contract.
     """
     if not isinstance(name, str | os.PathLike):
         raise ModelError(f"a model is the path of an ONNX file, or one of: {choices(NAMES)}; not {quoted(name)}")
@@ -106,11 +103,6 @@ def load_model(name: str | os.PathLike[str], relative: bool = False) -> Model:
         ) from None
     try:
         info, outputs = _check(content, Path(path))
-        if info.is_relative and not relative:
-            raise ModelError(
-                f"its depth is relative ({info.kind}), not metres, and nothing here makes it metric yet; take a metric "
-                "network, `wrap_model --list` names some"
-            )
     except ModelError as error:
         raise ModelError(f"model {quoted(path)} cannot be used: {error}") from None
     except Exception as error:  # ONNX Runtime raises many types for files that break the contract
@@ -194,6 +186,10 @@ def _check(content: bytes, path: Path) -> tuple[ModelInfo, tuple[str, ...]]:
         raise ModelError(
             f"its outputs are {shortened(ascii(outputs))}, the contract asks for float 'depth' of shape [N, 1, h, w] "
             "and, if it has one, a 'log_variance' of the same shape"
+        )
+    if info.is_relative and "log_variance" in outputs:
+        raise ModelError(
+            f"its depth is relative ({info.kind}), and log_variance is in square metres; export it without that output"
         )
     return info, tuple(name for name in OUTPUTS if name in outputs)
 

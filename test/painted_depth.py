@@ -34,9 +34,10 @@ def painting(depth, deviation=0.05):
     return rgb_to_image(painted(depth, deviation))
 
 
-def write_model(path, uncertain=True, name="painted", factor=1.0) -> str:
+def write_model(path, uncertain=True, name="painted", factor=1.0, kind="metric") -> str:
     """Write the model, whose depth is `factor` times what is painted; an uncertain one has ``log_variance`` too."""
-    info = ModelInfo(name, CAMERA.width, CAMERA.height, CAMERA.fx, 0.1, 65.0, "none", "Apache-2.0", "0" * 64)
+    size = CAMERA.width, CAMERA.height
+    info = ModelInfo(name, *size, CAMERA.fx, 0.1, 65.0, "none", "Apache-2.0", "0" * 64, kind=kind)
     node, constant = helper.make_node, onnx.numpy_helper.from_array
     kernels = np.array([[256, 1, 0], [0, 0, 10]], np.float32).reshape(2, 3, 1, 1) / np.float32(1000.0)
     kernels[0] *= np.float32(factor)
@@ -72,9 +73,9 @@ def write_model(path, uncertain=True, name="painted", factor=1.0) -> str:
 
 
 @contextmanager
-def painted_node(folder, namespace, remappings=None, **parameters):
+def painted_node(folder, namespace, remappings=None, kind="metric", **parameters):
     """Run a depth node that reads painted depth; gives its client, and checks that it ends without a traceback."""
-    model = write_model(folder / "painted.onnx")
+    model = write_model(folder / "painted.onnx", uncertain=kind == "metric", kind=kind)
     names = {"__ns": namespace, **(remappings or {})}
     parameters = {"model": model, "threads": 1, **parameters}
     with ros_context() as node, running_node(MODULE, parameters=parameters, remappings=names) as process:

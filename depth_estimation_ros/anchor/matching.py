@@ -1,4 +1,4 @@
-"""Log ratios of true to estimated depth at a reference's points."""
+"""Estimated and true depth at a reference's points."""
 
 from __future__ import annotations
 
@@ -70,26 +70,90 @@ def match(depth_map: DepthMap, reference: SparseDepth) -> Matches:
     Raises
     ------
     ValueError
+        If the depth map has no camera, or is relative.
+    """
+    depth_map.require_metres()
+    seen = _Seen.of(depth_map, reference, positive=True)
+    log_depth = np.log(seen.value)
+    log_ratio = np.log(seen.truth) - log_depth
+    chosen = seen.thinned(log_ratio)
+    return Matches(seen.rays[chosen], log_depth[chosen], log_ratio[chosen], reference.deviation, len(seen.truth))
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """
+    Values of a relative depth map where a reference has a depth.
+
+    Parameters
+    ----------
+    rays : numpy.ndarray
+        float64 [N, 2], (x/z, y/z).
+    value : numpy.ndarray
+        float64 [N], the map's values.
+    depth : numpy.ndarray
+        float64 [N], true depths in metres.
+    deviation : float
+        Standard deviation of the logarithm of the true depths.
+    """
+
+    rays: np.ndarray
+    value: np.ndarray
+    depth: np.ndarray
+    deviation: float
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return len(self.depth)
+
+
+def pair(depth_map: DepthMap, reference: SparseDepth) -> Pairs:
+    """
+    Pair the values of a relative depth map with a reference; as `match`, but thinned by the median true depth.
+
+    Raises
+    ------
+    ValueError
         If the depth map has no camera.
     """
-    camera = depth_map.camera
-    if camera is None:
-        raise ValueError("anchoring needs the camera's intrinsics: estimate with a PinholeCamera")
-    x = reference.rays[:, 0] * camera.fx + camera.cx
-    y = reference.rays[:, 1] * camera.fy + camera.cy
-    inside = np.flatnonzero((x > -0.5) & (x < camera.width - 0.5) & (y > -0.5) & (y < camera.height - 0.5))
-    x, y = x[inside].astype(np.float32), y[inside].astype(np.float32)
-    if not inside.size:
-        return Matches(np.empty((0, 2)), np.empty(0), np.empty(0), reference.deviation, 0)
-    estimate = cv2.remap(depth_map.depth, x[None], y[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
-    truth = reference.depth[inside]
-    size = camera.width / _RASTER
-    kept = np.flatnonzero(_visible(_cells(x, y, size), truth) & (estimate > 0))
-    log_depth = np.log(estimate[kept].astype(np.float64))
-    log_ratio = np.log(truth[kept]) - log_depth
-    chosen = _thin(x[kept], y[kept], log_ratio, size)
-    rays = reference.rays[inside[kept[chosen]]]
-    return Matches(rays, log_depth[chosen], log_ratio[chosen], reference.deviation, len(kept))
+    seen = _Seen.of(depth_map, reference, positive=False)
+    chosen = seen.thinned(seen.truth)
+    return Pairs(seen.rays[chosen], seen.value[chosen], seen.truth[chosen], reference.deviation)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Reference points that the camera sees: pixels, true depths, values of the depth map, and rays; [N] or [N, 2]."""
+
+    x: np.ndarray
+    y: np.ndarray
+    truth: np.ndarray
+    value: np.ndarray
+    rays: np.ndarray
+    cell: float
+    """Side of a cell in pixels."""
+
+    @classmethod
+    def of(cls, depth_map: DepthMap, reference: SparseDepth, positive: bool) -> _Seen:
+        """Find the points on finite values of the map, if `positive` on positive ones."""
+        camera = depth_map.camera
+        if camera is None:
+            raise ValueError("anchoring needs the camera's intrinsics: estimate with a PinholeCamera")
+        x = reference.rays[:, 0] * camera.fx + camera.cx
+        y = reference.rays[:, 1] * camera.fy + camera.cy
+        kept = np.flatnonzero((x > -0.5) & (x < camera.width - 0.5) & (y > -0.5) & (y < camera.height - 0.5))
+        x, y, size = x[kept].astype(np.float32), y[kept].astype(np.float32), camera.width / _RASTER
+        value, truth = np.empty(0), reference.depth[kept]
+        if kept.size:
+            value = cv2.remap(depth_map.depth, x[None], y[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+            value = value.astype(np.float64)
+            usable = _visible(_cells(x, y, size), truth) & (value > 0 if positive else np.isfinite(value))
+            kept, x, y, truth, value = (a[usable] for a in (kept, x, y, truth, value))
+        return cls(x, y, truth, value, reference.rays[kept], size)
+
+    def thinned(self, by: np.ndarray) -> np.ndarray:
+        """Return indices of at most `MOST_CELLS` points: the point of each cell with the median of `by`."""
+        return _thin(self.x, self.y, by, self.cell)
 
 
 def _cells(x: np.ndarray, y: np.ndarray, size: float) -> np.ndarray:

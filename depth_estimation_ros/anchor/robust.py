@@ -148,5 +148,9 @@ def fit_scale_and_shift(matches: Matches, expected: float, prior: float) -> LogG
 
 def _of_centre(variance: float, matches: Matches, inliers: np.ndarray) -> float:
     """Return the variance of the centre of log ratios with this variance, from the number of patches they are in."""
-    patches = len(np.unique(np.floor(matches.rays[inliers] / PATCH), axis=0))
-    return variance / max(patches, 1) + matches.deviation**2
+    return variance / patches(matches.rays[inliers]) + matches.deviation**2
+
+
+def patches(rays: np.ndarray) -> int:
+    """Return the number of patches of the image (`PATCH`) in which rays [N, 2] lie, at least 1."""
+    return max(len(np.unique(np.floor(rays / PATCH), axis=0)), 1)

@@ -30,7 +30,7 @@ class Anchored:
     depth_map : DepthMap
         Corrected depth; a deviation is scaled too.
     scale : float
-        Factor on depth as one number; a field varies around it.
+        Factor on depth as one number; a field varies around it. Of relative depth: see `Alignment`; NaN without one.
     deviation : float
         Standard deviation of the scale, as a fraction of it.
     confidence : float
@@ -38,8 +38,12 @@ class Anchored:
     points, inliers : int
         Number of reference points used for this image, and of inliers among them.
     state : str
-        ``"none"`` (no reference yet), ``"anchored"``, ``"held"`` (last correction kept unchanged) or ``"released"``
-        (last correction decays).
+        ``"none"`` (no reference yet), ``"anchored"``, ``"held"`` (last correction kept unchanged), ``"released"``
+        (last correction decays), or ``"lost"`` (relative depth only: invalid again).
+    shift : float
+        Shift of relative depth, see `Alignment`; 0 for metric depth.
+    trouble : str
+        Why the reference was not used, as the end of a sentence; empty if it was, or there was none.
     """
 
     depth_map: DepthMap
@@ -49,6 +53,8 @@ class Anchored:
     points: int
     inliers: int
     state: str
+    shift: float = 0.0
+    trouble: str = ""
 
 
 class ScaleAnchor:
@@ -117,8 +123,9 @@ class ScaleAnchor:
         Raises
         ------
         ValueError
-            If there is a reference and the depth map has no camera.
+            If there is a reference and the depth map has no camera, or the depth is relative.
         """
+        depth_map.require_metres()
         state = self._filter
         state.advance(stamp)
         points = inliers = 0

@@ -176,7 +176,7 @@ class DepthEstimationNode(LifecycleNode):
     def on_configure(self) -> Steps[None]:
         """Load the model and warm it up. Building an engine the first time may take minutes."""
         loading = Loading(self.get_logger().info)
-        self._state = Configuring(loading, self.settings.filter)
+        self._state = Configuring(loading, self.settings)
         session = yield from self._load(loading, "configuring")
         self._state = Inactive(session)
 
@@ -278,7 +278,7 @@ class DepthEstimationNode(LifecycleNode):
     def _on_set_parameters(self, parameters) -> SetParametersResult:
         try:
             settings = self.settings.changed({p.name: p.value for p in parameters}, self._fixed())
-            self._state.check(settings.filter)
+            self._state.check(settings)
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         before, after = self.settings.values(), settings.values()

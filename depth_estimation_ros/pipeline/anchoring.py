@@ -13,6 +13,7 @@ from std_msgs.msg import Header
 
 from depth_estimation_ros.anchor import (
     Anchored,
+    RelativeAnchor,
     ScaleAnchor,
     SparseDepth,
     floor_reference,
@@ -33,9 +34,13 @@ REFERENCE_TYPES = {"scan": LaserScan, "points": PointCloud2, "range": Range}
 Reference: TypeAlias = LaserScan | PointCloud2 | Range
 
 
+SEVERAL = ("points", "scan")
+"""Values of the parameter ``anchor`` with several true depths an image, which relative depth needs."""
+
+
 class Anchoring:
     """
-    Correction of the metric scale of one camera's depth.
+    Correction of the metric scale of one camera's depth, or its metric depth if the model's is relative.
 
     Attributes
     ----------
@@ -46,7 +51,8 @@ class Anchoring:
     """
 
     def __init__(self):
-        self._anchor: Latest[ScaleAnchor] = Latest()
+        self._anchor: Latest[ScaleAnchor | RelativeAnchor] = Latest()
+        self._relative = False
         self.result: Anchored | None = None
         self.trouble = ""
 
@@ -81,11 +87,19 @@ class Anchoring:
         -------
         DepthMap
             Corrected depth; `depth_map` itself if the settings have no anchor.
+
+        Raises
+        ------
+        ValueError
+            If the depth is relative and the settings have no anchor with several points.
         """
+        if settings.reference not in SEVERAL:
+            depth_map.require_metres()
         if settings.reference == "none":
             self.result, self.trouble = None, ""
             return depth_map
-        anchor = self._anchor(_options(settings), lambda: _scale_anchor(settings))
+        kind, self._relative = depth_map.kind, depth_map.kind != "metric"
+        anchor = self._anchor((kind, *_options(settings)), lambda: _make_anchor(kind, settings))
         found, trouble, frame_id = None, "", ""
         try:
             if settings.reference == "floor":
@@ -97,11 +111,12 @@ class Anchoring:
             trouble = f"depth is not anchored: {error}"
         stamp = header.stamp.sec + 1e-9 * header.stamp.nanosec
         self.result = result = anchor.update(depth_map, found, stamp or time.monotonic())
-        if settings.reference in ("scan", "points") and found is not None and result.state != "anchored":
-            trouble = (
-                f"depth is not anchored: {result.points} points of anchor/{settings.reference} lie where there is "
-                f"depth, and {result.inliers} of them agree; is their frame {quoted(frame_id)}?"
-            )
+        if settings.reference in SEVERAL and found is not None and result.state != "anchored":
+            seen = f"{result.points} points of anchor/{settings.reference} lie where there is depth"
+            why = f"and {result.inliers} of them agree; is their frame {quoted(frame_id)}?"
+            if result.points and result.trouble:
+                why = f"but {result.trouble}"
+            trouble = f"depth is not anchored: {seen}, {why}"
         self.trouble = trouble
         return result.depth_map
 
@@ -110,9 +125,11 @@ class Anchoring:
         if self.result is None:
             return {}
         r = self.result
+        shift = {"anchor_shift": f"{r.shift:.4g}"} if self._relative else {}
         return {
             "anchor": r.state,
             "anchor_scale": f"{r.scale:.3f}",
+            **shift,
             "anchor_deviation": f"{r.deviation:.3f}",
             "anchor_confidence": f"{r.confidence:.2f}",
             "anchor_points": str(r.points),
@@ -143,9 +160,12 @@ def _options(settings: AnchorSettings) -> tuple[str, float, float, float, float]
     )
 
 
-def _scale_anchor(settings: AnchorSettings) -> ScaleAnchor:
+def _make_anchor(kind: str, settings: AnchorSettings) -> ScaleAnchor | RelativeAnchor:
     correction, smoothing, hold, release, prior = _options(settings)
-    return ScaleAnchor(correction, Timing(smoothing, hold, release), prior)
+    timing = Timing(smoothing, hold, release)
+    if kind == "metric":
+        return ScaleAnchor(correction, timing, prior)
+    return RelativeAnchor(kind, correction, timing, prior)
 
 
 def _sparse_depth(message: Reference, depth_map: DepthMap, to_optical: np.ndarray) -> SparseDepth | None:

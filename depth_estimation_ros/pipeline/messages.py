@@ -59,7 +59,13 @@ class OutputMessages:
             The message.
         resampled : DepthMap
             Same as ``depth_map.resized(width, height)``. With ``32FC1`` it is a view of the message's data.
+
+        Raises
+        ------
+        ValueError
+            If the depth is relative.
         """
+        depth_map.require_metres()
         if encoding != "32FC1":
             resampled = depth_map.resized(width, height)
             return depth_to_image(resampled.depth, header, encoding, out=self._image), resampled
@@ -104,8 +110,10 @@ class OutputMessages:
         Raises
         ------
         ValueError
-            If the camera of the depth map is unknown, or the voxels are too small for the cloud.
+            If the depth is relative, the camera of the depth map is unknown, or the voxels are too small for the
+            cloud.
         """
+        depth_map.require_metres()
         if depth_map.camera is None:
             raise ValueError("a cloud needs the camera's intrinsics; provide camera_info")
         height, width = depth_map.depth.shape

@@ -97,7 +97,7 @@ class FrameOutputs:
             outputs = estimator.backend.infer(self._seen[None])
         with stage("postprocess"):
             estimated = self._mounted(estimator.postprocess(outputs, self._seen, self._view.seen))
-        with stage("anchor"):
+        with stage("anchor"), _Failing("depth not metric"):
             self._metric = self._tools.anchoring(
                 estimated,
                 self.header,
@@ -173,7 +173,7 @@ class FrameOutputs:
         """Return the network's depth in the orientation of the camera image."""
         depth, camera = self._view.restore(seen.depth)
         deviation = None if seen.deviation is None else self._view.restore(seen.deviation)[0]
-        return DepthMap(depth, camera, deviation)
+        return DepthMap(depth, camera, deviation, seen.kind)
 
     @cached_property
     def _whole(self) -> DepthMap:

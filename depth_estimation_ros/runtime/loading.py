@@ -74,7 +74,7 @@ def load_session(
         # The error of a failed future refers to this stack frame, which would keep the callers' objects alive.
         del loaded
     try:
-        session.check(settings().filter)  # the settings may have changed meanwhile
+        session.check(settings())  # the settings may have changed meanwhile
     except ValueError:
         session.close()
         raise

@@ -11,8 +11,9 @@ from depth_estimation_ros.backends import Backend, EngineOptions, create_backend
 from depth_estimation_ros.backends.shared import THREAD_NAME
 from depth_estimation_ros.estimator import DepthEstimator
 from depth_estimation_ros.model import Model, load_model
+from depth_estimation_ros.pipeline.anchoring import SEVERAL
 from depth_estimation_ros.pipeline.pipeline import Pipeline
-from depth_estimation_ros.settings import EngineSettings, FilterSettings, Settings
+from depth_estimation_ros.settings import EngineSettings, Settings
 
 LOADING_MODEL = "loading the model"
 """First step reported by `Loading`."""
@@ -54,11 +55,44 @@ def load_estimator(settings: Settings, cancelled: threading.Event, loading: Load
     ------
     ModelError, BackendError
         If the model or the engine cannot be loaded.
+    ValueError
+        If the model cannot do what the settings ask for.
     CancelledError
         If `cancelled` is set before loading has finished.
     """
-    model = load_model(settings.engine.model)
+    model = load_usable_model(settings)
     return DepthEstimator(model, load_backend(model, settings.engine, cancelled, loading))
+
+
+def load_usable_model(settings: Settings) -> Model:
+    """
+    Read the model that the settings name, and check the settings before its engine is built, which may take minutes.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot be used.
+    ValueError
+        If the model cannot do what the settings ask for.
+    """
+    model = load_model(settings.engine.model)
+    check_model(model, settings)
+    return model
+
+
+def check_model(model: Model, settings: Settings) -> None:
+    """Raise ValueError if the model cannot do what the settings ask for; one sentence."""
+    info = model.info
+    if settings.filter.max_relative_deviation and "log_variance" not in model.outputs:
+        raise ValueError(
+            "max_relative_deviation needs a model with the output log_variance, "
+            f"which {info.name} does not have: set it to 0"
+        )
+    if info.is_relative and settings.anchor.reference not in SEVERAL:
+        raise ValueError(
+            f"the depth of model {info.name} is relative ({info.kind}), not metres: set anchor to "
+            f"{' or '.join(SEVERAL)}, whose true distances make it metric, instead of {settings.anchor.reference}"
+        )
 
 
 def load_backend(
@@ -126,14 +160,9 @@ class Session:
         """Mark the engine as lost, because it does not return from a call."""
         self.given_up = reason
 
-    def check(self, settings: FilterSettings) -> None:
-        """Raise ValueError if a setting needs an output that the model does not have."""
-        model = self.estimator.model
-        if settings.max_relative_deviation and "log_variance" not in model.outputs:
-            raise ValueError(
-                "max_relative_deviation needs a model with the output log_variance, "
-                f"which {model.info.name} does not have: set it to 0"
-            )
+    def check(self, settings: Settings) -> None:
+        """Raise ValueError if the model cannot do what the settings ask for."""
+        check_model(self.estimator.model, settings)
 
     def submit(self, work: Callable[[], None]) -> Future:
         """Queue work for the engine's thread."""

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from depth_estimation_ros.backends.shared import SharedEngine
 from depth_estimation_ros.estimator import DepthEstimator
-from depth_estimation_ros.model import load_model
-from depth_estimation_ros.runtime.session import LOADING_MODEL, Loading, load_backend
+from depth_estimation_ros.runtime.session import LOADING_MODEL, Loading, load_backend, load_usable_model
 from depth_estimation_ros.settings import EngineSettings, Settings
 
 
@@ -40,11 +39,11 @@ class SharedEngines:
 
         Raises
         ------
-        ModelError, BackendError, CancelledError
+        ModelError, BackendError, ValueError, CancelledError
             As `session.load_estimator`.
         """
         with self._turn(cancelled, loading):
-            model = load_model(settings.engine.model)
+            model = load_usable_model(settings)
             key = _key(settings.engine, model.sha256)
             engine = self._engines.get(key)
             if engine is not None and not (engine.lost or engine.stuck(settings.patience)):

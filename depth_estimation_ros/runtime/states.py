@@ -13,10 +13,11 @@ from typing import ClassVar
 from depth_estimation_ros.backends import Backend, facts
 from depth_estimation_ros.nodes.start_errors import sentence
 from depth_estimation_ros.parameters.declaration import Effect
+from depth_estimation_ros.pipeline.anchoring import SEVERAL
 from depth_estimation_ros.runtime.operations import Steps
 from depth_estimation_ros.runtime.session import Loading, Session
 from depth_estimation_ros.runtime.stream import Ended, Stream
-from depth_estimation_ros.settings import FilterSettings
+from depth_estimation_ros.settings import Settings
 
 STUCK = (
     "the engine did not return from a frame within output_timeout and is not used any more: configure the node to load "
@@ -41,7 +42,7 @@ class Empty:
         """Return the problems of the inputs, one sentence each."""
         return []
 
-    def check(self, settings: FilterSettings) -> None:
+    def check(self, settings: Settings) -> None:
         """Raise ValueError if the settings are not possible in this state."""
 
     def failed(self, fault: str) -> Empty:
@@ -58,18 +59,23 @@ class Configuring(Empty):
     """State while a model is loaded or an engine is built, which may take minutes."""
 
     loading: Loading
-    settings: FilterSettings
+    settings: Settings
 
     def describe(self) -> dict[str, str]:
         """Return also the progress."""
         return super().describe() | {"progress": str(self.loading)}
 
-    def check(self, settings: FilterSettings) -> None:
+    def check(self, settings: Settings) -> None:
         """Raise ValueError for settings that depend on the model, which is not known yet."""
-        if settings.max_relative_deviation not in (0.0, self.settings.max_relative_deviation):
+        if settings.filter.max_relative_deviation not in (0.0, self.settings.filter.max_relative_deviation):
             raise ValueError(
                 "max_relative_deviation depends on the model, which is being loaded: try again when the node is "
                 "configured"
+            )
+        if settings.anchor.reference not in SEVERAL and self.settings.anchor.reference in SEVERAL:
+            raise ValueError(
+                f"whether anchor can be {settings.anchor.reference} depends on the model, which is being loaded: try "
+                "again when the node is configured"
             )
 
 
@@ -86,7 +92,7 @@ class Inactive(Empty):
         fault = self.session.lost or self.fault
         return super().describe() | found | ({"fault": fault} if fault else {})
 
-    def check(self, settings: FilterSettings) -> None:
+    def check(self, settings: Settings) -> None:
         """Raise ValueError if the model does not support the settings."""
         self.session.check(settings)
 

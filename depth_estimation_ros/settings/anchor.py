@@ -15,7 +15,8 @@ class AnchorSettings(ParameterGroup):
     reference: str = parameter(
         "none",
         "Reference that corrects the metric scale: measured distances on anchor/scan, anchor/points or anchor/range, "
-        "or the floor as seen by a camera with known pose over base_frame. none applies no correction.",
+        "or the floor as seen by a camera with known pose over base_frame. none applies no correction. A model of "
+        "relative depth needs scan or points.",
         Effect.ACTIVATE,
         choices=("none", "scan", "points", "range", "floor"),
         name="anchor",
@@ -23,7 +24,7 @@ class AnchorSettings(ParameterGroup):
     correction: str = parameter(
         "auto",
         "Correction estimated from the anchor: a smooth field, one scale, or a scale and a shift. auto uses field for "
-        "scan and points, and scale for range and floor.",
+        "scan and points, and scale for range and floor. Relative depth gets a scale and a shift before the field.",
         choices=("auto", *CORRECTIONS),
         name="anchor_correction",
     )
@@ -43,14 +44,15 @@ class AnchorSettings(ParameterGroup):
     )
     release: float = parameter(
         10.0,
-        "Time constant in seconds with which the scale returns to the model's own after anchor_hold.",
+        "Time constant in seconds with which the scale returns to the model's own after anchor_hold. Relative depth "
+        "has no scale of its own: after this time it is invalid.",
         limits=(0.01, 1e6),
         name="anchor_release",
     )
     prior: float = parameter(
         0.2,
-        "Expected error of the model's own scale, as standard deviation of its logarithm. A larger value gives more "
-        "weight to the anchor when it has few points.",
+        "Expected error of the model's own scale, as standard deviation of its logarithm; of relative depth, of the "
+        "scale that past anchors predict. A larger value gives more weight to the anchor when it has few points.",
         limits=(0.01, 2.0),
         name="anchor_prior",
     )

@@ -27,6 +27,7 @@ import numpy as np
 from rich.progress import track
 
 from depth_estimation_ros.backends import BackendError, create_backend
+from depth_estimation_ros.backends.tensorrt.parity import relative_difference
 from depth_estimation_ros.imaging.resample import shrink
 from depth_estimation_ros.model import METADATA_KEY, Model, ModelInfo, load_model
 from depth_estimation_ros.sources import Source, open_source
@@ -227,7 +228,10 @@ def _difference(before: Model, after: Model, frames: np.ndarray) -> np.ndarray:
     engines, found = [create_backend(model, "cpu") for model in (before, after)], []
     for frame in track(frames, description="comparing", transient=True):
         expected, depth = (engine.infer(frame[None])["depth"][0, 0] for engine in engines)
-        found.append(np.abs(depth - expected) / np.maximum(expected, before.info.min_depth))
+        if before.info.is_relative:
+            found.append(relative_difference(depth, expected))
+        else:
+            found.append(np.abs(depth - expected) / np.maximum(expected, before.info.min_depth))
     return np.stack(found)
 
 

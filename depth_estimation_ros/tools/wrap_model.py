@@ -86,14 +86,14 @@ def _wrap(options: argparse.Namespace) -> list[str]:
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
         draft = Path(folder) / output.name
         draft.write_bytes(wrapped.model.SerializeToString())
-        model = load_model(draft, relative=True)
+        model = load_model(draft)
         backend, notes = _engine(model, Path(folder))
 
         def variant(normalisation: str) -> Infer:
             other = wrapped_as(replace(preset, normalisation=normalisation))
             draft_of_variant = Path(folder) / "variant.onnx"
             draft_of_variant.write_bytes(other.model.SerializeToString())
-            return _infer(create_backend(load_model(draft_of_variant, relative=True), "cpu"))
+            return _infer(create_backend(load_model(draft_of_variant), "cpu"))
 
         proof = prove(_infer(backend), preset, rooms(wrapped.info), variant)
         if proof.failures and not options.force:

@@ -14,8 +14,8 @@ from depth_estimation_ros.wrapping.presets import PRESETS, REFUSED, preset_of
 
 _DESCRIBED = {
     "metric": "metres",
-    "inverse_relative": "relative inverse depth (no metres)",
-    "depth_relative": "relative depth (no metres)",
+    "inverse_relative": "relative inverse depth (metres by an anchor)",
+    "depth_relative": "relative depth (metres by an anchor)",
 }
 _COMMERCIAL = {"yes": True, "no": False, "unknown": None}
 

@@ -17,7 +17,7 @@ NORMALISATIONS = {
 }
 """By name, mean and standard deviation (R, G, B; of 0 to 255) with which a network wants its image normalised."""
 
-RELATIVE = "no metres: near is large, scale and shift unknown"
+RELATIVE = "metres by an anchor only: near is large, scale and shift unknown"
 """What to expect of inverse_relative networks."""
 
 FITS = ("stretch", "pad")

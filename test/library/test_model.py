@@ -248,11 +248,18 @@ def test_metadata_are_of_the_oldest_schema_that_says_it_all(tiny_model):
         load_model(tiny_model(info=json.dumps(lacking)))
 
 
-def test_a_relative_model_is_refused_where_metres_are_needed(tiny_model):
+def test_a_relative_model_gives_its_own_values_and_says_so(tiny_model):
     relative = tiny_model(info=dataclasses.replace(INFO, kind="inverse_relative"))
-    assert load_model(relative, relative=True).info.is_relative
-    with pytest.raises(ModelError, match=r"its depth is relative \(inverse_relative\), not metres"):
-        DepthEstimator.load(relative)
+    estimator = DepthEstimator.load(relative, "cpu")
+    camera = PinholeCamera(8, 6, 77.0, 77.0, 3.5, 2.5)
+    image = np.zeros((6, 8, 3), np.uint8)
+    depth = estimator.estimate(image, camera)
+    assert estimator.model.info.is_relative and depth.kind == "inverse_relative" and depth.camera is not None
+    # Not scaled by the focal length, and zero, which is infinitely far, stays.
+    np.testing.assert_array_equal(depth.depth, estimator.estimate(image).depth)
+    assert np.isfinite(depth.depth).all()
+    with pytest.raises(ValueError, match=r"depth is relative \(inverse_relative\), not metres"):
+        depth.limited(0.1, 10.0)
 
 
 def test_a_stretched_image_has_two_focal_lengths_and_depth_their_geometric_mean(tiny_model):

@@ -202,14 +202,14 @@ def test_the_node_and_its_diagnostics_say_that_a_network_is_not_for_commercial_u
     assert depth.figures["licence"] == "CC-BY-NC-4.0; no commercial use"
 
 
-def test_the_node_ends_with_a_sentence_if_depth_is_relative(start, tmp_path):
+def test_the_node_ends_with_a_sentence_if_relative_depth_has_no_anchor(start, tmp_path):
     case = CASES["model-small.onnx"]
     onnx.save(case.model, tmp_path / case.file)
     onnx.save(wrap(read(tmp_path / case.file), PRESETS[case.preset], "wrapped").model, tmp_path / "model.onnx")
     process = start("/relative", model=str(tmp_path / "model.onnx")).process
     assert process.wait(30) == 1
     (line,) = printed_by(process).splitlines()
-    assert "its depth is relative (inverse_relative), not metres" in line
+    assert "is relative (inverse_relative), not metres: set anchor to points or scan" in line
 
 
 def test_the_page_of_networks_is_what_the_presets_declare():

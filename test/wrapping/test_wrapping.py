@@ -7,7 +7,7 @@ from foreign_networks import StandIn, stand_ins
 
 from depth_estimation_ros import DepthEstimator, PinholeCamera
 from depth_estimation_ros.backends import create_backend
-from depth_estimation_ros.model import ModelError, load_model
+from depth_estimation_ros.model import load_model
 from depth_estimation_ros.wrapping.foreign import read
 from depth_estimation_ros.wrapping.presets import PRESETS
 from depth_estimation_ros.wrapping.wrap import wrap
@@ -45,7 +45,7 @@ def test_there_is_a_stand_in_for_every_preset():
 
 @pytest.mark.parametrize("case", STAND_INS, ids=lambda case: case.name)
 def test_depth_is_what_it_is_by_hand(wrapped, case):
-    model = load_model(wrapped(case), relative=True)
+    model = load_model(wrapped(case))
     info, preset = model.info, PRESETS[case.preset]
     assert (info.input_width, info.input_height) == case.size
     if case.focal is not None:
@@ -102,7 +102,7 @@ def test_portrait_and_odd_images_keep_their_aspect(tmp_path, file, image, size):
     made = wrap(read(tmp_path / file), PRESETS[case.preset], "aspect", image=image)
     assert (made.info.input_width, made.info.input_height) == size
     onnx.save(made.model, tmp_path / "model.onnx")
-    model = load_model(tmp_path / "model.onnx", relative=True)
+    model = load_model(tmp_path / "model.onnx")
     rgb = np.random.default_rng(1).integers(0, 256, (size[1], size[0], 3), np.uint8)
     for engine in ("cpu", "openvino"):
         depth = create_backend(model, engine).infer(rgb[None])["depth"][0, 0]
@@ -164,5 +164,7 @@ def test_what_a_mask_hides_is_invalid(wrapped):
     "case", [case for case in ONCE if PRESETS[case.preset].is_relative], ids=lambda case: case.name
 )
 def test_relative_depth_is_not_taken_for_metres(wrapped, case):
-    with pytest.raises(ModelError, match=r"its depth is relative .*, not metres"):
-        DepthEstimator.load(wrapped(case))
+    depth = DepthEstimator.load(wrapped(case), "cpu").estimate(picture(case))
+    assert depth.kind == PRESETS[case.preset].kind
+    with pytest.raises(ValueError, match=r"depth is relative .*, not metres"):
+        depth.require_metres()

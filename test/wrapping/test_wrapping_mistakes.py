@@ -45,7 +45,7 @@ def refused(path, preset, *words, **options) -> str:
 
 def depth_of(made, path, rgb) -> np.ndarray:
     onnx.save(made.model, path)
-    return create_backend(load_model(path, relative=True), "cpu").infer(rgb[None])["depth"][0, 0]
+    return create_backend(load_model(path), "cpu").infer(rgb[None])["depth"][0, 0]
 
 
 def noise(width, height) -> np.ndarray:
