@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.estimator import DepthEstimator, DepthMap
+from depth_estimation_ros.evaluation.alignment import AlignedMetrics
 from depth_estimation_ros.evaluation.metrics import METRICS, DepthMetrics
 from depth_estimation_ros.imaging.resample import shrink
 from depth_estimation_ros.support.files import refuse_missing_folder, write_json
@@ -45,11 +46,20 @@ class Evaluation:
     by_distance: ErrorByDistance = field(default_factory=ErrorByDistance)
     calibration: Calibration = field(default_factory=Calibration)
     risk: RiskCoverage = field(default_factory=RiskCoverage)
+    aligned: AlignedMetrics = field(default_factory=AlignedMetrics)
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether there are only figures after alignment, because depth is relative."""
+        return not self.metrics.per_image
 
     def add(self, name: str, estimate: DepthMap, truth: np.ndarray) -> None:
         """Add a frame: its estimate, and the ground truth of the same size, [h, w] metres, 0 where unknown."""
         depth, mask = self.protocol.compared(estimate.depth, truth)
         self.names.append(name)
+        self.aligned.add(estimate.depth, estimate.kind, truth, mask)
+        if estimate.kind != "metric":
+            return
         self.metrics.add(depth, truth, mask)
         self.by_distance.add(depth, truth, mask)
         if estimate.deviation is not None:
@@ -76,6 +86,11 @@ class Evaluation:
         found = {
             "protocol": self.protocol.name,
             "frames": len(self.names),
+            "aligned": {"per_image_mean": self.aligned.per_image(), "at_once": self.aligned.at_once()},
+        }
+        if self.is_relative:
+            return found
+        found |= {
             "per_image_mean": self.mean(),
             "pooled": self.pooled(),
             # JSON has no infinity.
@@ -252,13 +267,26 @@ def exported(weights: Path, recipe: Path | None, frames: Dataset) -> DepthEstima
         return DepthEstimator.load(path)
 
 
+def _print_aligned(found: Evaluation) -> None:
+    """Print the figures after affine alignment of inverse depth, see `evaluation.alignment`."""
+    print("\naligned with the ground truth by scale and shift of inverse depth (relative models have only this)")
+    print(f"{'':10}" + "".join(f"{name:>10}" for name in METRICS))
+    for label, row in (("per image", found.aligned.per_image()), ("at once", found.aligned.at_once())):
+        print(f"{label:10}" + "".join(f"{row[name]:10.4f}" if name in row else " " * 10 for name in METRICS))
+
+
 def _print(found: Evaluation, title: str) -> None:
-    print(title)
+    if found.is_relative:
+        print(title)
+        _print_aligned(found)
+        return
+    print(f"{title}, no scaling")
     print(f"{'':10}" + "".join(f"{name:>10}" for name in METRICS))
     chosen = "pooled" if found.protocol.pooled else "per image"
     for label, row in (("per image", found.mean()), ("pooled", found.pooled())):
         marked = "  <- the protocol's" if label == chosen else ""
         print(f"{label:10}" + "".join(f"{row[name]:10.4f}" for name in METRICS) + marked)
+    _print_aligned(found)
     print(f"\n{'distance':10}{'pixels':>10}{'abs_rel':>10}{'rmse':>10}{'delta1':>10}")
     for row in found.by_distance.table():
         label = f"{row['from']:g}-{row['to']:g} m" if row["to"] < math.inf else f"from {row['from']:g} m"
@@ -325,9 +353,13 @@ def main() -> None:
         if arguments.card and isinstance(predictor, Predictor):
             sha256 = predictor.estimator.model.sha256
             check_card(arguments.card, sha256)
+        if isinstance(predictor, Predictor) and predictor.estimator.model.info.is_relative:
+            for option in ("csv", "card", "pictures"):
+                if getattr(arguments, option):
+                    raise ValueError(f"--{option} is for metric depth, and that of {predictor.name} is relative")
         frames, names = open_frames(arguments.data, arguments.split, *data)
         found = evaluate(predictor, frames, names, protocol)
-        _print(found, f"{predictor.name} on {len(names)} {arguments.split} frames, {protocol.title}, no scaling")
+        _print(found, f"{predictor.name} on {len(names)} {arguments.split} frames, {protocol.title}")
         if arguments.json:
             write_json(arguments.json, found.to_dict())
         if arguments.csv:

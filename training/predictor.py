@@ -51,7 +51,7 @@ class Predictor:
         depth, deviation = 0.5 * (once.depth + mirrored.depth[:, ::-1]), once.deviation
         if deviation is not None and mirrored.deviation is not None:
             deviation = np.hypot(deviation, mirrored.deviation[:, ::-1]) * np.float32(math.sqrt(0.5))
-        return DepthMap(depth, camera, deviation)
+        return DepthMap(depth, camera, deviation, once.kind)
 
     def _once(self, rgb: np.ndarray, camera: PinholeCamera) -> DepthMap:
         return self.estimator.estimate(rgb, camera).resized(camera.width, camera.height)

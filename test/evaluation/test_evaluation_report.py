@@ -126,6 +126,7 @@ def test_the_page_has_every_section(written):
     assert headings == [
         "Accuracy",
         "Model against model",
+        "After affine alignment",
         "Error against distance",
         "Error over the image",
         "Error over time",

@@ -269,3 +269,17 @@ def test_the_median_of_the_training_depths_is_blind_to_the_image(folder):
     frames = [{"depth": torch.tensor([[[1.0, 0.0, 5.0]]])}, {"depth": torch.tensor([[[3.0, 2.0, 5.0]]])}]
     found = MedianPredictor(frames)(np.zeros((1, 3, 3), np.uint8), NYU_HALF.resized(3, 1))
     assert found.depth.tolist() == [[2.0, 2.0, 5.0]] and found.deviation is None
+
+
+def test_relative_depth_has_figures_after_alignment_only_and_metric_depth_has_them_too():
+    truth = np.tile(np.linspace(1.0, 8.0, 320, dtype=np.float32), (240, 1))
+    relative, metric = Evaluation(PROTOCOLS["eigen"]), Evaluation(PROTOCOLS["eigen"])
+    for scale in (0.5, 0.7):
+        relative.add("one", DepthMap((1 / truth - 0.2) / scale, NYU_HALF, kind="inverse_relative"), truth)
+        metric.add("one", DepthMap(truth * np.float32(1 + scale), NYU_HALF), truth)
+    assert relative.is_relative and not metric.is_relative
+    assert relative.to_dict().keys() == {"protocol", "frames", "aligned"}
+    for found in (relative, metric):
+        aligned = found.to_dict()["aligned"]
+        assert aligned["per_image_mean"]["abs_rel"] < 1e-4 < 0.05 < aligned["at_once"]["abs_rel"]
+    assert metric.mean()["abs_rel"] > 0.4

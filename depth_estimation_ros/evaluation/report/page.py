@@ -9,6 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from depth_estimation_ros.evaluation.alignment import SAMPLES
 from depth_estimation_ros.evaluation.report import tables
 from depth_estimation_ros.evaluation.report.picture import Picture
 from depth_estimation_ros.evaluation.report.tables import text
@@ -67,10 +68,12 @@ def make_page(
     # No line break between a number and its unit.
     said = re.sub(r"(?<=\d) (?=%|(?:m|ms)\b)", "\u00a0", verdict(summary))
     parts = [f'<p class="verdict">{text(said)}</p>']
+    compared = {name: figures for name, figures in summary["models"].items() if figures["aligned"]}
     if models:
         parts += [_tiles(models), _accuracy(models)]
         if len(models) > 1:
             parts.append(_differences(summary, models))
+        parts.append(_aligned(compared))
         parts += [
             _section(
                 "Error against distance",
@@ -84,10 +87,12 @@ def make_page(
             ),
             _frames(images, pictures),
             _section("Flicker", f'<p class="note">{_FLICKER.format(static=percent(STATIC))}</p>' + _flicker(models)),
-            _section("Speed", _speed(models)),
+            _section("Speed", _speed(compared)),
         ]
+    elif compared:
+        parts += [_aligned(compared), _section("Speed", _speed(compared))]
     parts += [_about(summary), _missing(summary)]
-    if models:
+    if compared:
         definitions = "".join(f"<dt>{text(name)}</dt><dd>{text(said)}</dd>" for name, said in _DEFINITIONS.items())
         parts.append(_section("How to read the figures", f"<dl>{definitions}</dl>"))
     names = sorted({name for figures in models.values() for name in figures["by_recording"]})
@@ -155,6 +160,25 @@ def _accuracy(models: Mapping[str, Any]) -> str:
     if len(names) > 1:
         content += f"<h3>By recording</h3>{_folded(tables.recordings_table(models), len(names))}"
     return _section("Accuracy", content)
+
+
+def _aligned(models: Mapping[str, Any]) -> str:
+    found = {name: figures["aligned"] for name, figures in models.items()}
+    relative = [name for name, figures in models.items() if not figures["frames"]]
+    names = f" {text(', '.join(relative))} has only these figures, because its depth is relative." if relative else ""
+    note = (
+        '<p class="note">Inverse depth is aligned with the ground truth by a scale and a shift (least squares), as '
+        "relative models are compared in the literature. This needs the ground truth, so these figures say nothing "
+        f"about metres, and cannot be compared with those as estimated.{names}</p>"
+    )
+    images = {name: aligned["per_image"] for name, aligned in found.items()}
+    sequences = {name: aligned["per_sequence"] for name, aligned in found.items()}
+    content = (
+        f"<div><h3>Every image aligned</h3>{tables.metrics_table(images)}</div>",
+        f'<div><h3>Every recording aligned once</h3><p class="note">From {SAMPLES} pixels of every frame.</p>'
+        f"{tables.sequence_table(sequences)}</div>",
+    )
+    return _section("After affine alignment", note + _side_by_side(models, *content))
 
 
 def _differences(summary: Mapping[str, Any], models: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from depth_estimation_ros.evaluation.alignment import ALIGNED
 from depth_estimation_ros.evaluation.metrics import METRICS
 from depth_estimation_ros.evaluation.report.words import decision, distance_range, percent
 
@@ -73,6 +74,16 @@ def metrics_table(models: Mapping[str, Mapping[str, Any]]) -> str:
         label, decimals = _METRIC_TITLES[metric]
         cells = [_with_interval(figures, metric, decimals) for figures in models.values()]
         rows.append([label, *cells])
+    return table(["", *map(title, models)], rows)
+
+
+def sequence_table(models: Mapping[str, Mapping[str, float]]) -> str:
+    """Build the table of metrics without intervals, one column per model."""
+    labels = {metric: _METRIC_TITLES[metric] for metric in ALIGNED}
+    rows = [
+        [label, *(number(figures[metric], decimals) for figures in models.values())]
+        for metric, (label, decimals) in labels.items()
+    ]
     return table(["", *map(title, models)], rows)
 
 

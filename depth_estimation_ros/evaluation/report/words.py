@@ -35,7 +35,8 @@ def verdict(summary: Mapping[str, Any]) -> str:
     """
     models = {name: figures for name, figures in summary["models"].items() if figures["frames"]}
     if not models:
-        return "No frame could be compared with ground truth, so the accuracy is unknown." + _left(summary)
+        said = _relative(summary) or "No frame could be compared with ground truth, so the accuracy is unknown."
+        return said + _left(summary)
     best = min(models, key=lambda name: models[name]["abs_rel"])
     figures = models[best]
     sentences = [
@@ -48,6 +49,7 @@ def verdict(summary: Mapping[str, Any]) -> str:
         _worst_place(figures),
         _live(figures),
         _against(summary, best, [name for name in models if name != best]),
+        _relative(summary),
     ]
     return " ".join(filter(None, sentences)) + _left(summary)
 
@@ -67,6 +69,17 @@ def decision(difference: Mapping[str, Any], higher_is_better: bool = False) -> s
     if not difference["decided"]:
         return "not decided"
     return "better" if (difference["mean"] > 0) == higher_is_better else "worse"
+
+
+def _relative(summary: Mapping[str, Any]) -> str:
+    """Describe the models of relative depth."""
+    return " ".join(
+        f"The depth of model {name} is relative. On {found['frames']} frames, after alignment with the ground truth "
+        f"by a scale and a shift of inverse depth, its AbsRel is {percent(found['per_image']['abs_rel'])} if every "
+        f"image is aligned, and {percent(found['per_sequence']['abs_rel'])} if every recording is aligned once."
+        for name, figures in summary["models"].items()
+        if not figures["frames"] and (found := figures["aligned"])
+    )
 
 
 def _frames(figures: Mapping[str, Any]) -> str:
@@ -195,7 +208,7 @@ def _left(summary: Mapping[str, Any]) -> str:
     sentences = [
         f"{name} gave no valid depth in any of {figures['without_estimate']} frames."
         for name, figures in summary["models"].items()
-        if figures["without_estimate"] and not figures["frames"]
+        if figures["without_estimate"] and not (figures["frames"] or figures["aligned"])
     ]
     problems = sum(sum(r.get("problems", {}).values()) for r in summary["recordings"])
     incomplete = sum(bool(r.get("error")) for r in summary["recordings"])

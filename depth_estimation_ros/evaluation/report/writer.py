@@ -24,7 +24,7 @@ RECORDINGS_OVER_TIME = 6
 _FLICKER = ("change", "common", "truth")
 COLUMNS = (
     *("recording", "model", "index", "stamp", "delay_ms", "known", "invalid", *METRICS, "scale"),
-    *(f"scaled_{metric}" for metric in METRICS),
+    *(f"{kind}_{metric}" for kind in ("scaled", "aligned") for metric in METRICS),
     *(f"flicker_{name}" for name in _FLICKER),
     *("inference_ms", "latency_ms", "truth_deviation"),
 )

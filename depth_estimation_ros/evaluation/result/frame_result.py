@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from depth_estimation_ros.estimator import DepthMap
+from depth_estimation_ros.evaluation.alignment import aligned_metrics, drawn, inverse_values
 from depth_estimation_ros.evaluation.metrics import PixelErrors
 
 if TYPE_CHECKING:
@@ -51,11 +52,16 @@ class FrameResult:
     invalid : float
         Share of them without an estimate, 0 to 1.
     raw : dict
-        Metrics of the unscaled estimate, see `metrics.depth_metrics`; empty if no pixel has ground truth and estimate.
+        Metrics of the unscaled estimate, see `metrics.depth_metrics`; empty if no pixel has ground truth and estimate,
+        or depth is relative.
     scale : float or None
         Median of the ground truth divided by the median of the estimate; None if ``raw`` is empty.
     scaled : dict
         Metrics of the estimate times ``scale``, which show the error of the shape only; a diagnostic.
+    aligned : dict
+        Metrics after the affine alignment of inverse depth, see `evaluation.alignment`.
+    pixels : numpy.ndarray
+        Some pixels for the alignment of the sequence, see `alignment.drawn`.
     by_distance, by_region : dict of numpy.ndarray
         Sums of the unscaled estimate, see `metrics.PixelErrors.grouped`, divided by the number of compared pixels: for
         the ranges between `DISTANCES` (the last is open), and for the cells of `REGIONS`, row by row.
@@ -79,6 +85,8 @@ class FrameResult:
     raw: dict[str, float]
     scale: float | None
     scaled: dict[str, float]
+    aligned: dict[str, float]
+    pixels: np.ndarray = field(repr=False)
     by_distance: dict[str, np.ndarray] = field(repr=False)
     by_region: dict[str, np.ndarray] = field(repr=False)
     flicker: dict[str, float] | None
@@ -95,6 +103,7 @@ def compare(
     inference_ms: float | None = None,
     latency_ms: float | None = None,
     previous: tuple[Sample, np.ndarray] | None = None,
+    kind: str = "metric",
 ) -> FrameResult:
     """
     Compare an estimate with the ground truth at each pixel of the ground truth.
@@ -113,6 +122,8 @@ def compare(
         Time from the image's stamp to the receipt of its depth.
     previous : tuple of (Sample, numpy.ndarray), optional
         The preceding frame and this model's estimate of it, for the flicker.
+    kind : str
+        Kind of the depth, see `ModelInfo`. Relative depth has only ``aligned`` metrics.
 
     Returns
     -------
@@ -128,7 +139,11 @@ def compare(
     if not known.any():
         raise ValueError("no pixel has a known true depth: there is nothing to compare")
     depth = _resized(depth, truth)
-    estimated = known & _is_depth(depth)
+    values = inverse_values(depth, kind)
+    comparable = known & np.isfinite(values)
+    p, true = values[comparable], truth[comparable].astype(np.float64)
+    metric = kind == "metric"
+    estimated = known & _is_depth(depth) if metric else np.zeros_like(known)
     d, g = depth[estimated].astype(np.float64), truth[estimated].astype(np.float64)
     errors, scale, raw, scaled = PixelErrors(d, g), None, {}, {}
     if g.size:
@@ -145,13 +160,15 @@ def compare(
         stamp=sample.stamp,
         delay_ms=sample.delay * 1e-6,
         known=pixels,
-        invalid=1.0 - g.size / pixels,
+        invalid=1.0 - true.size / pixels,
         raw=raw,
         scale=scale,
         scaled=scaled,
+        aligned=aligned_metrics(p, true) if true.size else {},
+        pixels=drawn(p, true),
         by_distance=_shares(errors.grouped(ranges, len(DISTANCES)), g.size),
         by_region=_shares(errors.grouped(cells, REGIONS[0] * REGIONS[1]), g.size),
-        flicker=None if previous is None else flicker(sample, depth, *previous),
+        flicker=None if previous is None or not metric else flicker(sample, depth, *previous),
         inference_ms=None if inference_ms is None or math.isnan(inference_ms) else inference_ms,
         latency_ms=latency_ms,
         truth_deviation=sample.deviation,

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from depth_estimation_ros.evaluation.alignment import SAMPLES
 from depth_estimation_ros.evaluation.metrics import METRICS
 from depth_estimation_ros.evaluation.result.frame_result import FrameResult
 
@@ -20,9 +21,10 @@ ROW = np.dtype(
     [
         *((name, np.int64) for name in ("index", "stamp", "known")),
         *((name, np.float64) for name in ("delay_ms", "invalid", "pixels", *METRICS, "scale")),
-        *((f"scaled_{metric}", np.float64) for metric in METRICS),
+        *((f"{kind}_{metric}", np.float64) for kind in ("scaled", "aligned") for metric in METRICS),
         *((f"flicker_{name}", np.float64) for name in FLICKER),
         *((name, np.float64) for name in ("log_bias", "inference_ms", "latency_ms", "truth_deviation")),
+        ("pixels_drawn", np.float32, (SAMPLES, 2)),
     ]
 )
 """A `FrameResult` without names and sums; NaN where there is no value. ``log_bias``: mean log(estimate / truth)."""
@@ -102,6 +104,16 @@ class FrameTable:
         parts = [rows[name][_estimated(rows)] if estimated else rows[name].copy() for rows in self.chunks()]
         return np.concatenate(parts) if parts else np.empty(0, ROW[name])
 
+    def aligned(self, name: str) -> np.ndarray:
+        """Return one column for the frames that could be aligned with the ground truth."""
+        column, known = self.column(name), ~np.isnan(self.column("aligned_abs_rel"))
+        return column[known]
+
+    def drawn(self) -> Iterator[np.ndarray]:
+        """Yield the pixels of the frames for `alignment.sequence_metrics`."""
+        for rows in self.chunks():
+            yield rows["pixels_drawn"]
+
     def row(self, number: int) -> np.void:
         """Return the row of a frame by its number among the frames with an estimate."""
         for rows in self.chunks():
@@ -170,8 +182,9 @@ def _row(frame: FrameResult) -> tuple:
         *(frame.index, frame.stamp, frame.known, frame.delay_ms, frame.invalid),
         *(figure(frame.raw.get(name)) for name in ("pixels", *METRICS)),
         figure(frame.scale),
-        *(figure(frame.scaled.get(metric)) for metric in METRICS),
+        *(figure(found.get(metric)) for found in (frame.scaled, frame.aligned) for metric in METRICS),
         *(figure((frame.flicker or {}).get(name)) for name in FLICKER),
         float(frame.by_distance["log"].sum()) if frame.raw else math.nan,
         *(figure(value) for value in (frame.inference_ms, frame.latency_ms, frame.truth_deviation)),
+        frame.pixels,
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from depth_estimation_ros.evaluation.alignment import ALIGNED, sequence_metrics
 from depth_estimation_ros.evaluation.metrics import METRICS
 from depth_estimation_ros.evaluation.result.bootstrap import block_length, mean_interval
 from depth_estimation_ros.evaluation.result.frame_result import DISTANCES, REGIONS, FrameResult
@@ -68,7 +69,7 @@ def summarise(
             by_model.setdefault(model, {})[recording] = table
     return {
         "interrupted": interrupted,
-        "averaging": "mean over frames; nothing is scaled to fit, except under 'scaled'",
+        "averaging": "mean over frames; nothing is scaled to fit, except under 'scaled' and 'aligned'",
         "models": {name: {**_model_figures(tables), **models.get(name, {})} for name, tables in by_model.items()},
         "paired": [_paired(a, b, by_model[a], by_model[b]) for a, b in combinations(by_model, 2)],
         "recordings": [dict(recording) for recording in recordings],
@@ -87,6 +88,7 @@ def describe_model(model: Model, backend: str) -> dict[str, Any]:
             "input": f"{info.input_width}x{info.input_height}",
             "focal_length": info.focal_length,
             "depth_range": [info.min_depth, info.max_depth],
+            "kind": info.kind,
             "training_data": info.training_data,
             "licence": info.terms,
             "backend": backend,
@@ -121,12 +123,15 @@ def _model_figures(tables: dict[str, FrameTable]) -> dict[str, Any]:
     blocks = {name: block_length(series) for name, series in errors.items()}
     order = np.argsort(_joined(list(errors.values())), kind="stable")
     frames = sum(table.estimated for table in good.values())
+    aligned = _aligned(tables)
+    compared = aligned["frames"] if aligned else 0
     return {
         "frames": frames,
-        "without_estimate": sum(map(len, tables.values())) - frames,
+        "without_estimate": sum(map(len, tables.values())) - max(frames, compared),
         "invalid": _mean(every("invalid")),
         **_means(good, blocks),
         "scaled": _means(good, blocks, "scaled_"),
+        "aligned": aligned,
         "bias": _mean(np.expm1(_known(every("log_bias")))),
         "scale": _percentiles(_known(every("scale")), (5, 50, 95)),
         "delay_ms": _percentiles(every("delay_ms"), (5, 50, 95)),
@@ -158,6 +163,28 @@ def _means(good: dict[str, FrameTable], blocks: dict[str, int], prefix: str = ""
     return {
         **{metric: interval.mean for metric, interval in found.items()},
         "intervals": {metric: [interval.low, interval.high] for metric, interval in found.items()},
+    }
+
+
+def _aligned(tables: dict[str, FrameTable]) -> dict[str, Any] | None:
+    """Return the metrics after affine alignment of inverse depth, per image and once per recording; None without."""
+    known = {name: table for name, table in tables.items() if len(table.aligned("aligned_abs_rel"))}
+    if not known:
+        return None
+    columns = {metric: [t.aligned(f"aligned_{metric}") for t in known.values()] for metric in METRICS}
+    blocks = [block_length(series) for series in columns["abs_rel"]]
+    intervals = {name: mean_interval([c[:, None] for c in found], blocks)[0] for name, found in columns.items()}
+    counts = [len(series) for series in columns["abs_rel"]]
+    sequences = [sequence_metrics(table.drawn) for table in known.values()]
+    return {
+        "frames": sum(counts),
+        "per_image": {
+            **{name: interval.mean for name, interval in intervals.items()},
+            "intervals": {name: [interval.low, interval.high] for name, interval in intervals.items()},
+        },
+        "per_sequence": {
+            name: float(np.average([found[name] for found in sequences if found], weights=counts)) for name in ALIGNED
+        },
     }
 
 

@@ -20,7 +20,7 @@ from depth_estimation_ros.evaluation.result.frame_table import ROW, FrameTable
 from depth_estimation_ros.evaluation.run.work import Options, SliceResult, Survey, identity
 from depth_estimation_ros.support.files import write_whole
 
-_VERSION = 3  # of the file format and of the meaning of the results
+_VERSION = 4  # of the file format and of the meaning of the results
 
 
 class Checkpoint:

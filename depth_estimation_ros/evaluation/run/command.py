@@ -52,10 +52,11 @@ class Command:
             import rerun  # noqa: F401 - before the work, not after it
         self._chosen, self._complain = chosen, complain
         self._console, self._ended = Console(), False
+        models = _models(chosen.model, chosen.live)
         paths = [str(path.absolute()) for path in find_recordings(chosen.bags)]
         self._recordings = list(zip(paths, _names(paths), strict=True))
         self._options = Options(
-            models=_models(chosen.model),
+            models=models,
             backend=chosen.backend,
             topics=Topics(chosen.image, chosen.depth, chosen.camera_info, chosen.depth_camera_info),
             tolerance=chosen.max_gap,
@@ -164,9 +165,15 @@ class Command:
                 signal.signal(number, ask)
 
 
-def _models(names: Sequence[str]) -> tuple[ModelChoice, ...]:
+def _models(names: Sequence[str], live: bool) -> tuple[ModelChoice, ...]:
     """Load the models and give each a unique name for the report."""
     models = [load_model(name) for name in names]
+    for model in models if live else ():
+        if model.info.is_relative:
+            raise ValueError(
+                f"--live plays bags through the node without an anchor, and the depth of {model.info.name} is relative "
+                f"({model.info.kind}): leave --live out"
+            )
     if len({model.sha256 for model in models}) < len(models):
         raise ValueError(f"--model has the same model twice: {', '.join(names)}")
     plain = [model.info.name for model in models]
@@ -195,14 +202,16 @@ def _table(summary: dict) -> Table:
         title="Accuracy against ground truth, mean over frames", title_justify="left", box=box.SIMPLE, pad_edge=False
     )
     table.add_column("model", overflow="fold")
-    for column in ("frames", "AbsRel", "95 %", "RMSE", "log10", "delta1", "scaled"):
+    for column in ("frames", "AbsRel", "95 %", "RMSE", "log10", "delta1", "scaled", "aligned"):
         table.add_column(column, justify="right", no_wrap=True)
     for name, figures in summary["models"].items():
+        aligned = figures["aligned"]
+        in_line = f"{aligned['per_image']['abs_rel']:.3f}" if aligned else "-"
         if not figures["frames"]:
-            table.add_row(name, "0", *"-" * 6)
+            table.add_row(name, str(aligned["frames"] if aligned else 0), *"-" * 6, in_line)
             continue
         low, high = figures["intervals"]["abs_rel"]
         metrics = [f"{figures[metric]:.3f}" for metric in ("abs_rel", "rmse", "log10", "delta1")]
         interval, scaled = f"{low:.3f}-{high:.3f}", f"{figures['scaled']['abs_rel']:.3f}"
-        table.add_row(name, str(figures["frames"]), metrics[0], interval, *metrics[1:], scaled)
+        table.add_row(name, str(figures["frames"]), metrics[0], interval, *metrics[1:], scaled, in_line)
     return table

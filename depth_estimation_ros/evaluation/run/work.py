@@ -197,7 +197,8 @@ def evaluate_slice(
     estimators = {choice.name: _estimator(choice, options.backend, threads) for choice in options.models}
     result = SliceResult(models={name: describe_model(e.model, e.backend.name) for name, e in estimators.items()})
     result.frames = {name: FrameTable() for name in estimators}
-    output = None if bag is None else OutputBag(bag, [choice.name for choice in options.models])
+    metric = [name for name, estimator in estimators.items() if not estimator.model.info.is_relative]
+    output = None if bag is None else OutputBag(bag, metric)
     try:
         before = _frame_before(survey, start, options, estimators)
         for sample in _samples(survey, start, stop, options, result):
@@ -213,12 +214,13 @@ def evaluate_slice(
                     model=name,
                     inference_ms=inference_ms,
                     previous=previous,
+                    kind=depth_map.kind,
                 )
                 result.frames[name].add(frame)
                 result.gallery.offer(sample, depth_map.depth, frame)
             before = sample, {name: depth_map for name, (depth_map, _) in estimates.items()}
             if output is not None:
-                output.add(*before)
+                output.add(sample, {name: before[1][name] for name in metric})
             if tick():
                 result.complete = False
                 break
