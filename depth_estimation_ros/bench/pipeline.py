@@ -32,6 +32,7 @@ from std_msgs.msg import Header
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.conversions import camera_to_info, image_to_rgb, rgb_to_image
 from depth_estimation_ros.estimator import DepthEstimator, DepthMap
+from depth_estimation_ros.model import Model, ModelInfo
 from depth_estimation_ros.pipeline.frame import DEPTH, DEPTH_INFO, POINTS, Frame, Surroundings
 from depth_estimation_ros.pipeline.messages import OutputMessages
 from depth_estimation_ros.pipeline.pipeline import Pipeline
@@ -40,6 +41,9 @@ from depth_estimation_ros.settings import FilterSettings, OutputSettings, Settin
 from depth_estimation_ros.support.files import write_json
 
 SIZES = ((640, 480), (1920, 1080))
+LARGE = (686, 518)
+"""Size of the output of a large transformer, such as Depth Anything, for 4:3 images."""
+
 STAGES = ("decode", "preprocess", "inference", "postprocess", "cloud", "message_fill")
 LIMITS = {"camera": 6.0, "network": 4.0}  # multiples of the time of a plain copy, at 640x480
 _WARM_UP = 5  # first frames, which allocate memory
@@ -97,6 +101,22 @@ def measure(estimator: DepthEstimator, width: int, height: int, repeats: int) ->
     large = estimator.postprocess(outputs, rgb, camera).resized(width, height)
     result["usual_ms"] = _measure_usual(large, rgb, max(3, repeats // 40))
     return result
+
+
+def measure_large(width: int, height: int, repeats: int) -> dict:
+    """
+    Time the pipeline without inference for a network whose output has the size `LARGE`.
+
+    Parameters and result are those of `measure`, without ``usual_ms`` and the time of inference.
+    """
+    random = np.random.default_rng(0)
+    info = ModelInfo("stand_in", *LARGE, LARGE[0], 0.1, 10.0, "none", "Apache-2.0", "0" * 64)
+    small = random.uniform(1.0, 5.0, (12, 16)).astype(np.float32)
+    outputs = {"depth": cv2.resize(small, LARGE, interpolation=cv2.INTER_CUBIC)[None, None]}
+    replay = DepthEstimator(Model(Path("stand_in"), info, "0" * 64), _Replay(outputs))
+    frames = [rgb_to_image(random.integers(0, 256, (height, width, 3), np.uint8)) for _ in range(_FRAMES)]
+    camera = PinholeCamera.from_fov(width, height, 1.0)
+    return {cloud_size: _measure_pipeline(replay, frames, camera, cloud_size, repeats) for cloud_size in LIMITS}
 
 
 def _measure_pipeline(
@@ -206,6 +226,13 @@ def show(report: dict, console: Console) -> None:
     for name, cells in rows.items():
         stages.add_row(name, *cells, end_section=name in (STAGES[-1], "all but inference", "times a copy"))
     console.print(stages)
+    large = Table(title=f"everything but inference, network output {LARGE[0]}x{LARGE[1]}, images 640x480")
+    for heading in ("cloud", "milliseconds", "plain copy", "times a copy"):
+        large.add_column(heading, justify="right", no_wrap=True)
+    for cloud_size, figures in report["large_network"].items():
+        allowed = f"{figures['times_copy']:.1f} (<= {LIMITS['camera']:g})"
+        large.add_row(cloud_size, f"{figures['total_ms']:.3f}", f"{figures['copy_ms']:.3f}", allowed)
+    console.print(large)
     usual = Table(title="the usual way to do parts of it, milliseconds, median")
     usual.add_column("part")
     results = list(report["sizes"].items())
@@ -240,6 +267,7 @@ def main(arguments: list[str] | None = None) -> int:
             for width, height in progress.track(SIZES, description="measuring"):
                 result = measure(estimator, width, height, 20 if options.quick else 200)
                 report["sizes"][f"{width}x{height}"] = result
+            report["large_network"] = measure_large(*SIZES[0], 20 if options.quick else 200)
         write_json(options.output, report)
     except (ValueError, RuntimeError, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)

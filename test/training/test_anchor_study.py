@@ -14,6 +14,7 @@ import scipy.io
 from depth_estimation_ros.anchor import CORRECTIONS
 from depth_estimation_ros.estimator import DepthMap
 from training.anchor_study.__main__ import main
+from training.anchor_study.relative import as_relative, relative_study
 from training.anchor_study.study import Frame, Reference, accuracy, study, tune
 from training.evaluate import NYU_HALF
 
@@ -113,3 +114,19 @@ def test_a_mistake_ends_with_one_sentence(run, tmp_path, arguments, sentence):
     with pytest.raises(SystemExit, match=sentence) as stopped:
         run(*arguments, "--data", tmp_path)
     assert str(stopped.value).startswith("anchor_study: ") and "\n" not in str(stopped.value)
+
+
+def test_a_relative_model_is_as_good_as_the_metric_one_that_it_is_made_of():
+    rows = relative_study(frames(12), [Reference(50), Reference(0), Reference(50, 1 / 3)])
+    assert [row["reference"] for row in rows] == ["50 points", "one row", "50 points"]
+    for row in rows:
+        assert row["without_depth"] == 0
+        assert row["relative"]["abs_rel"] < 1.1 * row["metric"]["abs_rel"] + 0.01
+    depths = [depth.depth for depth in as_relative(frames(3), drift=0.1)]
+    assert abs(np.nanmedian(depths[2]) / np.nanmedian(depths[0]) - 1.0) > 0.01
+
+
+def test_the_command_prints_relative_depth_beside_published_figures(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.anchor_study.__main__.estimate_frames", lambda *_: frames(3))
+    printed = run("--data", tmp_path, "--relative", "--points", 50, "--outliers", 0, "--threads", 1)
+    assert "turned into a relative model, on 3 test frames" in printed and "OMNI-DC v1.1" in printed

@@ -11,6 +11,7 @@ from depth_estimation_ros.anchor import CORRECTIONS
 from depth_estimation_ros.backends import BackendError
 from depth_estimation_ros.estimator import DepthEstimator
 from depth_estimation_ros.support.files import refuse_missing_folder, write_json
+from training.anchor_study.relative import print_relative, relative_study
 from training.anchor_study.study import NOISE, POINTS, PROTOCOL, Reference, estimate_frames, study, tune
 from training.pictures import empty_figure
 
@@ -69,6 +70,9 @@ def main() -> None:
     parser.add_argument(
         "--tune", action="store_true", help="choose the assumptions of the field on held-out training frames instead"
     )
+    parser.add_argument(
+        "--relative", action="store_true", help="turn the model into a relative one, and compare it with itself"
+    )
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--picture", type=Path, help="also draw AbsRel over the number of points, a PNG file")
     arguments = parser.parse_args()
@@ -80,8 +84,14 @@ def main() -> None:
             raise ValueError(f"--outliers must lie between 0 and 1, got {arguments.outliers}")
         if arguments.tune and arguments.picture:
             raise ValueError("--tune draws no picture: leave --picture out")
+        if arguments.relative and (arguments.tune or arguments.picture):
+            raise ValueError("--relative prints a table only: leave --tune and --picture out")
         split = "held_out" if arguments.tune else "test"
         estimator = DepthEstimator.load(arguments.model, threads=arguments.threads)
+        if estimator.model.info.is_relative:
+            raise ValueError(
+                f"the depth of {estimator.model.info.name} is relative: the study compares with the model's own metres"
+            )
         frames = estimate_frames(estimator, arguments.data, arguments.depth_scale, split)
         name = estimator.model.info.name
         if arguments.tune:
@@ -90,6 +100,12 @@ def main() -> None:
                 print("  ".join(f"{key} {value:g}" for key, value in trial.items()))
             print(f"\nbest of {len(trials)} on {len(frames)} held-out training frames of {name}: {best}")
             found: object = {"model": name, "frames": len(frames), "best": asdict(best), "trials": trials}
+        elif arguments.relative:
+            references = [Reference(n, share) for share in arguments.outliers for n in [*arguments.points, 0]]
+            rows = relative_study(frames, references)
+            title = f"AbsRel of anchored depth of {name}, as it is and turned into a relative model"
+            print_relative(rows, f"{title}, on {len(frames)} test frames, {PROTOCOL.title}")
+            found = {"model": name, "frames": len(frames), "protocol": PROTOCOL.name, "noise": NOISE, "rows": rows}
         else:
             references = [Reference(n, share) for share in arguments.outliers for n in [*arguments.points, 0]]
             rows = study(frames, references)
