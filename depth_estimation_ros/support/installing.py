@@ -18,7 +18,7 @@ _PIP = {
     "cuda": "cuda-bindings",
     "backports": "backports.zstd",
     "tensorrt_rtx": "tensorrt-rtx",
-    "rerun": "rerun-sdk",
+    "rerun": "'rerun-sdk<0.42'",
     "jsonargparse": "'jsonargparse[signatures]'",
 }
 _APT = {

@@ -46,9 +46,11 @@ class Server:
     def __init__(self, address: str, port: int, recording: Path | None = None):
         self._address, self._port, self._recording = address, port or _free_ports(address), recording
         self._home = Path(tempfile.mkdtemp(prefix="depth_view_"))
-        (self._home / "rerun").mkdir()
-        settings = {"analytics_enabled": False, "analytics_id": "", "metadata": {}}
-        (self._home / "rerun" / "analytics.json").write_text(json.dumps(settings))
+        settings = self._home / "rerun" / "analytics.json"
+        settings.parent.mkdir()
+        # Rerun replaces a file that lacks one of these by its defaults, which send usage data.
+        paths = {"config_file_path": str(settings), "data_dir_path": str(self._home / "rerun" / "analytics")}
+        settings.write_text(json.dumps({"analytics_enabled": False, "analytics_id": "", "metadata": {}, **paths}))
         self._process: subprocess.Popen | None = None
         try:
             self.start()
