@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -35,15 +36,17 @@ def read_pair(colour, depth):
     return cv2.cvtColor(rgb, cv2.COLOR_BGR2RGB), stored
 
 
-def kitchen_frames(data, count=40):
+def kitchen_frames(data, count=40, start=0):
     """Yield colour, uint16 millimetres (0 invalid) and camera-to-world pose of the red kitchen sequence."""
-    for colour in sorted((Path(data) / "red_kitchen_sequence").glob("*.color.jpg"))[:count]:
+    for colour in sorted((Path(data) / "red_kitchen_sequence").glob("*.color.jpg"))[start : start + count]:
         stem = str(colour).removesuffix(".color.jpg")
         rgb, stored = read_pair(colour, f"{stem}.depth.png")
         yield rgb, np.where(stored == 65535, 0, stored).astype(np.uint16), np.loadtxt(f"{stem}.pose.txt")
 
 
-def red_kitchen(path, data, kind="mcap", count=40, rate=30.0, compressed=False, clock_offset=0.0, truth="depth"):
+def red_kitchen(
+    path, data, kind="mcap", count=40, rate=30.0, compressed=False, clock_offset=0.0, truth="depth", start=0
+):
     """
     Write the red kitchen sequence: a depth camera beside a colour camera, joined by ``/tf_static``.
 
@@ -60,13 +63,14 @@ def red_kitchen(path, data, kind="mcap", count=40, rate=30.0, compressed=False, 
     clock_offset : float
         Seconds by which the depth camera's stamps (not the times of receipt) are ahead.
     truth : str
-        ``depth``: images of the depth camera; ``cloud``: its points, on ``/camera/depth/points``; ``odometry``,
-        ``pose`` or ``tf``: the poses of the camera, on ``/odom``, ``/pose`` or ``/tf``, and no depth.
+        ``depth``: images of the depth camera; ``cloud``: its points, on ``/camera/depth/points``; ``points``: a hundred
+        of these, drawn at random; ``odometry``, ``pose`` or ``tf``: the poses of the camera, on ``/odom``, ``/pose`` or
+        ``/tf``, and no depth.
     """
     names = KITCHEN
     with BagWriter(path, kind) as bag:
         bag.transform("/tf_static", 99.0, names["frame"], names["depth_frame"], KITCHEN_COLOUR_FROM_DEPTH)
-        for k, (rgb, depth, pose) in enumerate(kitchen_frames(data, count)):
+        for k, (rgb, depth, pose) in enumerate(kitchen_frames(data, count, start), start):
             time = 100.0 + k / rate
             stamp = time + clock_offset
             bag.at(time).info(names["camera_info"], time, KITCHEN_COLOUR_CAMERA, names["frame"])
@@ -84,10 +88,13 @@ def red_kitchen(path, data, kind="mcap", count=40, rate=30.0, compressed=False, 
                 bag.transform("/tf", stamp, "odom", names["frame"], pose @ np.linalg.inv(KITCHEN_COLOUR_FROM_DEPTH))
             if truth in ("odometry", "pose", "tf"):
                 continue
-            if truth == "cloud":
+            if truth in ("cloud", "points"):
                 rays = np.dstack([KITCHEN_DEPTH_CAMERA.rays(), np.ones((480, 640), np.float32)])
                 metres = np.where(depth > 0, depth / np.float32(1000), np.float32(np.nan))
-                bag.cloud("/camera/depth/points", stamp, rays * metres[..., None], names["depth_frame"])
+                xyz = rays * metres[..., None]
+                if truth == "points":
+                    xyz = np.random.default_rng(k).choice(xyz[depth > 0], 100, replace=False)
+                bag.cloud("/camera/depth/points", stamp, xyz, names["depth_frame"])
                 continue
             bag.info("/camera/depth/camera_info", stamp, KITCHEN_DEPTH_CAMERA, names["depth_frame"])
             if compressed:
@@ -110,6 +117,20 @@ def synthetic_room(path, kind="mcap", count=30, rate=10.0, size=(320, 240), seed
             bag.image("/camera/depth_registered/image", time, depth, "32FC1", "camera")
             bag.pose("/mocap/camera", time, pose)
     return path
+
+
+class EveningRoom(Room):
+    """A synthetic room whose window and lamps give less and warmer light."""
+
+    def _furnish(self, rng):
+        return [replace(lamp, power=lamp.power * (0.5, 0.32, 0.16)) for lamp in super()._furnish(rng)]
+
+
+def robot_walk(path, room, kind="mcap", count=400, rate=10.0, size=(320, 180)):
+    """Write one round of a robot through a room: a wide camera 45 cm above the floor, and exact depth."""
+    camera = PinholeCamera.from_fov(*size, np.radians(80.0))
+    poses = (room.trajectory(k / rate, height=0.45, pitch=-0.05) for k in range(count))
+    return registered(path, (room.render(camera, pose) for pose in poses), camera, kind, rate)
 
 
 def registered(path, pairs, camera, kind="mcap", rate=10.0, frame="camera_optical_frame"):

@@ -7,6 +7,7 @@ import math
 import multiprocessing
 import os
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -49,15 +50,20 @@ def write_room(seed: int, output: Path, views: int, camera: PinholeCamera, low: 
         Names of the images.
     """
     cv2.setNumThreads(1)
-    room, rng, names = Room(seed), np.random.default_rng(seed), []
-    for view in range(views):
-        pose = _low(room, rng) if low and rng.random() < low else _at_eye_level(room, rng)
+    room, names = Room(seed), []
+    for view, pose in enumerate(random_poses(room, views, np.random.default_rng(seed), low)):
         rgb, depth = room.render(camera, pose)
         name = f"{seed:05d}_{view:03d}"
         write_image(output / "rgb" / f"{name}.jpg", rgb, cv2.IMWRITE_JPEG_QUALITY, 92)
         write_image(output / "depth" / f"{name}.png", np.round(depth * 1000).clip(0, 65535).astype(np.uint16))
         names.append(name)
     return names
+
+
+def random_poses(room: Room, views: int, rng: np.random.Generator, low: float = 0.0) -> Iterator[np.ndarray]:
+    """Draw poses of a camera in a room, camera-to-world [4, 4]; ``low`` as for `write_room`."""
+    for _ in range(views):
+        yield _low(room, rng) if low and rng.random() < low else _at_eye_level(room, rng)
 
 
 def _at_eye_level(room: Room, rng: np.random.Generator) -> np.ndarray:
