@@ -1,4 +1,4 @@
-"""Bags of the real frames of ../shared/data, and of synthetic ones."""
+"""Bags of RGB-D frames, real ones (fixture ``rgbd_data``) or rendered ones (``rendered_data``)."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def red_kitchen(
     path, kind :
         As for `BagWriter`.
     data : pathlib.Path
-        The folder of real frames (fixture ``rgbd_data``).
+        The folder of the frames (fixture ``rgbd_data`` or ``rendered_data``).
     count, rate : int, float
         Frames, and how many a second.
     compressed : bool

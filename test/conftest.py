@@ -1,5 +1,6 @@
 """What several tests share: where real frames lie, a rendered room with a camera in it, what `--fast` leaves out."""
 
+import fcntl
 import os
 import subprocess
 from contextlib import ExitStack
@@ -12,7 +13,8 @@ import pytest
 from depth_estimation_ros.synthetic import Room
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-DATA = REPOSITORY.parent / "shared" / "data"
+# Real RGB-D frames, which may not be distributed with the package.
+DATA = Path(os.environ.get("RGBD_DATA") or REPOSITORY.parent / "shared" / "data")
 
 # PyTorch's threads: for networks as small as those of the tests, they wait for one another, and on a busy machine long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -59,12 +61,29 @@ def fast(request):
         yield
 
 
-@pytest.fixture(scope="session")
-def rgbd_data() -> Path:
-    """Folder of real RGB-D frames, which may not be distributed with the package."""
+@pytest.fixture
+def rgbd_data(request) -> Path:
+    """Folder of real RGB-D frames, for checks that rendered ones cannot replace."""
     if not DATA.is_dir():
-        pytest.skip(f"needs real RGB-D frames in {DATA}")
+        promise = request.node.name.removeprefix("test_").replace("_", " ")
+        pytest.skip(f"needs real RGB-D frames ({DATA}, or RGBD_DATA=FOLDER); not checked: {promise}")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def rendered_data(tmp_path_factory) -> Path:
+    """Folder with rendered rooms in the files of the real frames; written once for all workers."""
+    from rendered_data import write_rendered_data
+
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
+    folder = shared / "rendered"
+    with open(shared / "rendered.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            write_rendered_data(shared / "draft")
+            (shared / "draft").rename(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

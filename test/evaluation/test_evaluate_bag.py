@@ -84,15 +84,15 @@ def only_model(output):
 
 
 @pytest.fixture(scope="module")
-def nyu(rgbd_data, tmp_path_factory):
-    """Return a bag of 100 test frames of NYU Depth v2: two pieces of work."""
-    pytest.importorskip("scipy.io", reason="reads the official split")
-    return bags.nyu_test_frames(tmp_path_factory.mktemp("nyu") / "nyu", rgbd_data, count=100)
+def nyu(rendered_data, tmp_path_factory):
+    """Return a bag of 100 frames as of NYU Depth v2's test split: two pieces of work."""
+    pytest.importorskip("scipy.io", reason="reads the split")
+    return bags.nyu_test_frames(tmp_path_factory.mktemp("nyu") / "nyu", rendered_data, count=100)
 
 
 @pytest.fixture(scope="module")
-def redwood(rgbd_data, tmp_path_factory):
-    return bags.redwood(tmp_path_factory.mktemp("redwood") / "redwood", rgbd_data)
+def redwood(rendered_data, tmp_path_factory):
+    return bags.redwood(tmp_path_factory.mktemp("redwood") / "redwood", rendered_data)
 
 
 @pytest.fixture(scope="module")
@@ -128,9 +128,9 @@ def other_model(tmp_path_factory):
     return path
 
 
-def test_figures_are_those_of_the_estimator_and_the_metrics_frame_by_frame(evaluated, rgbd_data):
+def test_figures_are_those_of_the_estimator_and_the_metrics_frame_by_frame(evaluated, rendered_data):
     scipy_io = pytest.importorskip("scipy.io")
-    folder = rgbd_data / "nyu_v2_labelled"
+    folder = rendered_data / "nyu_v2_labelled"
     estimator, expected = DepthEstimator.load("default", threads=1), []
     for n in scipy_io.loadmat(folder / "splits.mat")["testNdxs"].ravel()[:100]:
         rgb, stored = bags.read_pair(folder / "rgb" / f"{n:04d}.jpg", folder / "depth" / f"{n:04d}.png")
@@ -153,7 +153,7 @@ def test_a_report_is_left_and_nothing_else(evaluated):
     assert "nyu_resnet18_small" in printed and "report.html" in printed
 
 
-def test_the_output_bag_shows_depth_points_and_error_of_every_frame(rgbd_data, redwood, tmp_path):
+def test_the_output_bag_shows_depth_points_and_error_of_every_frame(rendered_data, redwood, tmp_path):
     evaluate(tmp_path, redwood, "--jobs", 1)
     with AnyReader([tmp_path / "bags" / "redwood"], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
         counts = {connection.topic: connection.msgcount for connection in reader.connections}
@@ -174,7 +174,7 @@ def test_the_output_bag_shows_depth_points_and_error_of_every_frame(rgbd_data, r
     assert len(stamps) == 1
     depth = messages["/depth/image"]
     assert (depth.width, depth.height) == (messages["/depth/points"].width, messages["/depth/points"].height)
-    folder = rgbd_data / "rgbd_samples"
+    folder = rendered_data / "rgbd_samples"
     rgb, stored = bags.read_pair(folder / "color" / "00000.jpg", folder / "depth" / "00000.png")
     expected = DepthEstimator.load("default", threads=1).estimate(rgb, bags.REDWOOD_CAMERA)
     found = np.frombuffer(depth.data, np.float32).reshape(depth.height, depth.width)

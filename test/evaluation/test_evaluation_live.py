@@ -21,10 +21,10 @@ def domain(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["mcap", "bag"])
-def test_a_node_with_time_enough_gives_the_figures_of_the_estimator(rgbd_data, tmp_path, kind):
+def test_a_node_with_time_enough_gives_the_figures_of_the_estimator(rendered_data, tmp_path, kind):
     """Compressed images too, and a bag of ROS 1."""
     name = "kitchen.bag" if kind == "bag" else "kitchen"
-    bag = bags.red_kitchen(tmp_path / name, rgbd_data, kind, count=8, rate=2.5, compressed=kind == "mcap")
+    bag = bags.red_kitchen(tmp_path / name, rendered_data, kind, count=8, rate=2.5, compressed=kind == "mcap")
     evaluate(tmp_path / "offline", bag, "--jobs", 1, "--no-bag-output")
     evaluate(tmp_path / "live", bag, "--live", "--threads", 2)
     offline, live = (figures(tmp_path / mode)["models"]["nyu_resnet18_small"] for mode in ("offline", "live"))
@@ -38,8 +38,8 @@ def test_a_node_with_time_enough_gives_the_figures_of_the_estimator(rgbd_data, t
     assert (tmp_path / "live" / "bags" / "kitchen").is_dir()
 
 
-def test_images_that_the_node_has_no_time_for_are_counted_and_not_compared(rgbd_data, tmp_path):
-    bag = bags.red_kitchen(tmp_path / "kitchen", rgbd_data, count=40)
+def test_images_that_the_node_has_no_time_for_are_counted_and_not_compared(rendered_data, tmp_path):
+    bag = bags.red_kitchen(tmp_path / "kitchen", rendered_data, count=40)
     evaluate(tmp_path / "live", bag, "--live", "--rate", 20, "--threads", 1, "--no-bag-output")
     model = only_model(tmp_path / "live")
     counts = model["live"]
@@ -51,8 +51,8 @@ def test_images_that_the_node_has_no_time_for_are_counted_and_not_compared(rgbd_
     assert all("in time" in reason for reason in recording["problems"])
 
 
-def test_a_lens_that_distorts_is_straightened_by_the_node_as_it_is_offline(rgbd_data, tmp_path):
-    frames = [(rgb, depth) for rgb, depth, _ in bags.kitchen_frames(rgbd_data, 4)]
+def test_a_lens_that_distorts_is_straightened_by_the_node_as_it_is_offline(rendered_data, tmp_path):
+    frames = [(rgb, depth) for rgb, depth, _ in bags.kitchen_frames(rendered_data, 4)]
     with bags.BagWriter(tmp_path / "bag", "mcap") as bag:
         for k, (rgb, depth) in enumerate(frames):
             bag.image("/camera/image", 100 + k / 3, rgb, "rgb8")
@@ -68,8 +68,8 @@ def test_a_lens_that_distorts_is_straightened_by_the_node_as_it_is_offline(rgbd_
     assert live["abs_rel"] == pytest.approx(offline["abs_rel"], rel=0.01)
 
 
-def test_what_is_left_of_a_damaged_bag_is_played_and_what_is_missing_is_said(rgbd_data, tmp_path):
-    bag = bags.red_kitchen(tmp_path / "kitchen", rgbd_data, count=10, rate=5.0)
+def test_what_is_left_of_a_damaged_bag_is_played_and_what_is_missing_is_said(rendered_data, tmp_path):
+    bag = bags.red_kitchen(tmp_path / "kitchen", rendered_data, count=10, rate=5.0)
     with open(storage(bag), "r+b") as file:
         file.truncate(int(0.75 * storage(bag).stat().st_size))
     result = evaluate(tmp_path / "live", bag, "--live", "--threads", 2, "--no-bag-output", code=1)

@@ -48,10 +48,10 @@ def test_exact_poses_give_the_depth_of_an_exact_world(room):
 
 
 @pytest.mark.parametrize(("truth", "topic"), [("odometry", "/odom"), ("pose", "/pose"), ("tf", "/tf")])
-def test_real_poses_of_each_kind_agree_with_a_real_depth_camera(tmp_path, rgbd_data, truth, topic):
-    depth_camera = Recording(bags.red_kitchen(tmp_path / "depth", rgbd_data))
+def test_poses_of_each_kind_agree_with_a_depth_camera(tmp_path, rendered_data, truth, topic):
+    depth_camera = Recording(bags.red_kitchen(tmp_path / "depth", rendered_data))
     recording = Recording(
-        bags.red_kitchen(tmp_path / "poses", rgbd_data, "bag" if topic == "/tf" else "mcap", truth=truth)
+        bags.red_kitchen(tmp_path / "poses", rendered_data, "bag" if topic == "/tf" else "mcap", truth=truth)
     )
     assert (recording.kind, recording.topics.depth) == ("poses (triangulated)", topic)
     assert any("no depth sensor" in note for note in recording.notes)

@@ -51,13 +51,13 @@ def test_a_topic_of_two_publishers_is_one_stream(tmp_path):
     assert read(recording, 12, 15) == EXPECTED[12:15]
 
 
-def test_real_frames_come_out_as_they_went_in(tmp_path, rgbd_data):
-    nyu = Recording(bags.nyu_test_frames(tmp_path / "nyu", rgbd_data, "sqlite3"))
-    redwood = Recording(bags.redwood(tmp_path / "redwood.bag", rgbd_data, "bag"))
-    tum = Recording(bags.tum(tmp_path / "tum", rgbd_data))
+def test_frames_of_each_data_set_come_out_as_they_went_in(tmp_path, rendered_data):
+    nyu = Recording(bags.nyu_test_frames(tmp_path / "nyu", rendered_data, "sqlite3"))
+    redwood = Recording(bags.redwood(tmp_path / "redwood.bag", rendered_data, "bag"))
+    tum = Recording(bags.tum(tmp_path / "tum", rendered_data))
     samples = [list(recording.samples()) for recording in (nyu, redwood, tum)]
     assert [len(s) for s in samples] == [8, 5, 1]
-    folder = rgbd_data / "rgbd_samples"
+    folder = rendered_data / "rgbd_samples"
     rgb, millimetres = bags.read_pair(folder / "color" / "00002.jpg", folder / "depth" / "00002.png")
     assert (samples[1][2].rgb == rgb).all()
     expected = np.where(millimetres > 0, millimetres / np.float32(1000), np.float32(np.nan))
@@ -65,10 +65,10 @@ def test_real_frames_come_out_as_they_went_in(tmp_path, rgbd_data):
     assert samples[0][0].camera == bags.NYU_CAMERA and samples[0][0].truth.shape == (240, 320)
 
 
-def test_the_kitchens_depth_camera_is_projected_from_images_compressed_images_and_clouds(tmp_path, rgbd_data):
-    plain = Recording(bags.red_kitchen(tmp_path / "plain", rgbd_data, "sqlite3", count=3))
-    packed = Recording(bags.red_kitchen(tmp_path / "packed", rgbd_data, count=3, compressed=True))
-    cloud = Recording(bags.red_kitchen(tmp_path / "cloud.bag", rgbd_data, "bag", count=3, truth="cloud"))
+def test_the_kitchens_depth_camera_is_projected_from_images_compressed_images_and_clouds(tmp_path, rendered_data):
+    plain = Recording(bags.red_kitchen(tmp_path / "plain", rendered_data, "sqlite3", count=3))
+    packed = Recording(bags.red_kitchen(tmp_path / "packed", rendered_data, count=3, compressed=True))
+    cloud = Recording(bags.red_kitchen(tmp_path / "cloud.bag", rendered_data, "bag", count=3, truth="cloud"))
     assert [r.kind for r in (plain, packed, cloud)] == ["unregistered depth image"] * 2 + ["point cloud"]
     assert plain.topics.depth_camera_info == "/camera/depth/camera_info"
     assert packed.topics.depth == "/camera/depth/image_raw/compressedDepth"

@@ -249,11 +249,11 @@ def test_frames_count_the_same_at_every_resolution():
     assert figures["bias"] == pytest.approx(0.3)
 
 
-def test_the_packaged_model_scores_on_real_frames_what_its_metrics_say(rgbd_data):
+def test_the_packaged_model_scores_on_frames_what_its_metrics_say(rendered_data):
     from depth_estimation_ros import DepthEstimator, PinholeCamera
     from depth_estimation_ros.evaluation.result.summary import describe_model
 
-    folder = rgbd_data / "rgbd_samples"
+    folder = rendered_data / "rgbd_samples"
     names = sorted(path.stem for path in (folder / "color").iterdir())
     camera, estimator = PinholeCamera(640, 480, 525, 525, 319.5, 239.5), DepthEstimator.load(threads=1)
     results, expected = [], []

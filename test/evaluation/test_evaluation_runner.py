@@ -39,8 +39,8 @@ def options():
 
 
 @pytest.fixture(scope="module")
-def kitchen(rgbd_data, tmp_path_factory):
-    return bags.red_kitchen(tmp_path_factory.mktemp("kitchen") / "kitchen", rgbd_data, count=12)
+def kitchen(rendered_data, tmp_path_factory):
+    return bags.red_kitchen(tmp_path_factory.mktemp("kitchen") / "kitchen", rendered_data, count=12)
 
 
 @pytest.mark.parametrize(("images", "every"), [(0, 1), (1, 1), (49, 1), (51, 7), (1000, 3), (100_000, 1)])
@@ -176,8 +176,10 @@ def test_the_gallery_holds_the_extremes_in_any_order_and_only_one_of_neighbours(
     assert errors[worst].tolist() == of_each_thirty[:KEPT]
 
 
-def test_a_worker_that_is_killed_is_named_and_what_was_done_is_kept(rgbd_data, tmp_path):
-    frames = [(rgb[::4, ::4].copy(), depth[::4, ::4].copy()) for rgb, depth, _ in bags.kitchen_frames(rgbd_data, 40)]
+def test_a_worker_that_is_killed_is_named_and_what_was_done_is_kept(rendered_data, tmp_path):
+    frames = [
+        (rgb[::4, ::4].copy(), depth[::4, ::4].copy()) for rgb, depth, _ in bags.kitchen_frames(rendered_data, 40)
+    ]
     bag = bags.registered(tmp_path / "bag", frames * 4, bags.KITCHEN_COLOUR_CAMERA.resized(160, 120))
     output = tmp_path / "out"
     process = subprocess.Popen(
@@ -226,8 +228,8 @@ def cluster(tmp_path_factory):
         process.wait(30)
 
 
-def test_a_cluster_gives_the_figures_of_one_process(cluster, kitchen, rgbd_data, tmp_path):
-    poses = bags.red_kitchen(tmp_path / "poses", rgbd_data, truth="pose")
+def test_a_cluster_gives_the_figures_of_one_process(cluster, kitchen, rendered_data, tmp_path):
+    poses = bags.red_kitchen(tmp_path / "poses", rendered_data, truth="pose")
     evaluate(tmp_path / "one", kitchen, poses, "--jobs", 1, "--no-bag-output")
     evaluate(tmp_path / "cluster", kitchen, poses, "--cluster", cluster)
     assert figures(tmp_path / "cluster") == figures(tmp_path / "one")

@@ -112,18 +112,18 @@ def test_a_clock_that_is_ahead_is_estimated_told_and_corrected(tmp_path, offset)
 
 @pytest.mark.parametrize("offset", [0.05, 0.4, -0.7])
 def test_a_depth_camera_by_another_clock_is_corrected_although_its_stamps_are_near_those_of_other_images(
-    tmp_path, rgbd_data, offset
+    tmp_path, rendered_data, offset
 ):
-    recording = Recording(bags.red_kitchen(tmp_path / "run", rgbd_data, count=20, clock_offset=offset))
+    recording = Recording(bags.red_kitchen(tmp_path / "run", rendered_data, count=20, clock_offset=offset))
     assert recording.clock_offset == pytest.approx(offset, abs=1e-3)
     side = "ahead of" if offset > 0 else "behind"
     assert any(f"{abs(offset):.3f} s {side}" in note for note in recording.notes)
     assert all(sample.delay == pytest.approx(0, abs=1000) for sample in recording.samples(0, 20, 5))
 
 
-def test_a_clock_a_little_behind_looks_as_a_slow_driver_and_is_left_alone(tmp_path, rgbd_data):
+def test_a_clock_a_little_behind_looks_as_a_slow_driver_and_is_left_alone(tmp_path, rendered_data):
     # The limit of what stamps and times of receipt can tell; --clock-offset is for who knows.
-    recording = Recording(bags.red_kitchen(tmp_path / "run", rgbd_data, count=20, clock_offset=-0.05))
+    recording = Recording(bags.red_kitchen(tmp_path / "run", rendered_data, count=20, clock_offset=-0.05))
     assert recording.clock_offset == 0.0
 
 

@@ -47,8 +47,8 @@ def test_at_the_training_focal_length_nothing_is_corrected(estimator, noise):
     np.testing.assert_allclose(estimator.estimate(noise, camera).depth, estimator.estimate(noise).depth, rtol=1e-5)
 
 
-def test_image_size_changes_nothing_but_detail(estimator, rgbd_data):
-    image = cv2.imread(str(rgbd_data / "rgbd_samples" / "color" / "00000.jpg"))[..., ::-1]
+def test_image_size_changes_nothing_but_detail(estimator, rendered_data):
+    image = cv2.imread(str(rendered_data / "rgbd_samples" / "color" / "00000.jpg"))[..., ::-1]
     full = np.ascontiguousarray(image)
     half = cv2.resize(full, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     camera = PinholeCamera(full.shape[1], full.shape[0], 525, 525, 319.5, 239.5)

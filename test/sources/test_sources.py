@@ -1,7 +1,6 @@
 """Readers of folders, videos and bags, without a node."""
 
 import subprocess
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,8 +9,6 @@ from bags import BagWriter
 
 from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.sources import open_source
-
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 def picture(value, size=(24, 32)):
@@ -144,11 +141,8 @@ def test_the_frames_of_a_video_have_its_own_times(tmp_path):
     assert np.diff(moments) / 1e9 == pytest.approx([0.1] * 5 + [0.5] * 4, abs=0.01)
 
 
-def test_the_kitchen_sequence_has_forty_pairs():
-    folder = DATA / "red_kitchen_sequence"
-    if not folder.exists():
-        pytest.skip(f"needs {folder.relative_to(DATA.parent.parent)} beside the repository")
-    frames = list(open_source(str(folder)))
+def test_a_sequence_as_of_7_scenes_is_read_in_pairs(rendered_data):
+    frames = list(open_source(str(rendered_data / "red_kitchen_sequence")))
     assert len(frames) == 40
     assert all(frame.rgb.shape == (480, 640, 3) and frame.depth.shape == (480, 640) for frame in frames)
     assert 1.0 < np.nanmedian(frames[0].depth) < 4.0

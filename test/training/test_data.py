@@ -148,11 +148,17 @@ def test_augmentation_is_the_same_in_the_same_epoch_and_another_in_the_next(fold
     assert (first == again).all() and (first != frames[0]["image"]).any()
 
 
-def test_splits_are_read_and_mistakes_named(folder, rgbd_data):
-    assert split_names(folder / "split.txt", "train") == ["0", "1", "3"]
+def test_the_official_split_of_nyu_is_read(rgbd_data):
     official = rgbd_data / "nyu_v2_labelled" / "splits.mat"
     train, test = split_names(official, "train"), split_names(official, "test")
     assert (len(train), len(test), len({*train, *test})) == (795, 654, 1449)
+
+
+def test_splits_are_read_and_mistakes_named(folder, rendered_data):
+    assert split_names(folder / "split.txt", "train") == ["0", "1", "3"]
+    as_of_nyu = rendered_data / "nyu_v2_labelled" / "splits.mat"
+    train, test = split_names(as_of_nyu, "train"), split_names(as_of_nyu, "test")
+    assert (len(train), len(test), train[:2], test[:2]) == (795, 654, ["0101", "0102"], ["0001", "0002"])
     with pytest.raises(ValueError, match="names no frame of the split 'validation'"):
         split_names(folder / "split.txt", "validation")
     with pytest.raises(ValueError, match="does not exist"):

@@ -57,16 +57,16 @@ def test_a_tum_recording_becomes_a_folder_that_training_reads(tum, tmp_path):
     assert not (tmp_path / "out" / "camera.yaml").exists()
 
 
-def test_a_real_tum_pair_keeps_its_depth(tmp_path, rgbd_data):
-    samples = rgbd_data / "rgbd_samples" / "other_formats"
-    root = tmp_path / "real"
+def test_a_tum_pair_keeps_its_depth(tmp_path, rendered_data):
+    samples = rendered_data / "rgbd_samples" / "other_formats"
+    root = tmp_path / "desk"
     root.mkdir()
     for name, file in (("rgb", "TUM_color.png"), ("depth", "TUM_depth.png")):
         (root / file).symlink_to(samples / file)
         (root / f"{name}.txt").write_text(f"# {name}\n1305031102.175304 {file}\n")
     assert prepare(root, "--output", tmp_path / "out").returncode == 0
     stored = cv2.imread(str(samples / "TUM_depth.png"), cv2.IMREAD_UNCHANGED)
-    written = cv2.imread(str(tmp_path / "out" / "depth" / "real_000000.png"), cv2.IMREAD_UNCHANGED)
+    written = cv2.imread(str(tmp_path / "out" / "depth" / "desk_000000.png"), cv2.IMREAD_UNCHANGED)
     np.testing.assert_allclose(written / 1000, stored / 5000, atol=0.0006)
     assert 0.5 < np.median(written[written > 0]) / 1000 < 5
 
