@@ -1,4 +1,4 @@
-"""What several tests share: where real frames lie, a rendered room with a camera in it, what `--fast` leaves out."""
+"""What several tests share: real and rendered frames, a rendered room with a camera in it, what `--fast` leaves out."""
 
 import fcntl
 import os
@@ -81,8 +81,9 @@ def rendered_data(tmp_path_factory) -> Path:
     with open(shared / "rendered.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
-            write_rendered_data(shared / "draft")
-            (shared / "draft").rename(folder)
+            draft = tmp_path_factory.mktemp("draft")
+            write_rendered_data(draft)
+            draft.rename(folder)
     return folder
 
 
