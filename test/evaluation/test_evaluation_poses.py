@@ -47,11 +47,20 @@ def test_exact_poses_give_the_depth_of_an_exact_world(room):
     assert 0.5 < np.median(np.abs(every)) / (0.674 * told) < 2
 
 
-@pytest.mark.parametrize(("truth", "topic"), [("odometry", "/odom"), ("pose", "/pose"), ("tf", "/tf")])
-def test_poses_of_each_kind_agree_with_a_depth_camera(tmp_path, rendered_data, truth, topic):
-    depth_camera = Recording(bags.red_kitchen(tmp_path / "depth", rendered_data))
+@pytest.mark.parametrize(
+    ("data", "truth", "topic"),
+    [
+        ("rendered_data", "odometry", "/odom"),
+        ("rendered_data", "pose", "/pose"),
+        ("rendered_data", "tf", "/tf"),
+        ("rgbd_data", "odometry", "/odom"),
+    ],
+)
+def test_poses_of_each_kind_agree_with_a_depth_camera(tmp_path, request, data, truth, topic):
+    frames = request.getfixturevalue(data)
+    depth_camera = Recording(bags.red_kitchen(tmp_path / "depth", frames))
     recording = Recording(
-        bags.red_kitchen(tmp_path / "poses", rendered_data, "bag" if topic == "/tf" else "mcap", truth=truth)
+        bags.red_kitchen(tmp_path / "poses", frames, "bag" if topic == "/tf" else "mcap", truth=truth)
     )
     assert (recording.kind, recording.topics.depth) == ("poses (triangulated)", topic)
     assert any("no depth sensor" in note for note in recording.notes)
@@ -60,7 +69,9 @@ def test_poses_of_each_kind_agree_with_a_depth_camera(tmp_path, rendered_data, t
     found = errors(samples, {s.index: s for s in depth_camera.samples(0, None, 8)})
     assert np.median(np.abs(np.concatenate(found))) < 0.045
     assert min(map(len, found)) > 80 and np.median([len(f) for f in found]) > 200
-    assert all(0.02 < s.deviation < 0.15 for s in samples)
+    # Only rendered poses are exact.
+    deviations = [s.deviation for s in samples]
+    assert (0.0 if data == "rendered_data" else 0.02) < min(deviations) <= max(deviations) < 0.15, deviations
 
 
 def test_what_an_image_gives_does_not_depend_on_where_reading_begins(room):
