@@ -150,7 +150,7 @@ def test_a_report_is_left_and_nothing_else(evaluated):
     assert {path.name for path in output.iterdir()} == REPORT | {"bags"}
     assert json.loads((output / "metrics.json").read_text())["recordings"][0]["images"] == 100
     assert len((output / "frames.csv").read_text().splitlines()) == 101
-    assert "nyu_resnet18_small" in printed and "report.html" in printed
+    assert load_model("default").info.name in printed and "report.html" in printed
 
 
 def test_the_output_bag_shows_depth_points_and_error_of_every_frame(rendered_data, redwood, tmp_path):
@@ -198,7 +198,8 @@ def test_two_models_are_compared_frame_by_frame(redwood, other_model, tmp_path):
     evaluate(tmp_path, redwood, "--model", "default", other_model, "--jobs", 1)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     sha = load_model(other_model).sha256
-    names = ["nyu_resnet18_small " + digest[:6] for digest in (load_model("default").sha256, sha)]
+    model = load_model("default")
+    names = [f"{model.info.name} {digest[:6]}" for digest in (model.sha256, sha)]
     assert list(metrics["models"]) == names
     first, second = metrics["models"].values()
     # A scale is not seen after scaling the medians.

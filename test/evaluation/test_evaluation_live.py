@@ -13,6 +13,8 @@ from ros_processes import DOMAIN_ID, ros_environment
 from small_bags import storage
 from test_evaluate_bag import evaluate, figures, only_model, small_bag
 
+from depth_estimation_ros.model import load_model
+
 
 @pytest.fixture(autouse=True)
 def domain(monkeypatch):
@@ -27,7 +29,9 @@ def test_a_node_with_time_enough_gives_the_figures_of_the_estimator(rendered_dat
     bag = bags.red_kitchen(tmp_path / name, rendered_data, kind, count=8, rate=2.5, compressed=kind == "mcap")
     evaluate(tmp_path / "offline", bag, "--jobs", 1, "--no-bag-output")
     evaluate(tmp_path / "live", bag, "--live", "--threads", 2)
-    offline, live = (figures(tmp_path / mode)["models"]["nyu_resnet18_small"] for mode in ("offline", "live"))
+    offline, live = (
+        figures(tmp_path / mode)["models"][load_model("default").info.name] for mode in ("offline", "live")
+    )
     counts = live.pop("live")
     assert {counts[name] for name in ("played", "received", "published")} == {8}
     assert counts["superseded"] == counts["failed"] == 0

@@ -13,6 +13,8 @@ from depth_client import MODULE, DepthClient
 from diagnostic_msgs.msg import DiagnosticStatus
 from ros_processes import output, ros_context, running_node, stop
 
+from depth_estimation_ros.model import load_model
+
 pytest.importorskip("tensorrt_rtx", reason="needs TensorRT for RTX: pip install -e '.[test]'")
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -129,7 +131,7 @@ def test_two_cameras_share_one_engine_and_lose_it_together(start, tmp_path):
         camera.subscribe("depth/image")
         camera.send_until_published()
         camera.wait(lambda camera=camera: camera.figures.get("engine_cameras") == "2")
-        assert camera.figures["engine"].startswith("nyu_resnet18_small-fp16-")
+        assert camera.figures["engine"].startswith(f"{load_model('default').info.name}-fp16-")
         assert camera.figures["gpu_memory_mib"] == "3072 of 4096 in use"
     (sidecar,) = (tmp_path / "engines").glob("*.json")
     assert json.loads(sidecar.read_text())["key"]["max_batch"] == "2", "of both cameras in one call"
