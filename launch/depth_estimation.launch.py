@@ -74,7 +74,7 @@ def _nodes(context):
     for index, camera in enumerate(namespaces if view else ()):
         yield Node(
             executable="view_depth",
-            parameters=[*parameters, page | {"port": page["port"] + 2 * index}],
+            parameters=[params_file, given, use_sim_time, page | {"port": page["port"] + 2 * index}],
             **{**common, "namespace": camera},
         )
     for camera in namespaces if rviz else ():
