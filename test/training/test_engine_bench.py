@@ -35,11 +35,11 @@ def test_every_row_computes_the_same_depth(engines, tmp_path):
     assert times.keys() == rows.keys() and all(row["ms"] >= row["least_ms"] > 0.0 for row in times.values())
 
 
-def test_the_report_has_speed_and_accuracy_of_every_engine(rendered_data, engines, tmp_path, monkeypatch, capsys):
+def test_the_report_has_speed_and_accuracy_of_every_engine(rgbd_data, engines, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bench, "CALIBRATION_FRAMES", 4)
     output = tmp_path / "new_folder" / "engines.json"
     arguments = ["--skip-network", "--threads", "1", "--rounds", "1", "--frames", "2", "--output", str(output)]
-    assert bench.main([*arguments, "--data", str(rendered_data / "nyu_v2_labelled")]) == 0
+    assert bench.main([*arguments, "--data", str(rgbd_data / "nyu_v2_labelled")]) == 0
     (result,) = json.loads(output.read_text())["results"]
     assert len(result["rows"]) == 3 * len(engines)
     first = result["rows"]["ONNX Runtime, float32"]
