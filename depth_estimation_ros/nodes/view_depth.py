@@ -122,7 +122,8 @@ class ViewDepth(Node):
         self._frames = Frames(IMAGE_TOPIC, DEPTH_TOPIC)
         self._transforms: dict[str, TransformStamped] = {}
         self._has: set[str] = set()
-        self._camera_frame, self._arranged, self._stamp = "", None, 0
+        self._camera_frame, self._stamp = "", 0
+        self._arranged: tuple[frozenset[str], str, bool] | None = None
         self._received: list[Subscription] = []
         if p.save:
             try:
@@ -282,7 +283,10 @@ class ViewDepth(Node):
             if self._pose is not None and child == self._camera_frame:
                 continue  # the parameters are used in its place, as in the depth node
             t, r = stamped.transform.translation, stamped.transform.rotation
-            pose = pose_from_transform((t.x, t.y, t.z), (r.x, r.y, r.z, r.w))
+            try:
+                pose = pose_from_transform((t.x, t.y, t.z), (r.x, r.y, r.z, r.w))
+            except ValueError:  # such as a rotation of zeros
+                continue
             self._scene.transform(stamped.header.frame_id, child, pose)
             self._has.add("tf")
 
