@@ -250,7 +250,7 @@ def _table(found: list[Comparison]) -> Table:
     """Return the results for the terminal."""
     table = Table(title="Before and after, mean over images", title_justify="left", box=box.SIMPLE, pad_edge=False)
     table.add_column("")
-    for column in ("images", "AbsRel", "RMSE", "delta1", "AbsRel"):
+    for column in ("images", "AbsRel", "RMSE", "delta1", "change of AbsRel"):
         table.add_column(column, justify="right", no_wrap=True)
     for c in found:
         pairs = [f"{c.before[name]:.3f}, {c.after[name]:.3f}" for name in ("abs_rel", "rmse", "delta1")]
