@@ -161,8 +161,8 @@ class Command:
             images = np.stack([frame.plain(self._network.info) for frame in site.held_out[:2]])
             self._check(DepthEstimator.load(draft, "cpu"), images, _ROUNDED if self._network.is_half else _SAME)
             self._after = DepthEstimator.load(draft, threads=torch.get_num_threads())
-            images = sum(len(split.indices(True, max(1, MOST // len(self._splits)))) for split in self._splits)
-            with self._bar("measuring", images) as tick:
+            count = sum(len(split.indices(True, max(1, MOST // len(self._splits)))) for split in self._splits)
+            with self._bar("measuring", count) as tick:
                 found, picture = on_site(self._splits, self._before, self._after, tick)
             self._refuse_no_better(found.before["abs_rel"], found.after["abs_rel"])
             write_card(draft, self._before.model, site, tuned, replay.title, [found])

@@ -61,7 +61,8 @@ class Frame:
         image = AUGMENTATION.recolour(view.image(self.image, info.input_width, info.input_height), rng)
         height, width = self.truth.shape
         factor = view.factor(width, height)
-        return image, *(view.sample(depth, width, height)[None] / factor for depth in (self.truth, self.before))
+        truth, before = (view.sample(depth, width, height)[None] / factor for depth in (self.truth, self.before))
+        return image, truth, before
 
     def plain(self, info: ModelInfo) -> np.ndarray:
         """Return the image as the node on the robot prepares it, uint8 [h, w, 3] of the model's input size."""

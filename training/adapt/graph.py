@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -93,7 +94,7 @@ class GraphNetwork(nn.Module):
         dict
             ``depth`` float32 [N, 1, h, w], metres for the training camera, and ``log_variance`` if the model has it.
         """
-        values: dict[str, Tensor | None] = {"": None, "image": image}
+        values: dict[str, Any] = {"": None, "image": image}
         values.update((name, getattr(self, f"constant{i}")) for i, name in enumerate(self._constants))
         values.update((name, self.weights[i]) for name, i in self.places.items())
         values.update((name, values[source]) for name, source in self._alias.items())

@@ -77,7 +77,8 @@ def on_site(
     picture : numpy.ndarray
         uint8 [h, w, 3]: some of the images with ground truth and both estimates.
     """
-    rows, pictures, most = [], [], max(1, MOST // len(splits))
+    rows, most = [], max(1, MOST // len(splits))
+    pictures: list[np.ndarray] = []
     for split in splits:
         chosen = split.indices(True, most)
         waiting = [chosen[i] for i in np.linspace(0, len(chosen) - 1, PICTURED).round().astype(int)]

@@ -82,12 +82,12 @@ def _pad(a: Attributes, x: Tensor, pads: Tensor, value: Tensor | None = None, ax
     sizes = pads.tolist()
     half = len(sizes) // 2
     flat = [size for axis in reversed(range(half)) for size in (sizes[axis], sizes[axis + half])]
-    mode = {"edge": "replicate"}.get(a.get("mode", "constant"), a.get("mode", "constant"))
+    mode = str(a.get("mode", "constant"))
     if mode == "constant":
         return F.pad(x, flat, value=0.0 if value is None else value.item())
     while flat[-2:] == [0, 0]:  # PyTorch pads the last axes only
         flat = flat[:-2]
-    return F.pad(x, flat, mode)
+    return F.pad(x, flat, "replicate" if mode == "edge" else mode)
 
 
 def _reshape(a: Attributes, x: Tensor, shape: Tensor) -> Tensor:

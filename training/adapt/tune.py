@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from training.adapt.frames import Frame
 from training.adapt.graph import GraphNetwork
+from training.adapt.replay import Replay
 from training.losses import laplace_nll, log_gradient, log_l1
 
 SITE_BATCH, REPLAY_BATCH = 4, 4
@@ -87,7 +88,7 @@ def tune(
     network: GraphNetwork,
     trained: Sequence[Frame],
     held_out: Sequence[Frame],
-    replay: Sequence[Frame],
+    replay: Sequence[Frame] | Replay,
     budget: Budget,
     tell: Callable[[float, float, float], bool] = lambda used, now, best: False,
     seed: int = 0,
@@ -101,7 +102,7 @@ def tune(
         The network; its weights are those of the end afterwards.
     trained, held_out : sequence of Frame
         Frames of the site.
-    replay : sequence of Frame
+    replay : sequence of Frame, or Replay
         Frames of other rooms.
     budget : Budget
         Time that it may take.
@@ -192,7 +193,9 @@ def _depth_loss(output: dict[str, Tensor], truth: Tensor) -> Tensor:
     return loss
 
 
-def _views(frames: Sequence[Frame], network: GraphNetwork, rng: np.random.Generator, size: int) -> Iterator[tuple]:
+def _views(
+    frames: Sequence[Frame] | Replay, network: GraphNetwork, rng: np.random.Generator, size: int
+) -> Iterator[tuple]:
     """Yield batches of random views of the frames, each frame once before any is repeated."""
     indices = chain.from_iterable(iter(lambda: rng.permutation(len(frames)).tolist(), None))
     while True:
