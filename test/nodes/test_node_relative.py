@@ -43,6 +43,7 @@ def test_depth_is_nan_until_the_first_good_fit_and_metric_from_then_on(node):
     scale, depth = node.step(depth=values())
     assert math.isnan(scale.x) and scale.z == 0.0 and np.isnan(depth).all()
     wall = 2.5 + 0.1 * np.sin(0.2 * TRUTH * 50)
+    node.client.wait(lambda: node.client.got["depth/scan"])
     assert np.isnan(node.client.got["depth/scan"][-1].ranges).all()
     node.client.wait(
         lambda: node.step(0.01, values(wall), cloud(wall)) and "span depths" in node.client.figures.get("message", "")
