@@ -12,12 +12,12 @@ if __name__ == "__main__":  # before the imports, because a package may be missi
     entry.evaluate_bag()
 
 import argparse
-import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from depth_estimation_ros.backends import BACKENDS, BackendError
+from depth_estimation_ros.support.options import at_least, finite, positive
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -57,26 +57,26 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--backend", default="auto", choices=BACKENDS, help="engine that runs the models")
     add(
         "--threads",
-        type=_at_least(0),
+        type=at_least(0),
         default=0,
         metavar="N",
         help="CPU threads per engine; 0 divides the cores among the jobs",
     )
-    add("--jobs", type=_at_least(1), metavar="N", help="worker processes (default: one per core, at most 4)")
+    add("--jobs", type=at_least(1), metavar="N", help="worker processes (default: one per core, at most 4)")
     add(
         "--max-gap",
-        type=_positive,
+        type=positive,
         default=0.02,
         metavar="SECONDS",
         help="maximum time between an image and its ground truth (default: 0.02)",
     )
     add(
         "--clock-offset",
-        type=_finite,
+        type=finite,
         metavar="SECONDS",
         help="how far the clock of the ground truth is ahead of the camera's; estimated by default",
     )
-    add("--every", type=_at_least(1), metavar="N", help="evaluate only every N-th image")
+    add("--every", type=at_least(1), metavar="N", help="evaluate only every N-th image")
     add(
         "--no-bag-output",
         dest="bag_output",
@@ -93,7 +93,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="play the bags in real time through the node, and measure its latency and lost frames",
     )
-    add("--rate", type=_positive, metavar="R", help="with --live: playback speed as a factor of real time (default: 1)")
+    add("--rate", type=positive, metavar="R", help="with --live: playback speed as a factor of real time (default: 1)")
     add("--cluster", metavar="ADDRESS", help="use the workers of a Dask scheduler (tcp://HOST:8786); no output bag")
     chosen = parser.parse_args(arguments)
     # An option without effect is an error.
@@ -129,31 +129,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("interrupted, no report")
         return 130
-
-
-def _at_least(least: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not text.isdigit() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"must be an integer of at least {least}, got '{text}'")
-        return int(text)
-
-    return read
-
-
-def _finite(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"must be a number, got '{text}'")
-    return value
-
-
-def _positive(text: str) -> float:
-    if (value := _finite(text)) <= 0:
-        raise argparse.ArgumentTypeError(f"must be a positive number, got '{text}'")
-    return value
 
 
 def _complain(sentence: str) -> int:

@@ -9,12 +9,12 @@ written. Without --nyu, rendered rooms keep the model from forgetting other room
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from depth_estimation_ros.support.installing import advice
+from depth_estimation_ros.support.options import at_least, finite, positive
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -26,12 +26,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--model", default="default", metavar="M", help="model to start from: a packaged name or an ONNX file")
     add(
         "--minutes",
-        type=_positive,
+        type=positive,
         default=10.0,
         metavar="N",
         help="training time on two cores, as processor time: a busy machine takes longer (default: 10)",
     )
-    add("--threads", type=_threads, metavar="N", help="train on N cores instead of two")
+    add("--threads", type=at_least(1), metavar="N", help="train on N cores instead of two")
     add(
         "--held-out",
         type=_share,
@@ -49,7 +49,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add(
         "--depth-scale",
-        type=_positive,
+        type=positive,
         default=10 / 255,
         metavar="METRES",
         help="metres per unit of the depth images of --nyu",
@@ -63,14 +63,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         add(name, default="", metavar="TOPIC", help=f"{what}; chosen automatically as by evaluate_bag")
     add(
         "--max-gap",
-        type=_positive,
+        type=positive,
         default=0.02,
         metavar="SECONDS",
         help="maximum time between an image and its ground truth (default: 0.02)",
     )
     add(
         "--clock-offset",
-        type=_number,
+        type=finite,
         metavar="SECONDS",
         help="how far the clock of the ground truth is ahead of the camera's; estimated by default",
     )
@@ -105,30 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"must be a number, got '{text}'")
-    return value
-
-
-def _positive(text: str) -> float:
-    if (value := _number(text)) <= 0:
-        raise argparse.ArgumentTypeError(f"must be a positive number, got '{text}'")
-    return value
-
-
-def _threads(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be an integer of at least 1, got '{text}'")
-    return int(text)
-
-
 def _share(text: str) -> float:
-    if not 0.1 <= (value := _number(text)) <= 0.7:
+    if not 0.1 <= (value := finite(text)) <= 0.7:
         raise argparse.ArgumentTypeError(f"must lie between 0.1 and 0.7, got '{text}'")
     return value
 
