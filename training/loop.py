@@ -192,7 +192,7 @@ def resized(output: dict[str, torch.Tensor], size: tuple[int, int]) -> dict[str,
     Parameters
     ----------
     output : dict
-        Maps [N, C, h, w].
+        Maps [N, C, h, w]; a value for the whole map, [N, C, 1, 1], is left as it is.
     size : tuple of int
         (height, width).
 
@@ -202,6 +202,6 @@ def resized(output: dict[str, torch.Tensor], size: tuple[int, int]) -> dict[str,
         The same maps, [N, C, *size].
     """
     return {
-        name: value if value.shape[-2:] == size else F.interpolate(value, size, mode="bilinear")
+        name: value if value.shape[-2:] in (size, (1, 1)) else F.interpolate(value, size, mode="bilinear")
         for name, value in output.items()
     }

@@ -12,8 +12,6 @@ import math
 import torch
 from torch.nn import functional as F
 
-from training.models.residual import LOG_BINS
-
 Output = dict[str, torch.Tensor]
 
 
@@ -105,8 +103,8 @@ def bin_cross_entropy(output: Output, target: torch.Tensor) -> torch.Tensor:
     """
     if "bin_scores" not in output:
         raise ValueError("the loss bin_cross_entropy needs a network with output: bins")
-    centres = LOG_BINS.to(target.device).view(1, -1, 1, 1)
-    sigma = 2 * (LOG_BINS[1] - LOG_BINS[0]).item()
+    centres = output["log_bins"]
+    sigma = 2 * (centres[:, 1:2] - centres[:, :1])
     soft = torch.softmax(-0.5 * ((target.clamp(min=1e-3).log() - centres) / sigma) ** 2, dim=1)
     return _mean(-(soft * output["bin_scores"].log_softmax(dim=1)).sum(dim=1, keepdim=True), target)
 

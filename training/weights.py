@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+BINS = 64
+# Depths of the first and last bin, metres, in files that do not hold the bins.
+FORMER_BINS = (0.6, 10.5)
 _PREFIX = "network."
 
 
@@ -68,7 +73,40 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     tensors = {name: v for name, v in state.items() if isinstance(v, torch.Tensor)} if isinstance(state, dict) else {}
     if not tensors:
         raise ValueError(f"weights {path} holds no weights by name")
-    return _with_dropout(tensors)
+    tensors = _with_dropout(tensors)
+    add_bins(tensors)
+    return tensors
+
+
+def log_bins(depths: Sequence[float]) -> torch.Tensor:
+    """
+    Return the logarithms of the depths of the bins, float32 [1, bins, 1, 1].
+
+    Parameters
+    ----------
+    depths : pair of float
+        Those of the first and the last bin, metres.
+
+    Raises
+    ------
+    ValueError
+        If they are anything else.
+    """
+    try:
+        near, far = map(float, depths)
+    except (TypeError, ValueError):
+        near = far = math.nan
+    if not 0 < near < far < math.inf:
+        raise ValueError(f"depth_bins must be two depths in metres, the smaller first and above 0, got {depths}")
+    return torch.linspace(math.log(near), math.log(far), BINS).view(1, -1, 1, 1)
+
+
+def add_bins(state: dict[str, torch.Tensor], prefix: str = "") -> None:
+    """Add the bins to the state dict of a network with bins, if it was written before files held them."""
+    weight, bias = (state.get(f"{prefix}predict.{name}") for name in ("weight", "bias"))
+    # EigenCoarse's last layer is no convolution, and that of the others has one output.
+    if getattr(weight, "ndim", 0) == 4 and bias is not None and len(bias) == BINS:
+        state.setdefault(f"{prefix}log_bins", log_bins(FORMER_BINS))
 
 
 def _with_dropout(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

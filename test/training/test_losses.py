@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the training package needs PyTorch")
 
 from training.losses import LOSSES, berhu, bin_cross_entropy, l1, laplace_nll, log_gradient, log_l1, mse, silog  # noqa: E402
-from training.models.residual import LOG_BINS  # noqa: E402
+from training.weights import log_bins  # noqa: E402
 
 
 def maps(*rows):
@@ -66,10 +66,14 @@ def test_the_gradient_loss_is_blind_to_scale_and_sees_edges():
 
 def test_bin_cross_entropy_is_least_where_the_scores_are_the_soft_target():
     target = torch.full((1, 1, 4, 4), 2.0)
-    sigma = 2 * (LOG_BINS[1] - LOG_BINS[0])
-    right = (-0.5 * ((math.log(2.0) - LOG_BINS) / sigma) ** 2).view(1, -1, 1, 1).expand(1, 64, 4, 4)
-    losses = [bin_cross_entropy({"bin_scores": right.roll(shift, 1)}, target).item() for shift in (0, 1, 8)]
-    assert losses == sorted(losses) and losses[2] > 2 * losses[0]
+    for bins in (log_bins((0.6, 10.5)), log_bins((0.25, 20.0))):
+        sigma = 2 * (bins[:, 1] - bins[:, 0]).item()
+        right = (-0.5 * ((math.log(2.0) - bins) / sigma) ** 2).expand(1, -1, 4, 4)
+        losses = [
+            bin_cross_entropy({"bin_scores": right.roll(shift, 1), "log_bins": bins}, target).item()
+            for shift in (0, 1, 8)
+        ]
+        assert losses == sorted(losses) and losses[2] > 2 * losses[0]
     with pytest.raises(ValueError, match="needs a network with output: bins"):
         bin_cross_entropy({"depth": target}, target)
 
@@ -80,7 +84,8 @@ def output():
     torch.manual_seed(0)
     maps = {"depth": torch.rand(2, 1, 16, 16) + 2, "log_variance": torch.randn(2, 1, 16, 16)}
     maps["bin_scores"] = torch.randn(2, 64, 16, 16)
-    return {name: value.requires_grad_() for name, value in maps.items()}
+    maps = {name: value.requires_grad_() for name, value in maps.items()}
+    return {**maps, "log_bins": log_bins((0.6, 10.5)).expand(2, -1, -1, -1)}
 
 
 @pytest.mark.parametrize("name", LOSSES)

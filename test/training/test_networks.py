@@ -9,7 +9,6 @@ torch = pytest.importorskip("torch", reason="the training package needs PyTorch"
 
 from training.models import build_network  # noqa: E402
 from training.models.__main__ import measure, recipe_networks  # noqa: E402
-from training.models.residual import LOG_BINS  # noqa: E402
 from training.models.up_projection import (  # noqa: E402
     HOLES,
     NaiveUpProjection,
@@ -20,6 +19,7 @@ from training.models.up_projection import (  # noqa: E402
     unpool,
 )
 from training.transfer import transfer  # noqa: E402
+from training.weights import FORMER_BINS, log_bins  # noqa: E402
 
 
 def randomise_norms(network):
@@ -269,10 +269,46 @@ def test_the_log_variance_of_bins_is_that_of_their_scores_and_has_no_weights():
     # By sampling: depths drawn from the scores of one pixel have this deviation, to first order in the logarithm.
     scores = 9 * torch.randn(64, generator=torch.Generator().manual_seed(0)) - ((torch.arange(64) - 30) ** 2)
     found = network._depth(scores.view(1, 64, 1, 1))
-    drawn = LOG_BINS[torch.multinomial(scores.softmax(0), 100_000, replacement=True)].exp()
+    drawn = log_bins(FORMER_BINS).flatten()[torch.multinomial(scores.softmax(0), 100_000, replacement=True)].exp()
     assert found["log_variance"].exp().sqrt().item() == pytest.approx(drawn.std().item(), rel=0.05)
     assert found["depth"].item() == pytest.approx(drawn.mean().item(), rel=0.02)
     assert output["log_variance"].shape == output["depth"].shape
+
+
+def test_weights_bring_their_bins_and_old_ones_without_bins_have_the_former_ones(tmp_path):
+    options = {"encoder": "resnet18", "decoder_channels": (16, 16, 8, 8, 8), "output": "bins"}
+    wide = build_network("up_projection", **options, depth_bins=(0.25, 20.0)).eval()
+    former = build_network("up_projection", **options).eval()
+    image = torch.randint(0, 256, (1, 64, 64, 3), dtype=torch.uint8)
+
+    def same_depth(one, other):
+        with torch.inference_mode():
+            return torch.equal(one(image)["depth"], other(image)["depth"])
+
+    for source in (wide, former):
+        torch.save(source.state_dict(), tmp_path / "weights.pth")
+        loaded, taken = (build_network("up_projection", **options).eval() for _ in range(2))
+        loaded.load_state_dict(source.state_dict())
+        transfer(taken, tmp_path / "weights.pth")
+        assert same_depth(loaded, source) and same_depth(taken, source)
+    old = former.state_dict()
+    del old["log_bins"]
+    torch.save(old, tmp_path / "old.pth")
+    loaded, taken = (build_network("up_projection", **options, depth_bins=(0.25, 20.0)).eval() for _ in range(2))
+    loaded.load_state_dict(old)
+    transfer(taken, tmp_path / "old.pth")
+    assert same_depth(loaded, former) and same_depth(taken, former)
+
+
+@pytest.mark.parametrize(
+    "bins",
+    [(0.0, 10.0), (10.0, 1.0), (1.0, float("inf")), (float("nan"), 1.0), (1.0, 2.0, 3.0), 5.0, ["a", "b"]],
+)
+def test_bins_that_are_no_range_of_depths_are_refused(bins):
+    with pytest.raises(ValueError, match="depth_bins must be two depths in metres, the smaller first"):
+        build_network("up_projection", encoder="resnet18", output="bins", depth_bins=bins)
+    with pytest.raises(ValueError, match="depth_bins needs output: bins, not log"):
+        build_network("up_projection", encoder="resnet18", output="log", depth_bins=bins)
 
 
 def test_a_transfer_takes_what_fits_and_says_what_not(tmp_path):
@@ -285,7 +321,7 @@ def test_a_transfer_takes_what_fits_and_says_what_not(tmp_path):
     assert (target.encoder[0].weight == source.encoder[0].weight).all()
     assert (target.decoder[3].up.weight == source.decoder[3].up.weight).all()
     assert set(done.reshaped) == {"predict.weight", "predict.bias"}
-    assert done.unused == ["predict_log_variance.weight", "predict_log_variance.bias"] and done.fresh == []
+    assert done.unused == ["predict_log_variance.weight", "predict_log_variance.bias"] and done.fresh == ["log_bins"]
     assert "of another shape: predict.weight [1, 8, 3, 3], not [64, 8, 3, 3]" in str(done)
     before = copy.deepcopy(target.state_dict())
     torch.save(build_network("plain").state_dict(), tmp_path / "plain.pth")

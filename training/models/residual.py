@@ -16,9 +16,7 @@ from torch import nn
 from training.models.encoders import build_encoder
 from training.models.image import Normalise
 from training.models.up_projection import UpProjection
-
-# Centres of the bins: logarithms of 64 depths. They cover slightly more than the range of a Kinect.
-LOG_BINS = torch.linspace(math.log(0.6), math.log(10.5), 64)
+from training.weights import BINS, FORMER_BINS, add_bins, log_bins
 
 
 class UpProjectionNetwork(nn.Module):
@@ -50,7 +48,10 @@ class UpProjectionNetwork(nn.Module):
         How unpooling fills the holes. The weights are the same for both.
     output : {"relu", "log", "bins"}
         What the last convolution gives. ``"relu"``: depth in metres, clipped at zero (as in the paper). ``"log"``: the
-        logarithm of depth. ``"bins"``: scores of `LOG_BINS`; depth is the exponential of their mean.
+        logarithm of depth. ``"bins"``: scores of 64 depths; depth is the exponential of the mean of their logarithms.
+    depth_bins : pair of float, optional
+        Smallest and largest depth of the bins, metres, 0.6 and 10.5 if not given. Their logarithms are evenly spaced.
+        Depth is never outside. A state dict brings its own.
     dropout : float
         Dropout probability of the encoder's output channels.
     drop_path : float
@@ -79,10 +80,13 @@ class UpProjectionNetwork(nn.Module):
         log_variance: bool = False,
         skips: bool = False,
         drop_path: float = 0.0,
+        depth_bins: Sequence[float] | None = None,
     ):
         super().__init__()
         if output not in ("relu", "log", "bins"):
             raise ValueError(f"output must be relu, log or bins, got {output!r}")
+        if depth_bins is not None and output != "bins":
+            raise ValueError(f"depth_bins needs output: bins, not {output}")
         self.output = output
         self.encoder = build_encoder(encoder, encoder_blocks, pretrained, encoder_weights, drop_path)
         *smaller, features = self.encoder.channels
@@ -94,7 +98,7 @@ class UpProjectionNetwork(nn.Module):
         self.decoder = nn.Sequential(*(UpProjection(a, b, unpooling) for a, b in pairwise(decoder_channels)))
         sides = zip(reversed(smaller), decoder_channels[1:], strict=False)
         self.lateral = nn.ModuleList(nn.Conv2d(a, b, 1, bias=False) for a, b in sides) if skips else None
-        self.predict = nn.Conv2d(decoder_channels[-1], len(LOG_BINS) if output == "bins" else 1, 3, padding=1)
+        self.predict = nn.Conv2d(decoder_channels[-1], BINS if output == "bins" else 1, 3, padding=1)
         self.log_variance = log_variance
         own_layer = log_variance and output != "bins"
         self.predict_log_variance = nn.Conv2d(decoder_channels[-1], 1, 3, padding=1) if own_layer else None
@@ -108,7 +112,8 @@ class UpProjectionNetwork(nn.Module):
             # Start at a standard deviation of one metre.
             nn.init.zeros_(self.predict_log_variance.bias)
         self.normalise = Normalise(self.encoder.mean, self.encoder.std)
-        self.register_buffer("log_bins", LOG_BINS.view(1, -1, 1, 1), persistent=False)
+        if output == "bins":
+            self.register_buffer("log_bins", log_bins(FORMER_BINS if depth_bins is None else depth_bins))
 
     def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
         """
@@ -123,7 +128,8 @@ class UpProjectionNetwork(nn.Module):
         -------
         dict
             ``depth``: float32 [N, 1, h, w], metres along the optical axis. With bins also ``bin_scores``:
-            float32 [N, bins, h, w], logarithms of probabilities up to a constant. With log_variance also
+            float32 [N, bins, h, w], logarithms of probabilities up to a constant, and ``log_bins``:
+            float32 [N, bins, 1, 1], the logarithms of their depths in metres. With log_variance also
             ``log_variance``: float32 [N, 1, h, w], logarithm of the error's variance in square metres.
 
         Raises
@@ -139,6 +145,11 @@ class UpProjectionNetwork(nn.Module):
             # Standard deviation of 1 cm to 12 m, so that the exponential in a loss does not overflow.
             output["log_variance"] = output["log_variance"].clamp(-9.2, 5.0)
         return output
+
+    def _load_from_state_dict(self, state_dict: dict[str, torch.Tensor], prefix: str, *rest) -> None:
+        if self.output == "bins":
+            add_bins(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _decode(self, maps: list[torch.Tensor]) -> torch.Tensor:
         x = self.bottleneck(maps[-1])
@@ -162,7 +173,7 @@ class UpProjectionNetwork(nn.Module):
             return {"depth": torch.exp(x.clamp(-5.0, 5.0))}
         probabilities = x.softmax(dim=1)
         mean = (probabilities * self.log_bins).sum(dim=1, keepdim=True)
-        output = {"depth": torch.exp(mean), "bin_scores": x}
+        output = {"depth": torch.exp(mean), "bin_scores": x, "log_bins": self.log_bins.expand(x.shape[0], -1, -1, -1)}
         if self.log_variance:
             # To first order, the variance of depth is that of its logarithm times the depth squared.
             variance = (probabilities * (self.log_bins - mean) ** 2).sum(dim=1, keepdim=True)
