@@ -8,6 +8,9 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from depth_estimation_ros.runtime.statistics import Snapshot
 
+# The same for every model: the panels of Foxglove select a status by its name and its hardware.
+HARDWARE_ID = "depth_estimation_ros"
+
 
 def diagnose(
     name: str, state: Mapping[str, str], now: Snapshot, before: Snapshot, complaints: Sequence[str]
@@ -56,7 +59,7 @@ def diagnose(
         level=level,
         name=name,
         message=message,
-        hardware_id=state.get("model", ""),
+        hardware_id=HARDWARE_ID,
         values=[KeyValue(key=key, value=value) for key, value in {**state, **_figures(now)}.items()],
     )
 

@@ -230,8 +230,8 @@ def cluster(tmp_path_factory):
 
 def test_a_cluster_gives_the_figures_of_one_process(cluster, kitchen, rendered_data, tmp_path):
     poses = bags.red_kitchen(tmp_path / "poses", rendered_data, truth="pose")
-    evaluate(tmp_path / "one", kitchen, poses, "--jobs", 1, "--no-bag-output")
-    evaluate(tmp_path / "cluster", kitchen, poses, "--cluster", cluster)
+    evaluate(tmp_path / "one", kitchen, poses, "--jobs", 1, "--threads", 1, "--no-bag-output")
+    evaluate(tmp_path / "cluster", kitchen, poses, "--cluster", cluster, "--threads", 1)
     assert figures(tmp_path / "cluster") == figures(tmp_path / "one")
     assert not (tmp_path / "cluster" / "bags").exists()
     # What is triangulated is said to be, and how well it is known.

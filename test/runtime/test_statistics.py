@@ -2,7 +2,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from depth_estimation_ros.pipeline.stopwatch import Stopwatch
-from depth_estimation_ros.runtime.diagnostics import diagnose
+from depth_estimation_ros.runtime.diagnostics import HARDWARE_ID, diagnose
 from depth_estimation_ros.runtime.statistics import Statistics
 
 
@@ -76,7 +76,7 @@ def test_diagnostics_judge_what_happened_since_the_last_report(published, failed
     now = statistics.snapshot()
     status = diagnose("depth", {"state": "active", "model": "tiny"}, now, before, complaints)
     assert status.level == level
-    assert status.hardware_id == "tiny"
+    assert status.hardware_id == HARDWARE_ID
     if published < 2:  # two publications make a rate
         assert status.message == text
     values = {entry.key: entry.value for entry in status.values}

@@ -3,7 +3,7 @@
 import re
 import shutil
 
-from depth_estimation_ros.model import PACKAGED
+from depth_estimation_ros.model import PACKAGED, load_model
 from depth_estimation_ros.tools.list_models import main
 
 
@@ -16,10 +16,8 @@ def test_every_name_is_listed_with_what_its_card_says_and_a_time_measured_here(t
         assert re.search(rf"^ *{name}\b", said, re.MULTILINE), name
     assert re.search(r" 160x120 +80x64 +\d+\.\d +15\.8 +0\.207 +0\.667", said)
     assert "fcrn-nyu: not on this machine; `fetch_model fcrn-nyu` makes it" in said
-    assert (
-        f"default: Apache-2.0; NYU Depth v2 asks for research use; card {PACKAGED['default'].with_suffix('.md')}"
-        in said
-    )
+    for name in ("default", "small"):
+        assert f"{name}: {load_model(name).info.licence}; card {PACKAGED[name].with_suffix('.md')}" in said
 
 
 def test_a_fetched_model_without_accuracy_is_listed_too(tmp_path, monkeypatch, capsys):
