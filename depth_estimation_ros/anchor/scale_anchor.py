@@ -69,7 +69,7 @@ class ScaleAnchor:
     timing : Timing, optional
         Time constants.
     prior : float
-        Standard deviation of the logarithm of the scale before any reference; 0.18 for the packaged model on held-out
+        Standard deviation of the logarithm of the scale before any reference; 0.18 for the model ``small`` on held-out
         frames of its own camera. It matters if points are few: the larger it is, the more weight they have.
     model : FieldModel, optional
         Assumptions of the field about the errors of the estimate.

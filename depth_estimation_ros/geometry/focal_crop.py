@@ -17,9 +17,9 @@ import numpy as np
 
 from depth_estimation_ros.camera import PinholeCamera
 
-# The default model was trained on zooms of 1 to 1.5 anywhere in the image. Chosen on held-out training frames: above
-# this zoom, padding the image with its mirrored borders gives better depth than magnifying it more.
-MAX_ZOOM = 1.3
+# The packaged models were trained on zooms of 1 to 1.5 anywhere in the image. A view that needs more is padded with its
+# mirrored borders.
+MAX_ZOOM = 1.5
 
 LARGEST_WINDOW = 4.0
 """Largest window in multiples of the image's width or height: larger ones are nearly all padding, and waste memory."""

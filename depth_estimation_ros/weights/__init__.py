@@ -6,7 +6,7 @@ from pathlib import Path
 
 # `default` and `small` are roles: which file has them may change, and each file keeps its own name.
 _FILES = {
-    "default": "nyu_resnet18_small",
+    "default": "nyu_efficientnet_lite2",
     "small": "nyu_resnet18_small",
     "nyu_resnet18_small": "nyu_resnet18_small",
     "nyu_efficientnet_lite2": "nyu_efficientnet_lite2",

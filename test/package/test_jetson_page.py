@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from depth_estimation_ros.model import PACKAGED
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = (REPOSITORY / "docs" / "jetson.md").read_text(encoding="utf-8")
 
@@ -41,7 +43,7 @@ def test_the_page_quotes_enough_to_be_worth_a_test():
 @pytest.mark.parametrize("words", quoted())
 def test_what_the_page_quotes_is_what_a_program_prints(words):
     # The name of the model is a value.
-    found = any(words.replace("nyu_resnet18_small", "{}") in sentence for sentence in SENTENCES)
+    found = any(words.replace(PACKAGED["default"].stem, "{}") in sentence for sentence in SENTENCES)
     assert found, "no program prints this"
 
 
