@@ -30,7 +30,7 @@ def stamps(messages) -> list[int]:
 def test_every_frame_of_a_camera_at_30_hz_is_accounted_for():
     with (
         ros_context() as node,
-        running_node(MODULE, parameters={"image_reliability": "reliable"}) as process,
+        running_node(MODULE, parameters={"image_reliability": "reliable", "model": "small"}) as process,
     ):
         depth = DepthClient(node, process)
         depth.subscribe("depth/image", "depth/points")
