@@ -1,4 +1,4 @@
-"""``list_models``: list the models that have a name, with their speed here and the accuracy in their cards."""
+"""``list_models``: list models, with their speed here and the accuracy in their cards."""
 
 from __future__ import annotations
 
@@ -52,6 +52,9 @@ class _Row:
 def main(arguments: list[str] | None = None) -> int:
     """List the models from the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="list_models", description=__doc__.split(":", 1)[1].strip())
+    parser.add_argument(
+        "models", nargs="*", metavar="MODEL", help="names or ONNX files (default: those that have a name)"
+    )
     parser.add_argument("--backend", choices=BACKENDS, default="auto", help="engine to measure (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads of the engine; 0 uses all cores")
     parser.add_argument("--rounds", type=int, default=20, help="measurements of each model (default: %(default)s)")
@@ -60,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.rounds < 1 or options.threads < 0:
             raise ValueError("--rounds must be at least 1 and --threads not negative")
-        files = {name: PACKAGED[name] if name in PACKAGED else fetched_file(name) for name in NAMES}
+        files = _files(options.models)
         rows = [
             _open([name for name in files if files[name] == path], path, options.backend, options.threads)
             for path in dict.fromkeys(files.values())
@@ -81,11 +84,18 @@ def main(arguments: list[str] | None = None) -> int:
         card = row.path.with_suffix(".md")
         told = f"card {card}" if card.exists() else "no card"
         console.print(f"{row.names[0]}: {row.info.licence}; {told}", soft_wrap=True, highlight=False)
-    for name in NAMES:
-        if not files[name].exists():
+    for name, path in files.items():
+        if not path.exists():
             console.print(f"{name}: not on this machine; `fetch_model {name}` makes it", soft_wrap=True)
     console.print("Accuracy is the first row of a card; it says on which frames.", soft_wrap=True)
     return 0
+
+
+def _files(models: list[str]) -> dict[str, Path]:
+    """Return the file of each model; without models, that of each name, which may not be there yet."""
+    if models:
+        return {model: load_model(model).path for model in models}
+    return {name: PACKAGED[name] if name in PACKAGED else fetched_file(name) for name in NAMES}
 
 
 def _open(names: list[str], path: Path, backend: str, threads: int) -> _Row:

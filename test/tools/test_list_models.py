@@ -29,6 +29,18 @@ def test_a_fetched_model_without_accuracy_is_listed_too(tmp_path, monkeypatch, c
     assert re.search(r"fcrn-nyu +160x120 +80x64 +\d+\.\d +15\.8 +- +-", said) and "no card" in said
 
 
+def test_named_models_and_files_are_measured_without_the_others(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(PACKAGED["small"], "mine.onnx")
+    assert main(["mine.onnx", "small", "--rounds", "1", "--backend", "cpu", "--threads", "1"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^ *mine.onnx +160x120 +80x64 +\d+\.\d +15\.8 +- +-", said, re.MULTILINE)
+    assert re.search(r"^ *small +160x120 +80x64 +\d+\.\d +15\.8 +0\.207 +0\.667", said, re.MULTILINE)
+    assert "default" not in said and "fcrn-nyu" not in said
+
+
 def test_mistakes_are_one_sentence(capsys):
     assert main(["--rounds", "0"]) == 1
     assert capsys.readouterr().err == "list_models: --rounds must be at least 1 and --threads not negative\n"
+    assert main(["nowhere.onnx"]) == 1
+    assert "list_models: model 'nowhere.onnx' not found: give the path of an ONNX file" in capsys.readouterr().err
