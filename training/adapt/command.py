@@ -248,9 +248,15 @@ def _stopping(say: Callable[[str], None]) -> Iterator[_Stop]:
 
 def _table(found: list[Comparison]) -> Table:
     """Return the results for the terminal."""
-    table = Table(title="Before and after, mean over images", title_justify="left", box=box.SIMPLE, pad_edge=False)
+    table = Table(
+        title="Before and after, mean over images, and the change of AbsRel",
+        title_justify="left",
+        box=box.SIMPLE,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),  # for a terminal of 80 characters
+    )
     table.add_column("")
-    for column in ("images", "AbsRel", "RMSE", "delta1", "change of AbsRel"):
+    for column in ("images", "AbsRel", "RMSE", "delta1", "change"):
         table.add_column(column, justify="right", no_wrap=True)
     for c in found:
         pairs = [f"{c.before[name]:.3f}, {c.after[name]:.3f}" for name in ("abs_rel", "rmse", "delta1")]
