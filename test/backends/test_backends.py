@@ -78,7 +78,7 @@ def sure_model(write_model):
 
 def test_openvino_gives_the_depth_of_onnx_runtime(images):
     pytest.importorskip("openvino", reason="needs the package openvino")
-    model = load_model("small")
+    model = load_model("nyu_resnet18_small")
     expected, found = (create_backend(model, name, 1).infer(images) for name in CPU_BACKENDS)
     assert found.keys() == expected.keys() == {"depth"}
     assert found["depth"].dtype == np.float32
@@ -86,7 +86,7 @@ def test_openvino_gives_the_depth_of_onnx_runtime(images):
 
 
 def test_a_batch_of_several_cameras_gives_what_each_image_gives_alone(backend, images):
-    engine = create_backend(load_model("small"), backend, 1)
+    engine = create_backend(load_model("nyu_resnet18_small"), backend, 1)
     together = engine.infer(images)["depth"]
     assert together.shape[0] == 3
     for i in (2, 0, 1):
@@ -112,7 +112,7 @@ def test_the_engine_is_made_of_what_was_checked_whatever_the_file_is_by_then(bac
 
 
 def test_an_engine_that_refuses_what_the_check_took_is_one_sentence(backend):
-    model = load_model("small")
+    model = load_model("nyu_resnet18_small")
     broken = dataclasses.replace(model, content=model.content[:100_000])
     with pytest.raises(
         BackendError, match=r"cannot run model '.*small\.onnx': .*; export it again, or choose"
@@ -153,13 +153,13 @@ def test_depth_of_another_shape_than_the_contract_says_is_refused(backend, write
 @pytest.mark.parametrize("threads", (-1, 257, 10**30, 1.5, "4", None, [1]))
 def test_threads_that_no_machine_has_are_refused(threads):
     with pytest.raises(BackendError, match="threads must be a whole number from 0 to 256, got"):
-        DepthEstimator.load("small", "cpu", threads)
+        DepthEstimator.load("nyu_resnet18_small", "cpu", threads)
 
 
 @pytest.mark.parametrize("name", (None, 7, "", "CPU", "\ud800", ["cpu"]))
 def test_a_backend_that_is_none_is_refused(name):
     with pytest.raises(BackendError, match="is unknown; choose one of: auto, cpu, cuda") as caught:
-        DepthEstimator.load("small", name)
+        DepthEstimator.load("nyu_resnet18_small", name)
     assert str(caught.value).isprintable()
 
 
@@ -170,12 +170,12 @@ def test_whatever_a_library_raises_while_an_engine_is_made_is_one_sentence(monke
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", failing)
     with pytest.raises(BackendError, match=r"backend cpu cannot run model '.*': .*; choose another") as caught:
-        DepthEstimator.load("small", "cpu")
+        DepthEstimator.load("nyu_resnet18_small", "cpu")
     assert str(caught.value).isprintable()
 
 
 def test_outputs_are_the_callers_own(backend, images):
-    engine = create_backend(load_model("small"), backend, 1)
+    engine = create_backend(load_model("nyu_resnet18_small"), backend, 1)
     first = engine.infer(images[:1])["depth"]
     kept = first.copy()
     engine.infer(images[1:2])
@@ -183,7 +183,7 @@ def test_outputs_are_the_callers_own(backend, images):
 
 
 def test_images_of_another_size_are_refused_in_one_line(backend):
-    engine = create_backend(load_model("small"), backend, 1)
+    engine = create_backend(load_model("nyu_resnet18_small"), backend, 1)
     with pytest.raises(BackendError, match=engine.name) as caught:
         engine.infer(np.zeros((1, 120, 161, 3), np.uint8))
     assert "\n" not in str(caught.value)
@@ -198,7 +198,7 @@ import numpy as np
 from depth_estimation_ros import DepthEstimator
 def run_ns():
     return {i: int(open(f"/proc/self/task/{i}/schedstat").read().split()[0]) for i in os.listdir("/proc/self/task")}
-estimator = DepthEstimator.load("small", sys.argv[1], 1)
+estimator = DepthEstimator.load("nyu_resnet18_small", sys.argv[1], 1)
 image = np.zeros((1, 120, 160, 3), np.uint8)
 estimator.backend.infer(image)
 before = run_ns()
@@ -223,7 +223,7 @@ def test_a_missing_openvino_is_one_sentence_that_says_what_to_install(monkeypatc
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.setattr(openvino, "_core", openvino._core.__wrapped__)
     with pytest.raises(BackendError, match="pip install openvino, or choose another backend") as caught:
-        DepthEstimator.load("small", "openvino")
+        DepthEstimator.load("nyu_resnet18_small", "openvino")
     assert "\n" not in str(caught.value)
 
 
@@ -231,9 +231,9 @@ def test_auto_takes_openvino_where_it_is_installed_and_onnx_runtime_elsewhere(mo
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     if find_spec("openvino"):
-        assert DepthEstimator.load("small", threads=1).backend.name == "openvino/cpu"
+        assert DepthEstimator.load("nyu_resnet18_small", threads=1).backend.name == "openvino/cpu"
     monkeypatch.setattr(backends, "find_spec", lambda name: None)
-    assert DepthEstimator.load("small", threads=1).backend.name == "onnxruntime/cpu"
+    assert DepthEstimator.load("nyu_resnet18_small", threads=1).backend.name == "onnxruntime/cpu"
 
 
 def test_a_process_outlives_its_backends_in_whatever_order_they_go(backend):
@@ -241,7 +241,7 @@ def test_a_process_outlives_its_backends_in_whatever_order_they_go(backend):
     script = """if True:
         import signal, sys
         from depth_estimation_ros import DepthEstimator
-        first, second = (DepthEstimator.load("small", sys.argv[1], 1) for _ in range(2))
+        first, second = (DepthEstimator.load("nyu_resnet18_small", sys.argv[1], 1) for _ in range(2))
         del first
         del second
         handled = []

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*Timing cache operations are no
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return load_model("small")
+    return load_model("nyu_resnet18_small")
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_an_engine_is_built_at_the_first_launch_and_found_at_the_second(model, f
     assert backend.name == "tensorrt_rtx/fp16"
     assert len(said) == 3 and built(said) == 1
     assert "no engine of nyu_resnet18_small" in said[0] and "differs from ONNX Runtime's by 0.000%" in said[1]
-    wanted = DepthEstimator.load("small", "cpu").backend
+    wanted = DepthEstimator.load("nyu_resnet18_small", "cpu").backend
     images = np.random.default_rng(0).integers(0, 256, (3, 120, 160, 3), np.uint8)
     np.testing.assert_allclose(backend.infer(images)["depth"], wanted.infer(images)["depth"], rtol=1e-4)
     second, said = factory()
@@ -231,7 +231,7 @@ def test_without_a_gpu_nothing_is_built_and_the_reason_is_given(model, tmp_path)
 
 def open_in_process(folder: str, frames: str) -> None:
     """Open the packaged model's engine and print what was said: what the test of two processes runs in each."""
-    model, cuda = load_model("small"), HostCuda()
+    model, cuda = load_model("nyu_resnet18_small"), HostCuda()
     library = library_on_host(trt, cuda, model.path.read_bytes(), max_batch=2)
     options = EngineOptions(cameras=2, cache=folder, calibration=frames, log=print)
     sys.stdin.readline()

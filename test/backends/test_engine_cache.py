@@ -34,12 +34,12 @@ NEVER = threading.Event()
 
 @pytest.fixture(scope="module")
 def key() -> dict[str, str]:
-    return engine_key(load_model("small"), EngineOptions("fp16"), find_library("tensorrt_rtx"), ORIN)
+    return engine_key(load_model("nyu_resnet18_small"), EngineOptions("fp16"), find_library("tensorrt_rtx"), ORIN)
 
 
 @pytest.fixture(scope="module")
 def plan() -> bytes:
-    content = load_model("small").path.read_bytes()
+    content = load_model("nyu_resnet18_small").path.read_bytes()
     return build(find_library("tensorrt_rtx"), content, EngineOptions("fp16"), free_memory=1 << 30).plan
 
 
@@ -62,7 +62,7 @@ def test_a_plan_comes_back_as_it_was_stored(cache, key, plan):
 
 
 def test_the_key_holds_everything_that_binds_an_engine(key):
-    assert key["model_sha256"] == load_model("small").sha256
+    assert key["model_sha256"] == load_model("nyu_resnet18_small").sha256
     assert (key["gpu"], key["compute_capability"], key["cuda"]) == ("Orin", "8.7", "12.6")
     assert (key["tensorrt"], key["tensorrt_version"]) == ("tensorrt_rtx", find_library("tensorrt_rtx").version)
     assert (key["precision"], key["max_batch"], key["workspace"], key["l4t"]) == ("fp16", "1", "0", "")

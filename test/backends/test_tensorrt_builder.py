@@ -32,7 +32,7 @@ def library() -> Library:
 
 @pytest.fixture(scope="module")
 def packaged() -> bytes:
-    return PACKAGED["small"].read_bytes()
+    return PACKAGED["nyu_resnet18_small"].read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def quantized(tmp_path_factory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("quantized")
     frames = np.random.default_rng(0).integers(0, 256, (2, 120, 160, 3), np.uint8)
     for name, symmetric in {"tensorrt": True, "cpu": False}.items():
-        quantize(load_model("small"), frames, folder / name, symmetric=symmetric)
+        quantize(load_model("nyu_resnet18_small"), frames, folder / name, symmetric=symmetric)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 

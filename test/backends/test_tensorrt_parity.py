@@ -25,7 +25,7 @@ class Engine:
 
 
 def test_rendered_rooms_are_of_the_models_size_and_always_the_same():
-    info = load_model("small").info
+    info = load_model("nyu_resnet18_small").info
     frames = calibration_frames(info, count=2)
     assert frames.shape == (2, info.input_height, info.input_width, 3) and frames.dtype == np.uint8
     assert frames[0].std() > 10 and not np.array_equal(frames[0], frames[1])
@@ -34,7 +34,7 @@ def test_rendered_rooms_are_of_the_models_size_and_always_the_same():
 
 
 def test_images_of_the_robot_are_resampled_and_taken_from_the_start(tmp_path):
-    info = load_model("small").info
+    info = load_model("nyu_resnet18_small").info
     for i in range(4):
         cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((480, 640, 3), 10 * i, np.uint8))
     frames = calibration_frames(info, str(tmp_path), count=3)
@@ -46,8 +46,11 @@ def test_images_of_the_robot_are_resampled_and_taken_from_the_start(tmp_path):
 
 
 def test_the_reference_is_what_the_cpu_computes():
-    model, frames = load_model("small"), np.random.default_rng(0).integers(0, 256, (2, 120, 160, 3), np.uint8)
-    wanted = DepthEstimator.load("small", "cpu").backend.infer(frames)["depth"]
+    model, frames = (
+        load_model("nyu_resnet18_small"),
+        np.random.default_rng(0).integers(0, 256, (2, 120, 160, 3), np.uint8),
+    )
+    wanted = DepthEstimator.load("nyu_resnet18_small", "cpu").backend.infer(frames)["depth"]
     np.testing.assert_allclose(reference(model, frames), wanted, rtol=1e-5)
 
 

@@ -15,7 +15,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (2, 120, 160, 3), np.uint8)
 
 @pytest.fixture(scope="module")
 def packaged() -> bytes:
-    return PACKAGED["small"].read_bytes()
+    return PACKAGED["nyu_resnet18_small"].read_bytes()
 
 
 def depth(content: bytes, images: np.ndarray = IMAGES) -> np.ndarray:

@@ -92,7 +92,7 @@ def test_a_fetched_model_is_found_by_its_name_or_the_command_is_named(tmp_path, 
         f"model 'fcrn-nyu' is not on this machine yet: run `fetch_model fcrn-nyu`, which writes it to {file}"
     )
     file.parent.mkdir(parents=True)
-    shutil.copy(PACKAGED["small"], file)
+    shutil.copy(PACKAGED["nyu_resnet18_small"], file)
     assert load_model("fcrn-nyu").path == file
 
 

@@ -18,7 +18,7 @@ MODULE = "depth_estimation_ros.nodes.multi_camera"
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return Path(shutil.copy(PACKAGED["small"], tmp_path_factory.mktemp("model") / "model.onnx"))
+    return Path(shutil.copy(PACKAGED["nyu_resnet18_small"], tmp_path_factory.mktemp("model") / "model.onnx"))
 
 
 @pytest.fixture(scope="module")

@@ -215,14 +215,14 @@ def test_a_transition_ends_a_reload(depth, script, how):
 
 def test_while_a_model_is_configured_services_answer_and_no_parameter_is_taken_and_forgotten(depth, script):
     assert depth.change_state("deactivate") and depth.change_state("cleanup")
-    assert depth.set(model="small").successful
+    assert depth.set(model="nyu_resnet18_small").successful
     script.write("load", "wait")
     answer = depth.ask_for("configure")
     depth.wait(lambda: depth.figures.get("state") == "configuring")
     assert lifecycle(depth) == "configuring"
     assert "model cannot change while the node is busy with configure" in depth.set(model="/nowhere.onnx").reason
     assert "depends on the model, which is being loaded" in depth.set(max_relative_deviation=0.5).reason
-    assert depth.set(model="small", max_relative_deviation=0.0).successful, "it has that value"
+    assert depth.set(model="nyu_resnet18_small", max_relative_deviation=0.0).successful, "it has that value"
     assert not depth.change_state("configure")
     assert "configure is refused: the node is busy with configure" in output(depth.process)
     assert seen(depth)["message"].startswith("configuring: ")

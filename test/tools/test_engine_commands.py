@@ -21,7 +21,7 @@ from depth_estimation_ros.tools import build_engine, engines
 pytest.importorskip("tensorrt_rtx", reason="needs TensorRT for RTX: pip install -e '.[test]'")
 pytestmark = pytest.mark.filterwarnings("ignore:.*Timing cache operations are no-ops in TensorRT-RTX")
 
-RTX = ("small", "--library", "tensorrt_rtx")
+RTX = ("nyu_resnet18_small", "--library", "tensorrt_rtx")
 
 
 @pytest.fixture
@@ -30,7 +30,9 @@ def cache(tmp_path) -> EngineCache:
     cache = EngineCache(tmp_path / "engines")
     library = find_library("tensorrt_rtx")
     for age, precision in enumerate(("fp32", "best")):
-        key = engine_key(load_model("small"), EngineOptions(precision), library, Device("Orin", "8.7", "12.6"))
+        key = engine_key(
+            load_model("nyu_resnet18_small"), EngineOptions(precision), library, Device("Orin", "8.7", "12.6")
+        )
         cache.folder.mkdir(mode=0o700, exist_ok=True)
         facts = {"precision": precision.replace("best", "fp16"), "parity": {"mean": 0.00123}}
         path = cache.store(key, bytes(2 << 20), facts)
@@ -62,7 +64,7 @@ def test_an_option_that_would_do_nothing_in_a_dry_run_is_refused(capsys, tmp_pat
     ("arguments", "words"),
     [
         (("none.onnx",), "model 'none.onnx' not found"),
-        (("small", "--library", "tensorrt"), "tensorrt cannot be imported"),
+        (("nyu_resnet18_small", "--library", "tensorrt"), "tensorrt cannot be imported"),
         ((*RTX, "--dry-run", "--precision", "int8"), "int8 needs a quantised model"),
         ((*RTX, "--cameras", "0"), "the number of cameras must be at least 1"),
         ((*RTX, "--output", "/nowhere/robot.plan"), "/nowhere/robot.plan cannot be written"),

@@ -38,7 +38,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def int8(folder, tmp_path_factory):
     path = tmp_path_factory.mktemp("int8") / "int8.onnx"
-    assert main(["small", "--calibration", str(folder), "--output", str(path), "--frames", "3"]) == 0
+    assert main(["nyu_resnet18_small", "--calibration", str(folder), "--output", str(path), "--frames", "3"]) == 0
     return path
 
 
@@ -64,7 +64,7 @@ def backend_or_skip(path, backend):
 
 
 def test_the_int8_model_keeps_the_contract_and_says_where_it_comes_from(int8):
-    model, source = load_model(int8), load_model("small")
+    model, source = load_model(int8), load_model("nyu_resnet18_small")
     assert model.info.name == source.info.name + "_int8"
     assert model.info.source_sha256 == source.sha256
     assert (model.info.focal_length, model.info.licence) == (source.info.focal_length, source.info.licence)
@@ -75,7 +75,7 @@ def test_the_int8_model_keeps_the_contract_and_says_where_it_comes_from(int8):
 
 @pytest.mark.parametrize("backend", ["cpu", "openvino"])
 def test_every_engine_computes_nearly_the_float_models_depth_on_images_it_was_not_calibrated_on(int8, backend):
-    quantized, source = backend_or_skip(int8, backend), DepthEstimator.load("small", "cpu", threads=1)
+    quantized, source = backend_or_skip(int8, backend), DepthEstimator.load("nyu_resnet18_small", "cpu", threads=1)
     images = np.stack(room_images(160, 120, 3, seed=5))
     depth, expected = (e.backend.infer(images)["depth"] for e in (quantized, source))
     difference = np.abs(depth / expected - 1)
@@ -90,20 +90,23 @@ def test_the_encoder_is_int8_and_the_up_projection_float(int8):
 
 def test_what_is_kept_in_float_can_be_chosen(tmp_path):
     frames = np.stack(room_images(160, 120, 2))
-    quantize(load_model("small"), frames, tmp_path / "all.onnx", keep=())
+    quantize(load_model("nyu_resnet18_small"), frames, tmp_path / "all.onnx", keep=())
     assert all(weights_in_int8(tmp_path / "all.onnx", "ConvTranspose") + weights_in_int8(tmp_path / "all.onnx", "Conv"))
     with pytest.raises(ValueError, match=r"begins with 'head'; the model's parts are bottleneck, decoder, encoder"):
-        quantize(load_model("small"), frames, tmp_path / "no.onnx", keep=("head",))
+        quantize(load_model("nyu_resnet18_small"), frames, tmp_path / "no.onnx", keep=("head",))
     with pytest.raises(ValueError, match="nothing is left to quantise"):
         quantize(
-            load_model("small"), frames, tmp_path / "no.onnx", keep=("encoder", "bottleneck", "decoder", "predict")
+            load_model("nyu_resnet18_small"),
+            frames,
+            tmp_path / "no.onnx",
+            keep=("encoder", "bottleneck", "decoder", "predict"),
         )
     assert [path.name for path in tmp_path.iterdir()] == ["all.onnx"]
 
 
 def test_what_comes_after_a_part_in_float_is_quantised(tmp_path):
     frames = np.stack(room_images(160, 120, 2))
-    quantize(load_model("small"), frames, tmp_path / "some.onnx", keep=("encoder.0", "encoder.4"))
+    quantize(load_model("nyu_resnet18_small"), frames, tmp_path / "some.onnx", keep=("encoder.0", "encoder.4"))
     names = {i.split("_")[0]: kept for i, kept in weights_by_name(tmp_path / "some.onnx").items()}
     assert len(names) > 20
     for name, quantised in names.items():
@@ -124,7 +127,7 @@ def test_an_output_is_quantised_once_after_its_activation(name, tmp_path):
 
 def test_a_symmetric_model_has_every_zero_point_at_0_and_no_integer_bias(tmp_path):
     frames = np.stack(room_images(160, 120, 2))
-    quantize(load_model("small"), frames, tmp_path / "s.onnx", symmetric=True)
+    quantize(load_model("nyu_resnet18_small"), frames, tmp_path / "s.onnx", symmetric=True)
     graph = onnx.load(tmp_path / "s.onnx").graph
     constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
     points = [constants[n.input[2]] for n in graph.node if n.op_type in ("QuantizeLinear", "DequantizeLinear")]
@@ -135,10 +138,16 @@ def test_a_quantised_model_and_the_users_mistakes_are_one_sentence_and_no_file(i
     output = tmp_path / "out.onnx"
     mistakes = {
         "is quantised already": [str(int8), "--calibration", str(folder), "--output", str(output)],
-        "does not exist": ["small", "--calibration", "nowhere", "--output", str(output)],
-        "folder .* does not exist": ["small", "--calibration", str(folder), "--output", "/nowhere/out.onnx"],
-        "is a folder": ["small", "--calibration", str(folder), "--output", str(folder)],
-        "at least 1": ["small", "--calibration", str(folder), "--output", str(output), "--frames", "0"],
+        "does not exist": ["nyu_resnet18_small", "--calibration", "nowhere", "--output", str(output)],
+        "folder .* does not exist": [
+            "nyu_resnet18_small",
+            "--calibration",
+            str(folder),
+            "--output",
+            "/nowhere/out.onnx",
+        ],
+        "is a folder": ["nyu_resnet18_small", "--calibration", str(folder), "--output", str(folder)],
+        "at least 1": ["nyu_resnet18_small", "--calibration", str(folder), "--output", str(output), "--frames", "0"],
         "is the model itself": [str(int8), "--calibration", str(folder), "--output", str(int8)],
         "not found": ["none.onnx", "--calibration", str(folder), "--output", str(output)],
     }
@@ -154,7 +163,7 @@ def test_calibration_images_come_from_a_bag_too(tmp_path):
     pytest.importorskip("rosbags", reason="reads bags")
     bag = bags.synthetic_room(tmp_path / "bag", count=3, size=(160, 120))
     output = tmp_path / "int8.onnx"
-    assert main(["small", "--calibration", str(bag), "--output", str(output), "--frames", "3"]) == 0
+    assert main(["nyu_resnet18_small", "--calibration", str(bag), "--output", str(output), "--frames", "3"]) == 0
     assert load_model(output).info.name.endswith("_int8")
 
 
@@ -163,7 +172,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_file(folder, tmp_path, megaby
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (megabytes * 10**6,) * 2)
 
-    arguments = ["small", "--calibration", folder, "--frames", "1", "--output", tmp_path / "out.onnx"]
+    arguments = ["nyu_resnet18_small", "--calibration", folder, "--frames", "1", "--output", tmp_path / "out.onnx"]
     command = [sys.executable, "-m", "depth_estimation_ros.tools.quantize_model", *map(str, arguments)]
     run = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit)
     assert run.returncode == 1 and run.stderr.startswith("quantize_model: ") and run.stderr.count("\n") == 1
@@ -175,7 +184,7 @@ def test_ctrl_c_is_one_sentence_and_leaves_no_file(folder, tmp_path, monkeypatch
         raise KeyboardInterrupt
 
     monkeypatch.setattr(quantize_module._Reader, "get_next", interrupted)
-    assert main(["small", "--calibration", str(folder), "--output", str(tmp_path / "out.onnx")]) == 130
+    assert main(["nyu_resnet18_small", "--calibration", str(folder), "--output", str(tmp_path / "out.onnx")]) == 130
     assert capsys.readouterr().err == "quantize_model: interrupted, nothing was written\n"
     assert not list(tmp_path.iterdir())
 
@@ -194,7 +203,7 @@ class Numbered:
 
 @pytest.mark.parametrize(("count", "wanted"), [(3, 10), (10, 10), (57, 10), (250, 10), (5, 1)])
 def test_calibration_images_are_spread_evenly_over_the_source(count, wanted):
-    numbers = calibration_frames(Numbered(count), load_model("small").info, wanted)[:, 0, 0, 0].tolist()
+    numbers = calibration_frames(Numbered(count), load_model("nyu_resnet18_small").info, wanted)[:, 0, 0, 0].tolist()
     assert min(count, wanted) <= len(numbers) < 2 * wanted
     steps = {b - a for a, b in itertools.pairwise(numbers)}
     assert len(steps) <= 1 and numbers[0] == 0
@@ -202,7 +211,7 @@ def test_calibration_images_are_spread_evenly_over_the_source(count, wanted):
 
 
 def test_an_endless_or_empty_source_is_refused(tmp_path):
-    info, endless = load_model("small").info, Numbered(1)
+    info, endless = load_model("nyu_resnet18_small").info, Numbered(1)
     endless.live = True
     with pytest.raises(ValueError, match="record a bag or a video"):
         calibration_frames(endless, info, 1)

@@ -303,7 +303,7 @@ def test_without_a_gpu_it_says_so(folder, tmp_path, capsys):
     [
         (["prepare", "new", "--models", "nowhere.onnx"], "'nowhere.onnx' not found"),
         (["prepare", "new", "--models", "nowhere.ckpt"], "nowhere.ckpt does not exist"),
-        (["prepare", "new", "--models", "small", "nyu_resnet18_small"], "two of the models are called"),
+        (["prepare", "new", "--models", "default", "nyu_efficientnet_lite2"], "two of the models are called"),
         (["run", "nowhere"], "nowhere is not a prepared folder (networks.json: No such file"),
         (["run", "damaged"], "damaged/networks.json is damaged"),
         (["run", "old"], "from another version"),

@@ -37,7 +37,7 @@ def test_figures_are_medians_over_frames_of_medians_over_pixels():
 
 
 def test_the_same_frame_in_another_size_has_the_same_depth_and_rooms_are_compared_with_their_truth():
-    estimator = DepthEstimator.load("small", threads=1)
+    estimator = DepthEstimator.load("nyu_resnet18_small", threads=1)
     rgb = np.kron(np.random.default_rng(0).integers(0, 256, (12, 16, 3)), np.ones((20, 20, 1))).astype(np.uint8)
     found = compare_frames(estimator, iter([(rgb, np.full((240, 320), 3.0), CAMERA)]))
     for mode in MODES:

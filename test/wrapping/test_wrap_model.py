@@ -52,7 +52,7 @@ def test_options_make_a_model_without_a_preset(network, tmp_path, capsys):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """Path of the packaged network, without what says that it is a model."""
-    model = onnx.load(PACKAGED["small"])
+    model = onnx.load(PACKAGED["nyu_resnet18_small"])
     del model.metadata_props[:]
     path = tmp_path_factory.mktemp("trained") / "trained.onnx"
     onnx.save(model, path)
@@ -60,7 +60,7 @@ def trained(tmp_path_factory):
 
 
 def test_a_trained_network_is_proven_and_wrong_options_for_it_are_named(trained, tmp_path, capsys):
-    focal_length = str(load_model("small").info.focal_length)
+    focal_length = str(load_model("nyu_resnet18_small").info.focal_length)
     command = [
         str(trained),
         "--layout",
@@ -75,7 +75,10 @@ def test_a_trained_network_is_proven_and_wrong_options_for_it_are_named(trained,
     correlation, ratio = re.search(r"true depth ([+-][\d.]+), median of depth over truth ([\d.]+)", told).groups()
     assert float(correlation) > 0.8 and 0.8 < float(ratio) < 1.25 and "note" not in told
     image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
-    depths = [DepthEstimator.load(model, "cpu").estimate(image).depth for model in ("small", tmp_path / "model.onnx")]
+    depths = [
+        DepthEstimator.load(model, "cpu").estimate(image).depth
+        for model in ("nyu_resnet18_small", tmp_path / "model.onnx")
+    ]
     np.testing.assert_allclose(*depths, rtol=1e-4)
     assert main([*command, "--kind", "metric", "--normalisation", "imagenet"]) == 0
     assert "--normalisation raw (the network probably normalises its image itself)" in capsys.readouterr().out
