@@ -107,7 +107,7 @@ def _open(names: list[str], path: Path, backend: str, threads: int) -> _Row:
 def _table(rows: list[_Row]) -> Table:
     engine = ", ".join(dict.fromkeys(row.backend.name for row in rows))
     table = Table(title=f"Models, on {engine}", title_justify="left", box=box.SIMPLE, pad_edge=False)
-    table.add_column("name", no_wrap=True)
+    table.add_column("name", overflow="fold")
     for column in ("input", "depth", "ms", "MB", "AbsRel", "delta1"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
