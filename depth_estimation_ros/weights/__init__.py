@@ -7,8 +7,9 @@ from pathlib import Path
 # `default` and `small` are roles: which file has them may change, and each file keeps its own name.
 _FILES = {
     "default": "nyu_efficientnet_lite2",
-    "small": "nyu_resnet18_small",
+    "small": "nyu_efficientnet_lite0",
     "nyu_resnet18_small": "nyu_resnet18_small",
+    "nyu_efficientnet_lite0": "nyu_efficientnet_lite0",
     "nyu_efficientnet_lite2": "nyu_efficientnet_lite2",
 }
 PACKAGED = {name: Path(__file__).parent / f"{file}.onnx" for name, file in _FILES.items()}

@@ -128,7 +128,7 @@ def test_a_path_that_cannot_be_read_is_one_sentence(tmp_path):
         "/dev/zero": "not a file but a device or a pipe",
         str(tmp_path / "large.onnx"): "has 1099.5 GB, which no ONNX file has",
         7: "a model is the path of an ONNX file, or one of: default, small, nyu_resnet18_small, "
-        "nyu_efficientnet_lite2, fcrn-nyu; not 7",
+        "nyu_efficientnet_lite0, nyu_efficientnet_lite2, fcrn-nyu; not 7",
         None: "not None",
         b"x.onnx": "not b'x.onnx'",
     }

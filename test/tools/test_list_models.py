@@ -23,7 +23,7 @@ def test_every_name_is_listed_with_what_its_card_says_and_a_time_measured_here(t
 def test_a_fetched_model_without_accuracy_is_listed_too(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "depth_estimation_ros" / "models").mkdir(parents=True)
-    shutil.copy(PACKAGED["small"], tmp_path / "depth_estimation_ros" / "models" / "fcrn-nyu.onnx")
+    shutil.copy(PACKAGED["nyu_resnet18_small"], tmp_path / "depth_estimation_ros" / "models" / "fcrn-nyu.onnx")
     assert main(["--rounds", "1", "--backend", "cpu", "--threads", "1"]) == 0
     said = capsys.readouterr().out
     assert re.search(r"fcrn-nyu +160x120 +80x64 +\d+\.\d +15\.8 +- +-", said) and "no card" in said
@@ -31,11 +31,11 @@ def test_a_fetched_model_without_accuracy_is_listed_too(tmp_path, monkeypatch, c
 
 def test_named_models_and_files_are_measured_without_the_others(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    shutil.copy(PACKAGED["small"], "mine.onnx")
-    assert main(["mine.onnx", "small", "--rounds", "1", "--backend", "cpu", "--threads", "1"]) == 0
+    shutil.copy(PACKAGED["nyu_resnet18_small"], "mine.onnx")
+    assert main(["mine.onnx", "nyu_resnet18_small", "--rounds", "1", "--backend", "cpu", "--threads", "1"]) == 0
     said = capsys.readouterr().out
     assert re.search(r"^ *mine.onnx +160x120 +80x64 +\d+\.\d +15\.8 +- +-", said, re.MULTILINE)
-    assert re.search(r"^ *small +160x120 +80x64 +\d+\.\d +15\.8 +0\.207 +0\.667", said, re.MULTILINE)
+    assert re.search(r"^ *nyu_resnet18_small +160x120 +80x64 +\d+\.\d +15\.8 +0\.207 +0\.667", said, re.MULTILINE)
     assert "default" not in said and "fcrn-nyu" not in said
 
 
