@@ -8,6 +8,7 @@ if __name__ == "__main__":  # before the imports, because a package may be missi
     entry.list_models()
 
 import argparse
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ from depth_estimation_ros.backends import BACKENDS, Backend, BackendError, creat
 from depth_estimation_ros.backends.tensorrt.parity import calibration_frames
 from depth_estimation_ros.model import ModelInfo, load_model
 from depth_estimation_ros.model_card import accuracy_in
-from depth_estimation_ros.weights import NAMES, PACKAGED, fetched_file
+from depth_estimation_ros.weights import FETCHED, NAMES, PACKAGED, fetched_file
 
 _FIGURES = ("absrel", "delta1")
 
@@ -63,11 +64,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.rounds < 1 or options.threads < 0:
             raise ValueError("--rounds must be at least 1 and --threads not negative")
-        files = _files(options.models)
+        files = {name: _file(name) for name in options.models or NAMES}
         rows = [
-            _open([name for name in files if files[name] == path], path, options.backend, options.threads)
+            _open([name for name in files if files[name] == path], options.backend, options.threads)
             for path in dict.fromkeys(files.values())
-            if path.exists()
+            if options.models or path.exists()
         ]
         # In turn, so that other work on the machine slows all of them equally. The first two rounds are not counted.
         for _ in track(range(2 + options.rounds), "measuring", console=console, transient=True):
@@ -91,17 +92,15 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _files(models: list[str]) -> dict[str, Path]:
-    """Return the file of each model; without models, that of each name, which may not be there yet."""
-    if models:
-        return {model: load_model(model).path for model in models}
-    return {name: PACKAGED[name] if name in PACKAGED else fetched_file(name) for name in NAMES}
+def _file(name: str) -> Path:
+    """Return the file of a name or a path, which may not exist."""
+    return fetched_file(name) if name in FETCHED else PACKAGED.get(name, Path(os.path.expanduser(name)))
 
 
-def _open(names: list[str], path: Path, backend: str, threads: int) -> _Row:
-    model = load_model(path)
+def _open(names: list[str], backend: str, threads: int) -> _Row:
+    model = load_model(names[0])
     frame = calibration_frames(model.info, count=1)
-    return _Row(names, path, model.info, create_backend(model, backend, threads), frame)
+    return _Row(names, model.path, model.info, create_backend(model, backend, threads), frame)
 
 
 def _table(rows: list[_Row]) -> Table:

@@ -39,8 +39,11 @@ def test_named_models_and_files_are_measured_without_the_others(tmp_path, monkey
     assert "default" not in said and "fcrn-nyu" not in said
 
 
-def test_mistakes_are_one_sentence(capsys):
+def test_mistakes_are_one_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert main(["--rounds", "0"]) == 1
     assert capsys.readouterr().err == "list_models: --rounds must be at least 1 and --threads not negative\n"
     assert main(["nowhere.onnx"]) == 1
     assert "list_models: model 'nowhere.onnx' not found: give the path of an ONNX file" in capsys.readouterr().err
+    assert main(["fcrn-nyu"]) == 1
+    assert "model 'fcrn-nyu' is not on this machine yet: run `fetch_model fcrn-nyu`" in capsys.readouterr().err
