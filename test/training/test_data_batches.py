@@ -1,12 +1,16 @@
 """Batches in shared memory: the same as PyTorch's, whatever is kept of them and for how long."""
 
+import os
+
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the training package needs PyTorch")
 
-from torch.utils.data import Dataset, IterableDataset, get_worker_info  # noqa: E402
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info  # noqa: E402
 
-from training.data.batches import SLOTS, frame_loader  # noqa: E402
+from training.data.batches import SLOTS, frame_loader, workers_of  # noqa: E402
+from training.data.shared import SharedArrays  # noqa: E402
 
 SIZES = (6, 8), (3, 4)
 
@@ -85,3 +89,28 @@ def test_a_loader_can_be_read_again_and_left_early():
 def test_an_item_of_another_size_is_refused():
     with pytest.raises(RuntimeError, match=r"must match|expanded size"):
         list(frame_loader(Numbered(), (6, 9), (3, 4), 2, 1))
+
+
+class Marked(Dataset):
+    """Its items are the number of the process that started the worker, which leaves a mark in the arrays."""
+
+    def __init__(self, arrays):
+        self.arrays = arrays
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        self.arrays[index][1][:] += 1
+        return os.getppid()
+
+
+def test_workers_are_not_forked_from_the_training_and_share_its_arrays():
+    """A fork can hang: a thread of PyTorch may hold a lock of Python at that moment."""
+    arrays = SharedArrays([(np.arange(5, dtype=np.uint8), np.full((2, 3), 7.5)), (np.ones((3, 1), bool), np.arange(4))])
+    (parents,) = DataLoader(Marked(arrays), 2, **workers_of(1))
+    assert os.getpid() not in parents
+    np.testing.assert_array_equal(arrays[0][0], np.arange(5, dtype=np.uint8))
+    np.testing.assert_array_equal(arrays[0][1], np.full((2, 3), 8.5))
+    np.testing.assert_array_equal(arrays[1][0], np.ones((3, 1), bool))
+    np.testing.assert_array_equal(arrays[1][1], np.arange(1, 5))

@@ -20,6 +20,7 @@ from test_nyu_raw import command, write_pair
 from torch.utils.data import DataLoader
 
 from training.data.augment import Augmentation
+from training.data.batches import workers_of
 from training.data.frames import FrameTransform
 from training.data.module import DepthData
 from training.data.shards import INDEX_FIELDS, shards_of, write_shard
@@ -53,7 +54,7 @@ def numbers(batches):
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_every_frame_comes_once_in_order_or_not_at_all_twice(sharded, workers):
     frames = ShardedFrames(sharded, list(shards_of(sharded, "train")), FrameTransform())
-    batches = list(DataLoader(frames, 4, num_workers=workers))
+    batches = list(DataLoader(frames, 4, **workers_of(workers)))
     assert sorted(numbers(batches)) == list(range(1000, 1060))
     if workers < 2:
         assert numbers(batches) == list(range(1000, 1060))
@@ -68,7 +69,7 @@ def test_every_process_gets_the_same_number_of_whole_batches(sharded, workers, w
     seen = []
     for rank in range(world):
         frames = ShardedFrames(sharded, shards, FrameTransform(), 4, shuffle=16, rank=rank, world=world)
-        loader = DataLoader(frames, 4, num_workers=workers, drop_last=True)
+        loader = DataLoader(frames, 4, drop_last=True, **workers_of(workers))
         batches = list(loader)
         assert len(batches) == len(loader) == 60 // world // 4
         seen += numbers(batches)
@@ -92,7 +93,7 @@ def test_augmentation_depends_on_the_frame_and_the_epoch_alone(sharded):
     def items(workers, epoch):
         transform = FrameTransform(camera=_camera(), augmentation=Augmentation(noise=9), epoch=epoch)
         frames = ShardedFrames(sharded, [f"s{i}.tar" for i in range(3, 7)], transform, 5, shuffle=1)
-        loader = DataLoader(frames, 5, num_workers=workers)
+        loader = DataLoader(frames, 5, **workers_of(workers))
         return {float(i.double().mean()) for batch in loader for i in batch["image"]}
 
     assert items(0, 0) == items(2, 0) and items(0, 0).isdisjoint(items(0, 1))

@@ -13,6 +13,7 @@ import cv2  # noqa: E402
 import scipy.io  # noqa: E402
 from torch.utils.data import DataLoader  # noqa: E402
 
+from training.data.batches import workers_of  # noqa: E402
 from training.data.folder import split_names  # noqa: E402
 from training.data.module import DepthData  # noqa: E402
 from training.data.nyu_labelled import NyuLabelled  # noqa: E402
@@ -89,7 +90,7 @@ def test_scenes_are_those_of_the_frames_asked_for(mat):
 def test_workers_read_it_after_this_process_has(mat, arrays):
     frames = NyuLabelled(mat)
     frames[0]
-    batch = next(iter(DataLoader(frames, 3, num_workers=2)))
+    batch = next(iter(DataLoader(frames, 3, **workers_of(2))))
     np.testing.assert_array_equal(batch["image"].numpy(), arrays[0].transpose(3, 0, 1, 2))
 
 

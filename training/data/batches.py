@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import mmap
+import multiprocessing
 import os
 import weakref
 from collections.abc import Callable, Iterable
@@ -20,6 +21,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate, get_worker_info
 
+from training.data.shared import SharedMemory
+
+# Imported once by the server that starts the workers, so that a worker starts at once.
+PRELOADED = ["__main__", "training.data.module"]
 SLOTS = 6  # per worker: two prefetched, those that the training holds, and spare ones; unused ones take no memory
 
 _memories: weakref.WeakValueDictionary[int, SharedBatches] = weakref.WeakValueDictionary()
@@ -52,8 +57,16 @@ def frame_loader(
         if not isinstance(frames, IterableDataset):
             frames = _OneByOne(frames)
         options["collate_fn"] = SharedBatches((*input_size, 3), (1, *output_size), batch_size, workers)
-        options["multiprocessing_context"] = "fork"  # the memory is inherited
-    return DataLoader(frames, batch_size, num_workers=workers, worker_init_fn=one_thread, **options)
+    return DataLoader(frames, batch_size, **workers_of(workers), **options)
+
+
+def workers_of(number: int) -> dict[str, Any]:
+    """Return the options of ``DataLoader`` for a number of worker processes; see `training.data.shared`."""
+    if not number:
+        return {}
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    return {"num_workers": number, "multiprocessing_context": context, "worker_init_fn": one_thread}
 
 
 def one_thread(worker: int) -> None:
@@ -75,26 +88,26 @@ class SharedBatches:
     batch_size : int
         Maximum number of items in a batch.
     workers : int
-        Number of worker processes to be forked.
+        Number of worker processes.
     """
 
     def __init__(self, image: tuple[int, ...], depth: tuple[int, ...], batch_size: int, workers: int):
         self._shapes = {"depth": (torch.float32, (batch_size, *depth)), "image": (torch.uint8, (batch_size, *image))}
         used = sum(math.prod(shape) * dtype.itemsize for dtype, shape in self._shapes.values())
         self._size = -(-used // mmap.PAGESIZE) * mmap.PAGESIZE
-        self._memory = mmap.mmap(-1, self._size * SLOTS * workers)  # anonymous: no limit of /dev/shm
+        self._memory = SharedMemory(self._size * SLOTS * workers)
         # A worker marks slots as taken and the main process marks them as free, so neither waits for the other.
-        self._taken = mmap.mmap(-1, SLOTS * workers)
+        self._taken = SharedMemory(SLOTS * workers)
         self._number = next(_numbers)
         _memories[self._number] = self
 
     def __call__(self, items: Iterable[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor] | _Sent:
         """Collate the items in a worker."""
         worker = get_worker_info().id
-        slot = self._taken.find(b"\0", worker * SLOTS, (worker + 1) * SLOTS)
+        slot = self._taken.bytes.find(b"\0", worker * SLOTS, (worker + 1) * SLOTS)
         if slot < 0:
             return default_collate(list(items))
-        self._taken[slot] = 1
+        self._taken.bytes[slot] = 1
         batch, count = self._tensors(slot), 0
         for count, item in enumerate(items, 1):
             for name, tensor in batch.items():
@@ -103,7 +116,7 @@ class SharedBatches:
 
     def received(self, slot: int, count: int) -> dict[str, torch.Tensor]:
         """Return the batch of a slot. The slot becomes free when the tensors are deleted."""
-        taken, process = self._taken, os.getpid()
+        taken, process = self._taken.bytes, os.getpid()
 
         def release() -> None:
             if os.getpid() == process:  # not in a process forked meanwhile
@@ -113,7 +126,7 @@ class SharedBatches:
         return {name: batch[name][:count] for name in ("image", "depth")}
 
     def _tensors(self, slot: int, release: Callable[[], None] | None = None) -> dict[str, torch.Tensor]:
-        owner = np.frombuffer(self._memory, np.uint8, self._size, slot * self._size)
+        owner = np.frombuffer(self._memory.bytes, np.uint8, self._size, slot * self._size)
         if release:
             weakref.finalize(owner, release).atexit = False  # every view keeps the owner alive
         memory, start, tensors = torch.from_numpy(owner), 0, {}

@@ -14,6 +14,7 @@ from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.imaging import read_file
 from training.data.augment import Augmentation
 from training.data.frames import FrameTransform
+from training.data.shared import SharedArrays
 
 CACHE_LIMIT = 4 << 30  # bytes
 
@@ -33,7 +34,7 @@ class PreparedFolder(Dataset):
     depth_limit, camera, input_size, output_size, augmentation, seed, focal_length, aspect
         See `training.data.frames.FrameTransform`.
     cache : bool
-        Keep the decoded images in memory if all of them together take at most `CACHE_LIMIT`.
+        Keep the decoded images in memory, which worker processes share, if together they take at most `CACHE_LIMIT`.
 
     Raises
     ------
@@ -63,7 +64,7 @@ class PreparedFolder(Dataset):
         self.pairs = [(_find(root / "rgb", name), _find(root / "depth", name)) for name in names]
         self.depth_scale = depth_scale
         fits = cache and self.pairs and len(self.pairs) * sum(a.nbytes for a in self.decode(0)) <= CACHE_LIMIT
-        self._cached = [self.decode(i) for i in range(len(self.pairs))] if fits else None
+        self._cached = SharedArrays(map(self.decode, range(len(self.pairs)))) if fits else None
 
     def __len__(self) -> int:
         """Return the number of pairs."""

@@ -11,7 +11,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, DistributedSamp
 
 from training.data.association import sample_evenly
 from training.data.augment import Augmentation
-from training.data.batches import frame_loader
+from training.data.batches import frame_loader, workers_of
 from training.data.folder import PreparedFolder, split_names
 from training.data.frames import FrameTransform, camera_of
 from training.data.mixing import drawn, open_extra
@@ -165,7 +165,7 @@ class DepthData(lightning.LightningDataModule):
             raise ValueError(f"{self.hparams.root}: {len(frames)} training frames do not make a batch of {needed}")
         dealt = DistributedSampler(frames, world, rank, shuffle=False, drop_last=True)
         if kept:
-            return DataLoader(frames, common[2], sampler=dealt, num_workers=common[3], **options)
+            return DataLoader(frames, common[2], sampler=dealt, **workers_of(common[3]), **options)
         return frame_loader(frames, *common, sampler=dealt, **options)
 
     def on_after_batch_transfer(self, batch: dict[str, torch.Tensor], dataloader_idx: int) -> dict[str, torch.Tensor]:
