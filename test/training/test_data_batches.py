@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="the training package needs PyTorch"
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info  # noqa: E402
 
 from training.data.batches import SLOTS, frame_loader, workers_of  # noqa: E402
-from training.data.shared import SharedArrays  # noqa: E402
+from training.data.shared import SharedPairs  # noqa: E402
 
 SIZES = (6, 8), (3, 4)
 
@@ -107,7 +107,7 @@ class Marked(Dataset):
 
 def test_workers_are_not_forked_from_the_training_and_share_its_arrays():
     """A fork can hang: a thread of PyTorch may hold a lock of Python at that moment."""
-    arrays = SharedArrays([(np.arange(5, dtype=np.uint8), np.full((2, 3), 7.5)), (np.ones((3, 1), bool), np.arange(4))])
+    arrays = SharedPairs([(np.arange(5, dtype=np.uint8), np.full((2, 3), 7.5)), (np.ones((3, 1), bool), np.arange(4))])
     (parents,) = DataLoader(Marked(arrays), 2, **workers_of(1))
     assert os.getpid() not in parents
     np.testing.assert_array_equal(arrays[0][0], np.arange(5, dtype=np.uint8))

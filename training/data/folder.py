@@ -14,7 +14,7 @@ from depth_estimation_ros.camera import PinholeCamera
 from depth_estimation_ros.imaging import read_file
 from training.data.augment import Augmentation
 from training.data.frames import FrameTransform
-from training.data.shared import SharedArrays
+from training.data.shared import SharedPairs
 
 CACHE_LIMIT = 4 << 30  # bytes
 
@@ -64,7 +64,7 @@ class PreparedFolder(Dataset):
         self.pairs = [(_find(root / "rgb", name), _find(root / "depth", name)) for name in names]
         self.depth_scale = depth_scale
         fits = cache and self.pairs and len(self.pairs) * sum(a.nbytes for a in self.decode(0)) <= CACHE_LIMIT
-        self._cached = SharedArrays(map(self.decode, range(len(self.pairs)))) if fits else None
+        self._cached = SharedPairs(map(self.decode, range(len(self.pairs)))) if fits else None
 
     def __len__(self) -> int:
         """Return the number of pairs."""

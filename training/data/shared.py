@@ -51,29 +51,31 @@ def _received(size: int, handle) -> SharedMemory:
     return SharedMemory(size, handle.detach())
 
 
-class SharedArrays:
+class SharedPairs:
     """
-    Arrays in shared memory, e.g. decoded pairs of images.
+    Pairs of arrays in shared memory, e.g. decoded images and depths.
 
     Parameters
     ----------
-    rows : iterable of iterables of numpy.ndarray
-        At least one array, of any shapes and types. They are copied one after another.
+    pairs : iterable of (numpy.ndarray, numpy.ndarray)
+        At least one pair, of any shapes and types. They are copied one after another.
     """
 
-    def __init__(self, rows: Iterable[Iterable[np.ndarray]]):
+    def __init__(self, pairs: Iterable[tuple[np.ndarray, np.ndarray]]):
         handle = os.memfd_create("training")
         self._places: list[list[tuple]] = []
         with os.fdopen(handle, "wb", closefd=False) as file:
-            for row in rows:
+            for pair in pairs:
                 self._places.append([])
-                for array in row:
+                for array in pair:
                     file.seek(-(-file.tell() // _ALIGNMENT) * _ALIGNMENT)
                     self._places[-1].append((array.shape, array.dtype, file.tell()))
                     file.write(np.ascontiguousarray(array).data)
             size = file.tell()
         self._memory = SharedMemory(size, handle)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
-        """Return the arrays of a row, without a copy."""
-        return tuple(np.ndarray(shape, kind, self._memory.bytes, start) for shape, kind, start in self._places[index])
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return a pair without a copy."""
+        memory = self._memory.bytes
+        image, depth = (np.ndarray(shape, kind, memory, start) for shape, kind, start in self._places[index])
+        return image, depth
