@@ -164,7 +164,7 @@ def test_the_demo_runs_in_a_namespace_on_topics_of_other_names():
         depth = DepthClient(node, process, "/robot")
         depth.subscribe("depth/image")
         depth.wait(lambda: depth.got["depth/image"])
-        assert node.count_publishers("/lens/image") == 1 and node.count_publishers("/robot/ground_truth/depth") == 1
+        depth.wait(lambda: all(map(node.count_publishers, ("/lens/image", "/robot/ground_truth/depth"))))
         assert ctrl_c(process) == 0 and not anybody_left(process)
 
 
