@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 
 import pytest
@@ -42,3 +45,14 @@ def in_this_process(main: Callable[[], int | None], *arguments: object) -> subpr
         stderr.write(f"{code}\n")
         code = 1
     return subprocess.CompletedProcess(sys.argv, code or 0, stdout.getvalue(), stderr.getvalue())
+
+
+def assert_ended(number: int, timeout: float = 20.0) -> None:
+    """Wait until no process has this number or, if the number is negative, is in the process group of it."""
+    deadline = time.monotonic() + timeout
+    with contextlib.suppress(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.kill(number, 0)
+            time.sleep(0.05)
+        os.kill(number, signal.SIGKILL)
+        pytest.fail(f"process {number} still runs")

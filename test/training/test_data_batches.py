@@ -1,9 +1,11 @@
 """Batches in shared memory: the same as PyTorch's, whatever is kept of them and for how long."""
 
 import os
+import time
 
 import numpy as np
 import pytest
+from commands import assert_ended
 
 torch = pytest.importorskip("torch", reason="the training package needs PyTorch")
 
@@ -114,3 +116,31 @@ def test_workers_are_not_forked_from_the_training_and_share_its_arrays():
     np.testing.assert_array_equal(arrays[0][1], np.full((2, 3), 8.5))
     np.testing.assert_array_equal(arrays[1][0], np.ones((3, 1), bool))
     np.testing.assert_array_equal(arrays[1][1], np.arange(1, 5))
+
+
+class Workers(Dataset):
+    """Its items are the number of the worker's process."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return os.getpid()
+
+
+def train_for_long(connection):
+    for worker in DataLoader(Workers(), 1, **workers_of(1)):
+        connection.send(worker.item())
+        time.sleep(600)
+
+
+def test_the_workers_of_a_killed_training_end():
+    context = workers_of(1)["multiprocessing_context"]
+    ours, theirs = context.Pipe()
+    training = context.Process(target=train_for_long, args=(theirs,))
+    training.start()
+    assert ours.poll(60)
+    worker = ours.recv()
+    os.kill(worker, 0)
+    training.kill()
+    assert_ended(worker)

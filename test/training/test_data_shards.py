@@ -16,6 +16,7 @@ pytest.importorskip("webdataset", reason="shards are read with webdataset")
 
 import lightning
 import torch
+from commands import assert_ended
 from test_nyu_raw import command, write_pair
 from torch.utils.data import DataLoader
 
@@ -162,7 +163,7 @@ def test_damage_and_mistakes_are_named(sharded):
 
 
 def test_a_killed_preparation_goes_on_and_leaves_no_half_shard(tmp_path):
-    """Killed as soon as its first shard is there; the second run finishes it, and the set is as of one run."""
+    """Killed when its first shard is there, with its workers; the second run finishes the set, as if by one run."""
     rng = np.random.default_rng(0)
     for scene in range(3):
         folder = tmp_path / "dump" / f"office_000{scene}"
@@ -170,16 +171,18 @@ def test_a_killed_preparation_goes_on_and_leaves_no_half_shard(tmp_path):
         for i in range(6):
             image, disparity = rng.integers(0, 255, (480, 640, 3), np.uint8), rng.integers(700, 1000, (480, 640))
             write_pair(folder, 100 + i / 10, image, disparity)
-    arguments = [tmp_path / "dump", "--jobs", 1, "--output"]
+    arguments = [tmp_path / "dump", "--jobs", 2, "--output"]
     assert command(*arguments, tmp_path / "whole").stdout.startswith("18 frames of 3 scenes")
 
     output = tmp_path / "out"
     line = [sys.executable, "-m", "training.data.nyu_raw", *map(str, arguments), str(output)]
-    run = subprocess.Popen(line, cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    quiet = {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "start_new_session": True}
+    run = subprocess.Popen(line, cwd=Path(__file__).parents[2], **quiet)
     while not list(output.glob("parts/*.json")) and run.poll() is None:
         time.sleep(0.01)
     run.send_signal(signal.SIGKILL)
     run.wait()
+    assert_ended(-run.pid)
     assert not (output / "index.csv").exists()
     first = next(output.glob("shards/*.tar"))
     before = first.stat().st_mtime_ns

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate, get_worker_info
 
+from depth_estimation_ros.support.workers import end_with_parent
 from training.data.shared import SharedMemory
 
 # Imported once by the server that starts the workers, so that a worker starts at once.
@@ -66,10 +67,15 @@ def workers_of(number: int) -> dict[str, Any]:
         return {}
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    return {"num_workers": number, "multiprocessing_context": context, "worker_init_fn": one_thread}
+    return {"num_workers": number, "multiprocessing_context": context, "worker_init_fn": _begin}
 
 
-def one_thread(worker: int) -> None:
+def _begin(worker: int) -> None:
+    one_thread()
+    end_with_parent()
+
+
+def one_thread() -> None:
     """Limit OpenCV in a worker process to one thread, because there are as many workers as cores."""
     cv2.setNumThreads(0)
 

@@ -53,7 +53,7 @@ def decoding_rate(decoders: list[Callable[[], Iterator]], count: int) -> float:
     together, rates = fork.Barrier(len(decoders)), fork.SimpleQueue()
 
     def work(decoder: Callable[[], Iterator]) -> None:
-        one_thread(0)
+        one_thread()
         frames = decoder()
         next(frames)
         together.wait()

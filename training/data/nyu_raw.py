@@ -27,6 +27,7 @@ import numpy as np
 from rich.progress import Progress
 
 from depth_estimation_ros.support.files import write_json, write_whole
+from depth_estimation_ros.support.workers import end_with_parent
 from training.data import kinect
 from training.data.association import RawPair, find_scenes, sample_evenly, scene_pairs
 from training.data.shards import INDEX_FIELDS, webdataset, write_shard
@@ -212,7 +213,7 @@ def _in_parallel(parts: list[Part], output: Path, settings: Settings, jobs: int)
     if jobs == 1:
         yield from (prepare_part(part, output, settings) for part in parts)
         return
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), end_with_parent) as pool:
         futures = [pool.submit(prepare_part, part, output, settings) for part in parts]
         try:
             yield from (future.result() for future in as_completed(futures))

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
-import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Protocol
 
 from depth_estimation_ros.evaluation.run.work import Options, SliceResult, Survey, evaluate_slice
+from depth_estimation_ros.support.workers import end_with_parent
 
 
 class Pool(Protocol):
@@ -129,16 +127,8 @@ def _begin(stopping, done) -> None:
             done.value += 1
         return stopping.is_set()
 
-    parent = multiprocessing.parent_process()
-    assert parent is not None  # this is a worker
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
     _tick = tick
-    # A killed parent cannot stop its workers, so they watch it.
-    threading.Thread(target=watch, daemon=True).start()
+    end_with_parent()
 
 
 def _evaluate_slice(
