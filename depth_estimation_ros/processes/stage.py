@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from depth_estimation_ros.launching.environment import keep_to_this_machine
+from depth_estimation_ros.support.children import ending_with_this
 
 if TYPE_CHECKING:
     from depth_estimation_ros.processes.client import Client
@@ -37,8 +38,9 @@ class Stage(Generic[AnyClient]):
     """
     Child processes and their client, for the length of a ``with`` block.
 
-    They have their own ROS domain (`keep_to_this_machine`). At the end of the block, the processes are stopped. Signals
-    are left to the program: a handler of rclpy would shut down the context before the processes are stopped.
+    They have their own ROS domain (`keep_to_this_machine`). The processes are stopped at the end of the block, and when
+    this process is killed. SIGTERM and SIGHUP raise KeyboardInterrupt in the block, as SIGINT does. rclpy's handlers
+    are not used: they would shut down the context before the processes are stopped.
 
     Parameters
     ----------
@@ -75,6 +77,9 @@ class Stage(Generic[AnyClient]):
 
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         with ExitStack() as ending:
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                if signal.getsignal(number) is signal.SIG_DFL:  # not ignored, as by nohup
+                    ending.callback(signal.signal, number, signal.signal(number, signal.default_int_handler))
             ending.callback(rclpy.shutdown)
             self.client = self._make_client()
             ending.callback(self.client.destroy_node)
@@ -120,7 +125,7 @@ class Stage(Generic[AnyClient]):
             arguments += ["-r", f"{old}:={new}"]
         with open(self._log(name), "wb") as log:
             self.processes[name] = subprocess.Popen(
-                arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+                ending_with_this(arguments), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )
         if may_end:
             self._may_end.add(name)

@@ -1,1 +1,1 @@
-"""Helpers used by all packages: atomic file writes, text for users, advice on missing packages, worker processes."""
+"""Helpers used by all packages: atomic file writes, text for users, advice on missing packages, child processes."""

@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
+from depth_estimation_ros.support.children import ending_with_this
+
 MEMORY_LIMIT = "64MB"
 """What the server keeps for browsers that come later: about half a minute."""
 
@@ -97,7 +99,11 @@ class Server:
         private = {"XDG_CONFIG_HOME": str(self._home), "XDG_DATA_HOME": str(self._home), "RUST_LOG": "error"}
         with open(self._home / "log", "wb") as log:
             self._process = subprocess.Popen(
-                command, env={**os.environ, **private}, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+                ending_with_this(command),
+                env={**os.environ, **private},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
             )
         deadline = time.monotonic() + _PATIENCE
         while not all(_answers(self._address, port) for port in (self._port, self._port + 1)):

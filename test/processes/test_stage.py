@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+
 import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2: requirements/ros2-jazzy.txt")
@@ -29,7 +33,8 @@ def domain(monkeypatch):
         monkeypatch.setenv(name, value)
 
 
-def test_processes_are_heard_and_end_with_the_stage(tmp_path):
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_processes_are_heard_and_end_with_the_stage(tmp_path, ending):
     with pytest.raises(KeyboardInterrupt), Stage(tmp_path, Listener) as stage:
         for name, width in (("one", 320), ("two", 640)):
             stage.start(name, CAMERA, {"width": width, "height": 240, "rate": 20.0})
@@ -37,7 +42,9 @@ def test_processes_are_heard_and_end_with_the_stage(tmp_path):
         assert not stage.spin(0.2) and stage.is_running("one")
         assert stage.stop("two") == 0
         assert not stage.spin(0.2), "a process that was stopped is no failure"
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), ending)
+        time.sleep(10)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert [process.returncode for process in stage.processes.values()] == [0, 0]
     assert {path.name for path in tmp_path.iterdir()} == {"one.log", "two.log"}
 

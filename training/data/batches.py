@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate, get_worker_info
 
-from depth_estimation_ros.support.workers import end_with_parent
+from depth_estimation_ros.support.children import end_with_parent
 from training.data.shared import SharedMemory
 
 # Imported once by the server that starts the workers, so that a worker starts at once.

@@ -26,8 +26,8 @@ import cv2
 import numpy as np
 from rich.progress import Progress
 
+from depth_estimation_ros.support.children import end_with_parent
 from depth_estimation_ros.support.files import write_json, write_whole
-from depth_estimation_ros.support.workers import end_with_parent
 from training.data import kinect
 from training.data.association import RawPair, find_scenes, sample_evenly, scene_pairs
 from training.data.shards import INDEX_FIELDS, webdataset, write_shard

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from depth_estimation_ros.estimator import DepthEstimator
+from depth_estimation_ros.support.children import ending_with_this
 from depth_estimation_ros.support.files import write_json
 from training.data.folder import split_names
 from training.data.module import hold_out
@@ -198,7 +199,8 @@ class Runner:
 
     def _python(self, module: str, *arguments: object) -> None:
         command = [sys.executable, "-m", module, *map(str, arguments)]
-        result = subprocess.run(command, env={**_MALLOC, **os.environ}, stderr=subprocess.PIPE, text=True)
+        tied = ending_with_this(command)
+        result = subprocess.run(tied, env={**_MALLOC, **os.environ}, stderr=subprocess.PIPE, text=True)
         if result.returncode:
             lines = result.stderr.strip().splitlines() or ["it was killed"]
             raise ValueError(f"`{shlex.join(['python', *command[1:]])}` failed: {lines[-1]}")

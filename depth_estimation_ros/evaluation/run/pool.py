@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from depth_estimation_ros.evaluation.run.work import Options, SliceResult, Survey, evaluate_slice
-from depth_estimation_ros.support.workers import end_with_parent
+from depth_estimation_ros.support.children import end_with_parent
 
 
 class Pool(Protocol):
