@@ -62,17 +62,16 @@ class SharedPairs:
     """
 
     def __init__(self, pairs: Iterable[tuple[np.ndarray, np.ndarray]]):
-        handle = os.memfd_create("training")
         self._places: list[list[tuple]] = []
-        with os.fdopen(handle, "wb", closefd=False) as file:
+        with os.fdopen(os.memfd_create("training"), "wb") as file:
             for pair in pairs:
                 self._places.append([])
                 for array in pair:
                     file.seek(-(-file.tell() // _ALIGNMENT) * _ALIGNMENT)
                     self._places[-1].append((array.shape, array.dtype, file.tell()))
                     file.write(np.ascontiguousarray(array).data)
-            size = file.tell()
-        self._memory = SharedMemory(size, handle)
+            file.flush()
+            self._memory = SharedMemory(file.tell(), os.dup(file.fileno()))
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return a pair without a copy."""
