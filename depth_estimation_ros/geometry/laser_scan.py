@@ -208,7 +208,8 @@ def scan_points(
     Parameters
     ----------
     ranges : numpy.ndarray
-        [N] metres. Ranges outside ``range_min`` to ``range_max`` are not measurements (REP 117) and are dropped.
+        [N] metres. Infinite ranges and those outside ``range_min`` to ``range_max`` are not measurements (REP 117) and
+        are dropped.
     angle_min, angle_increment : float
         Radians.
     range_min, range_max : float
@@ -236,7 +237,7 @@ def scan_points(
             f"the scan's {len(ranges)} rays with an angle_increment of {angle_increment:g} rad make more than a turn: "
             "are its angles in degrees?"
         )
-    measured = (ranges >= range_min) & (ranges <= range_max)  # false for NaN
+    measured = (ranges >= range_min) & (ranges <= range_max) & np.isfinite(ranges)
     angles = angle_min + angle_increment * np.flatnonzero(measured)
     ranges = ranges[measured]
     return np.stack([ranges * np.cos(angles), ranges * np.sin(angles), np.zeros(len(ranges))], axis=1)

@@ -36,6 +36,7 @@ from depth_estimation_ros.conversions import (
     message_to_cloud,
     message_to_points,
 )
+from depth_estimation_ros.geometry.laser_scan import scan_points
 from depth_estimation_ros.geometry.pose import camera_pose, pose_from_transform
 from depth_estimation_ros.nodes.program import run_program
 from depth_estimation_ros.nodes.start_errors import START_ERRORS, sentence
@@ -272,8 +273,11 @@ class ViewDepth(Node):
 
     def _show_anchor_range(self, raw: bytes) -> None:
         message = deserialize_message(raw, Range)
-        point = np.array([[message.range, 0.0, 0.0]], np.float32)  # sensor_msgs/Range: along x of its frame
-        self._scene.points("anchor", point, message.header.frame_id, _ANCHOR_COLOUR, 0.05)
+        # Along x of its frame. One that is infinite or outside the limits is no measurement (REP 117).
+        point = scan_points(np.array([message.range]), 0.0, 0.0, message.min_range, message.max_range).astype(
+            np.float32
+        )
+        self._scene.points("anchor", point.astype(np.float32), message.header.frame_id, _ANCHOR_COLOUR, 0.05)
 
     def _show_transforms(self) -> None:
         if self._pose is not None and self._camera_frame:
@@ -322,11 +326,10 @@ def _with_frame(cloud: tuple[np.ndarray, np.ndarray], message: PointCloud2) -> t
 
 
 def _scan_points(message: LaserScan) -> np.ndarray:
-    """Return the points of a scan, float32 [n, 3] metres, NaN where it has none."""
-    ranges = np.asarray(message.ranges, np.float32)
-    ranges = np.where((ranges >= message.range_min) & (ranges <= message.range_max), ranges, np.nan)
-    angles = message.angle_min + np.arange(len(ranges)) * message.angle_increment
-    return np.stack([ranges * np.cos(angles), ranges * np.sin(angles), 0.0 * ranges], -1).astype(np.float32)
+    """Return the points of a scan, float32 [n, 3] metres."""
+    m = message
+    points = scan_points(m.ranges, m.angle_min, m.angle_increment, m.range_min, m.range_max)
+    return points.astype(np.float32)
 
 
 def main(args: list[str] | None = None) -> int:

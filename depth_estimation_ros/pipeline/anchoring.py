@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import TypeAlias
@@ -177,7 +178,7 @@ def _sparse_depth(message: Reference, depth_map: DepthMap, to_optical: np.ndarra
                 f"{message.max_range:g} m, where no reading can lie"
             )
         # A range that is infinite or outside the limits means that no object was detected (REP 117).
-        if not message.min_range <= message.range <= message.max_range:
+        if not message.min_range <= message.range <= message.max_range or math.isinf(message.range):
             return None
         return range_reference(depth_map, message.range, message.field_of_view, to_optical)
     if isinstance(message, LaserScan):

@@ -31,6 +31,9 @@ def test_a_scan_lies_where_its_angles_say():
     # From the right, in steps of 45 degrees, to the left.
     points = scan_points(ranges, -math.pi / 2, math.pi / 4, 0.1, 10.0)
     np.testing.assert_allclose(points, [[0, -2, 0], [0, 4, 0]], atol=1e-12)
+    np.testing.assert_allclose(
+        scan_points(np.array([np.inf, 3.0]), 0.0, math.pi / 2, 0.1, np.inf), [[0, 3, 0]], atol=1e-12
+    )
 
 
 def test_points_are_moved_to_the_camera_and_those_behind_it_left_out():

@@ -154,7 +154,8 @@ def wall_ahead() -> np.ndarray:
 def test_a_scan_in_the_base_frame_needs_no_tf_where_the_camera_height_is_set(node):
     node.switch(anchor="scan", camera_height=0.3)
     bearings = np.linspace(-0.5, 0.5, 51)
-    scan = LaserScan(angle_min=-0.5, angle_max=0.5, angle_increment=0.02, range_min=0.1, range_max=10.0)
+    # Some drivers send an infinite range_max.
+    scan = LaserScan(angle_min=-0.5, angle_max=0.5, angle_increment=0.02, range_min=0.1, range_max=math.inf)
     scan.ranges = (2.6 / np.cos(bearings)).astype(np.float32).tolist()
     scan.ranges[5], scan.ranges[6], scan.ranges[7] = math.inf, math.nan, -math.inf
     scale, depth = node.anchored(scan, wall_ahead() / FACTOR, frame="base_link")
@@ -169,8 +170,8 @@ def test_a_range_sensor_corrects_the_scale_and_out_of_its_limits_it_says_nothing
     scale, depth = node.anchored(**steps)
     assert scale.x == pytest.approx(FACTOR, rel=0.03)
     assert error(depth, 2.6) < 0.03
-    for nothing_met in (math.inf, 9.0):  # REP 117; no reason to believe in another scale, nor to jump
-        reading.range = nothing_met
+    # REP 117; no reason to believe in another scale, nor to jump.
+    for reading.range, reading.max_range in ((math.inf, 4.0), (9.0, 4.0), (math.inf, math.inf)):
         node.now += 1.0
         later, _ = node.step(0.05, **steps)
         assert 1.0 < later.x < scale.x and later.z < scale.z

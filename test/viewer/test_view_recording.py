@@ -57,7 +57,7 @@ def frame(number):
             angle_min=0.0,
             angle_increment=np.pi / 2,
             range_min=0.1,
-            range_max=8.0,
+            range_max=np.inf,
             ranges=[float(number), 2.0, np.inf],
         ),
     }
