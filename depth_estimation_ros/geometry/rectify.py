@@ -45,9 +45,13 @@ class Rectifier:
         halvings = max(0, math.ceil(math.log2(factor / 4) - 1e-9))
         self._source = (max(1, self._size[0] >> halvings), max(1, self._size[1] >> halvings))
         u, v = lens.pixels_of(fine)
-        sx, sy = self._source[0] / self._size[0], self._source[1] / self._size[1]
+        # In place, because the maps of a large view take more memory than the image.
+        for map_, source, size in zip((u, v), self._source, self._size, strict=True):
+            map_ += 0.5
+            map_ *= source / size
+            map_ -= 0.5
         # Fixed-point maps take half the memory and time.
-        self._maps = cv2.convertMaps((u + 0.5) * sx - 0.5, (v + 0.5) * sy - 0.5, cv2.CV_16SC2)
+        self._maps = cv2.convertMaps(u, v, cv2.CV_16SC2)
 
     def __call__(self, rgb: np.ndarray) -> np.ndarray:
         """
