@@ -14,6 +14,9 @@ from depth_estimation_ros.support.sentences import quoted
 # Limits of focal length and principal point in pixels. Ratios and products of these still fit into float32.
 _SHORTEST, _LONGEST = 1e-6, 1e9
 _LARGEST = 1 << 16
+WIDEST_FOV = 170
+"""Degrees. No pinhole image is wider; a calibration that says so is in other units than pixels."""
+_SIZE_PER_FOCAL = 2 * math.tan(math.radians(WIDEST_FOV / 2))
 _WHOLE = (int, np.integer)
 
 
@@ -36,7 +39,8 @@ class PinholeCamera:
     Raises
     ------
     ValueError
-        If the size is not positive whole numbers, or the intrinsics are not finite with positive focal lengths.
+        If the size is not positive whole numbers, the intrinsics are not finite with positive focal lengths, or the
+        field of view is wider than `WIDEST_FOV`.
     """
 
     width: int
@@ -51,14 +55,19 @@ class PinholeCamera:
         check_size("camera", self.width, self.height)
         try:
             focal = _SHORTEST <= self.fx <= _LONGEST and _SHORTEST <= self.fy <= _LONGEST
-            if focal and -_LONGEST <= self.cx <= _LONGEST and -_LONGEST <= self.cy <= _LONGEST:
-                return  # keep the usual case cheap: several cameras are created per frame
+            valid = focal and -_LONGEST <= self.cx <= _LONGEST and -_LONGEST <= self.cy <= _LONGEST
         except (TypeError, ValueError):  # not numbers
-            pass
-        raise ValueError(
-            "camera intrinsics must be finite with positive focal lengths, in pixels, got "
-            f"fx={self.fx}, fy={self.fy}, cx={self.cx}, cy={self.cy}; is the camera calibrated?"
-        )
+            valid = False
+        if not valid:
+            raise ValueError(
+                "camera intrinsics must be finite with positive focal lengths, in pixels, got "
+                f"fx={self.fx}, fy={self.fy}, cx={self.cx}, cy={self.cy}; is the camera calibrated?"
+            )
+        if self.width > _SIZE_PER_FOCAL * self.fx or self.height > _SIZE_PER_FOCAL * self.fy:
+            raise ValueError(
+                f"the focal lengths fx={self.fx:g} and fy={self.fy:g} would make an image of "
+                f"{self.width}x{self.height} wider than {WIDEST_FOV} degrees: give them in pixels, not in millimetres"
+            )
 
     @classmethod
     def from_fov(cls, width: int, height: int, horizontal_fov: float) -> PinholeCamera:
@@ -70,7 +79,7 @@ class PinholeCamera:
         width, height : int
             Image size in pixels.
         horizontal_fov : float
-            Horizontal field of view in radians, 0 < fov < pi.
+            Horizontal field of view in radians, at most `WIDEST_FOV`.
 
         Raises
         ------
@@ -78,8 +87,11 @@ class PinholeCamera:
             If the field of view is out of range, or the size is not positive whole numbers.
         """
         check_size("camera", width, height)
-        if not isinstance(horizontal_fov, Real) or not 0.0 < horizontal_fov < math.pi:
-            raise ValueError(f"horizontal_fov must lie between 0 and pi radians, got {horizontal_fov}")
+        if not isinstance(horizontal_fov, Real) or not 0.0 < horizontal_fov <= math.radians(WIDEST_FOV):
+            raise ValueError(
+                f"horizontal_fov must lie between 0 and {math.radians(WIDEST_FOV):.2f} radians ({WIDEST_FOV} degrees), "
+                f"got {horizontal_fov}"
+            )
         focal = 0.5 * width / math.tan(0.5 * horizontal_fov)
         return cls(width, height, focal, focal, 0.5 * (width - 1), 0.5 * (height - 1))
 

@@ -9,7 +9,7 @@ from typing import Any
 COMMON_FOV = 60.0
 """Horizontal field of view of a common webcam, degrees."""
 
-LEAST_FOV, MOST_FOV = 1.0, 177.0
+LEAST_FOV, MOST_FOV = 1.0, 169.0
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from depth_estimation_ros.camera import PinholeCamera
+from depth_estimation_ros.camera import WIDEST_FOV, PinholeCamera
 
 # Allowed numbers of coefficients by name in sensor_msgs/distortion_models. OpenCV and image_geometry use one polynomial
 # model for both names and accept any of these numbers (up to thin prism and tilted sensor); drivers rely on that.
@@ -173,7 +173,8 @@ class Lens:
             return PinholeCamera(*size, *map(float, (K[0, 0], K[1, 1], K[0, 2], K[1, 2])))
         except (cv2.error, ValueError):
             raise ValueError(
-                f"an image with the distortion {self.model} {list(d)} cannot be rectified; is the camera calibrated?"
+                f"an image with the distortion {self.model} {list(self.coefficients)} cannot be rectified to a view of "
+                f"at most {WIDEST_FOV} degrees: set P of camera_info to a narrower view, or calibrate the camera again"
             ) from None
 
     def cropped(self, x: int, y: int, width: int, height: int) -> Lens:

@@ -64,7 +64,7 @@ class ImageSourceParameters(ParameterGroup):
     )
     restamp: bool = constant(True, "Stamp images with the present time instead of a bag's stamps.")
     depth_scale: float = constant(0.001, "Metres per unit of the depth PNGs in a folder.", limits=(1e-9, 1e3))
-    horizontal_fov: float = constant(0.0, "Horizontal field of view in radians. 0 means unknown.", limits=(0.0, 3.1))
+    horizontal_fov: float = constant(0.0, "Horizontal field of view in radians. 0 means unknown.", limits=(0.0, 2.96))
     fx: float = _pixels("fx")
     fy: float = _pixels("fy")
     cx: float = _pixels("cx")

@@ -18,7 +18,7 @@ class CameraSettings(ParameterGroup):
     horizontal_fov: float = parameter(
         0.0,
         "Horizontal field of view of the camera in radians, used instead of camera_info. 0 uses camera_info.",
-        limits=(0.01, 3.1),
+        limits=(0.01, 2.96),
         off=0.0,
     )
     distortion: str = parameter(

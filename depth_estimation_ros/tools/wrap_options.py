@@ -7,6 +7,7 @@ import re
 from dataclasses import fields, replace
 from pathlib import Path
 
+from depth_estimation_ros.camera import WIDEST_FOV
 from depth_estimation_ros.support.sentences import quoted
 from depth_estimation_ros.wrapping.errors import WrapError
 from depth_estimation_ros.wrapping.preset import CHANNELS, FITS, KINDS, LAYOUTS, NORMALISATIONS, Focal, Mask, Preset
@@ -106,8 +107,10 @@ def preset_from(options: argparse.Namespace) -> Preset:
     if said.get("multiple", 1) < 1:
         raise WrapError(f"--multiple must be at least 1, got {said['multiple']}")
     if options.horizontal_fov is not None:
-        if not 0 < options.horizontal_fov < 180:
-            raise WrapError(f"--horizontal-fov must lie between 0 and 180 degrees, got {options.horizontal_fov:g}")
+        if not 0 < options.horizontal_fov <= WIDEST_FOV:
+            raise WrapError(
+                f"--horizontal-fov must lie between 0 and {WIDEST_FOV} degrees, got {options.horizontal_fov:g}"
+            )
         if said.get("focal", preset.focal) is not None or preset.is_relative:
             raise WrapError(
                 f"--horizontal-fov changes nothing: {preset.name} is right for cameras of every field of view"

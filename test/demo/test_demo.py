@@ -165,7 +165,7 @@ def test_a_bag_is_measured_against_its_true_depth(nyu_bag, tmp_path):
         (("--duration", "0"), "demo: --duration must be positive"),
         (("--duration", "nan"), "demo: --duration must be positive"),
         (("--horizontal-fov", "60"), "demo: --horizontal-fov needs --source"),
-        (("--source", ".", "--horizontal-fov", "200"), "demo: --horizontal-fov must be from 1 to 177 degrees"),
+        (("--source", ".", "--horizontal-fov", "200"), "demo: --horizontal-fov must be from 1 to 169 degrees"),
         (("--source", ".", "--camera-pitch", "5"), "demo: --camera-pitch needs --camera-height"),
         (("--source", ".", "--anchor", "points"), "demo: --anchor points needs the synthetic room"),
         (("--source", ".", "--anchor", "floor"), "demo: --anchor floor needs --camera-height"),

@@ -46,7 +46,7 @@ def test_every_colour_survives_as_bits_even_those_that_are_no_ordinary_float():
     rgb = np.zeros((256, 256, 3), np.uint8)
     rgb[..., 0], rgb[..., 2] = np.arange(256)[:, None], np.arange(256)
     rgb[..., 1] = rgb[..., 0] ^ rgb[..., 2]
-    points = point_cloud(np.ones((256, 256), np.float32), PinholeCamera(256, 256, 9.0, 9.0, 1.0, 1.0), rgb)
+    points = point_cloud(np.ones((256, 256), np.float32), PinholeCamera(256, 256, 90.0, 90.0, 1.0, 1.0), rgb)
     np.testing.assert_array_equal(colours(points), rgb)
     assert np.isfinite(points).all()
 

@@ -222,8 +222,17 @@ def test_an_r_that_is_no_rotation_is_refused(rotation):
 
 
 def test_coefficients_that_nothing_can_be_rectified_by_are_refused():
-    with pytest.raises(ValueError, match=r"cannot be rectified; is the camera calibrated\?"):
+    with pytest.raises(ValueError, match=r"cannot be rectified to a view of at most 170 degrees: set P"):
         Lens(CAMERA, "plumb_bob", (1e300,) * 5).rectified  # noqa: B018
+
+
+def test_a_fisheye_of_more_than_half_a_turn_needs_a_view():
+    wide = PinholeCamera(960, 960, 280.0, 280.0, 479.5, 479.5)  # 196 degrees
+    coefficients = (0.02, -0.01, 0.002, -0.0005)
+    with pytest.raises(ValueError, match="cannot be rectified to a view of at most 170 degrees: set P of camera_info"):
+        Lens(wide, "equidistant", coefficients).rectified  # noqa: B018
+    view = PinholeCamera(960, 960, 300.0, 300.0, 479.5, 479.5)
+    assert Lens(wide, "equidistant", coefficients, projection=view).rectified == view
 
 
 def test_an_image_of_another_size_is_refused():

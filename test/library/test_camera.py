@@ -64,6 +64,14 @@ def test_intrinsics_that_no_camera_has_are_refused(place, bad):
         PinholeCamera(640, 480, *values)
 
 
+def test_focal_lengths_in_millimetres_are_refused():
+    with pytest.raises(ValueError, match=r"fx=3.6 and fy=3.6 .* 640x480 wider than 170 degrees: give them in pixels"):
+        PinholeCamera(640, 480, 3.6, 3.6, 319.5, 239.5)
+    with pytest.raises(ValueError, match="wider than 170 degrees"):
+        PinholeCamera(640, 480, 500.0, 20.0, 319.5, 239.5)
+    assert PinholeCamera(640, 480, 28.0, 21.0, 319.5, 239.5).cropped(0, 0, 20, 10).fx == 28.0
+
+
 def test_numbers_of_numpy_are_numbers():
     camera = PinholeCamera(np.int64(640), np.uint16(480), np.float32(500), np.float64(500), np.int32(320), 240)
     assert camera.resized(320, 240).fx == 250 and camera.rays().shape == (480, 640, 2)
@@ -71,7 +79,7 @@ def test_numbers_of_numpy_are_numbers():
 
 @pytest.mark.parametrize("fov", [0, -1.0, math.pi, math.nan, "1.0", None])
 def test_a_field_of_view_that_is_none_is_refused(fov):
-    with pytest.raises(ValueError, match="horizontal_fov must lie between 0 and pi radians"):
+    with pytest.raises(ValueError, match=r"horizontal_fov must lie between 0 and 2.97 radians \(170 degrees\)"):
         PinholeCamera.from_fov(640, 480, fov)
 
 

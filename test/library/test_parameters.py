@@ -41,7 +41,7 @@ def test_the_table_has_a_row_for_every_parameter():
         ({"threads": -1}, "threads must be between 0 and 256, got -1"),
         ({"max_rate": float("nan")}, "max_rate must be 0 or between 0.001 and 1000, got nan"),
         ({"min_depth": 5.0, "max_depth": 2.0}, "min_depth must be less than max_depth, got 5 and 2"),
-        ({"horizontal_fov": 3.2}, "horizontal_fov must be 0 or between 0.01 and 3.1, got 3.2"),
+        ({"horizontal_fov": 3.2}, "horizontal_fov must be 0 or between 0.01 and 2.96, got 3.2"),
         ({"scan_angle_increment": 1e-9}, "scan_angle_increment must be 0 or between 0.0001 and 1, got 1e-09"),
         ({"cloud_voxel_size": 5e-324}, "cloud_voxel_size must be 0 or between 0.001 and 10, got .*"),
         ({"base_frame": ""}, "base_frame must be a name of 1 to 255 characters that can be written, got ''"),

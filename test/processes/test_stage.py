@@ -33,6 +33,21 @@ def domain(monkeypatch):
         monkeypatch.setenv(name, value)
 
 
+@pytest.fixture
+def defaults():
+    """Set the handlers that Python sets, and those of earlier tests again in the end."""
+    handlers = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("defaults")
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_processes_are_heard_and_end_with_the_stage(tmp_path, ending):
     with pytest.raises(KeyboardInterrupt), Stage(tmp_path, Listener) as stage:

@@ -118,7 +118,7 @@ def test_what_is_useless_is_not_written_unless_forced(network, tmp_path, capsys)
         ([*OPTIONS, "--freeze", "tokens"], "--freeze is NAME=NUMBER"),
         ([*OPTIONS, "--depth", "other", "--input", "nothing", "--layout", "nhwc"], "--layout nchw"),
         (["--preset", "moge2_s"], "it has no output metric_scale or scale"),
-        (["--preset", "unidepth2", "--horizontal-fov", "200"], "between 0 and 180 degrees"),
+        (["--preset", "unidepth2", "--horizontal-fov", "200"], "between 0 and 170 degrees"),
     ],
 )
 def test_a_users_mistake_is_one_sentence_and_writes_nothing(network, tmp_path, capsys, options, said):
