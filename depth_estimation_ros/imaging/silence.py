@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import threading
@@ -46,6 +47,8 @@ class _Quiet:
         with suppress(OSError):  # without stderr or free file descriptors, print as usual
             self._stderr = os.dup(_STDERR)
             self._aside = os.memfd_create("stderr")
+            # Threads that write to a memory file at the same time overwrite each other, unless they append.
+            fcntl.fcntl(self._aside, fcntl.F_SETFL, os.O_APPEND)
             os.dup2(self._aside, _STDERR)
 
     def _end(self) -> None:
