@@ -16,7 +16,7 @@ _SHORTEST, _LONGEST = 1e-6, 1e9
 _LARGEST = 1 << 16
 WIDEST_FOV = 170
 """Degrees. No pinhole image is wider; a calibration that says so is in other units than pixels."""
-_SIZE_PER_FOCAL = 2 * math.tan(math.radians(WIDEST_FOV / 2))
+_SIZE_PER_FOCAL = 2 * math.tan(math.radians(WIDEST_FOV / 2)) * (1 + 1e-9)  # not less after rounding
 _WHOLE = (int, np.integer)
 
 

@@ -6,10 +6,12 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from depth_estimation_ros.camera import WIDEST_FOV
+
 COMMON_FOV = 60.0
 """Horizontal field of view of a common webcam, degrees."""
 
-LEAST_FOV, MOST_FOV = 1.0, 169.0
+LEAST_FOV, MOST_FOV = 1.0, WIDEST_FOV - 1.0
 
 
 @dataclass(frozen=True)

@@ -274,9 +274,7 @@ class ViewDepth(Node):
     def _show_anchor_range(self, raw: bytes) -> None:
         message = deserialize_message(raw, Range)
         # Along x of its frame. One that is infinite or outside the limits is no measurement (REP 117).
-        point = scan_points(np.array([message.range]), 0.0, 0.0, message.min_range, message.max_range).astype(
-            np.float32
-        )
+        point = scan_points(np.array([message.range]), 0.0, 0.0, message.min_range, message.max_range)
         self._scene.points("anchor", point.astype(np.float32), message.header.frame_id, _ANCHOR_COLOUR, 0.05)
 
     def _show_transforms(self) -> None:

@@ -69,6 +69,8 @@ def test_focal_lengths_in_millimetres_are_refused():
         PinholeCamera(640, 480, 3.6, 3.6, 319.5, 239.5)
     with pytest.raises(ValueError, match="wider than 170 degrees"):
         PinholeCamera(640, 480, 500.0, 20.0, 319.5, 239.5)
+    for width in range(1, 2000, 7):  # the widest view is allowed, however it is rounded
+        PinholeCamera.from_fov(width, 1, math.radians(170))
     assert PinholeCamera(640, 480, 28.0, 21.0, 319.5, 239.5).cropped(0, 0, 20, 10).fx == 28.0
 
 

@@ -25,7 +25,7 @@ from depth_estimation_ros.support.children import end_with_parent
 from training.data.shared import SharedMemory
 
 # Imported once by the server that starts the workers, so that a worker starts at once.
-PRELOADED = ["__main__", "training.data.module"]
+_PRELOADED = ["__main__", "training.data.module"]
 SLOTS = 6  # per worker: two prefetched, those that the training holds, and spare ones; unused ones take no memory
 
 _memories: weakref.WeakValueDictionary[int, SharedBatches] = weakref.WeakValueDictionary()
@@ -66,7 +66,7 @@ def workers_of(number: int) -> dict[str, Any]:
     if not number:
         return {}
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
+    context.set_forkserver_preload(_PRELOADED)
     return {"num_workers": number, "multiprocessing_context": context, "worker_init_fn": _begin}
 
 
